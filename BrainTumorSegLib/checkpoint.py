@@ -1,0 +1,336 @@
+"""A checkpoint: one ``.safetensors`` file that says all of itself.
+
+The file's metadata holds two texts: ``braintumorseg``, the description as JSON (the dataclasses below), and
+``sha256``, a digest over the description, the tensor table and every weight byte. A file in which one byte
+changed, was lost or was added is refused. Loading never unpickles.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import CheckpointError
+from .labels import REGIONS
+from .modalities import MODALITIES
+from .structure import from_json
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+SCHEMA_VERSION = 1
+_DESCRIPTION_KEY = "braintumorseg"
+_DIGEST_KEY = "sha256"
+_AGAIN = "Download it again, or export it again from its training run."
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """Which network: a key of the registry and its arguments."""
+
+    family: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """One output channel: a sigmoid for the union of voxel labels (BraTS 2023: 1 NCR, 2 ED, 3 ET)."""
+
+    name: str
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PreprocessingSpec:
+    """The grid and intensities the network was trained on.
+
+    ``spacing`` is ``(z, y, x)`` in mm; 2D networks use it in plane and leave ``z`` as it is where it is 0.
+    """
+
+    orientation: str = "LPS"
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    normalisation: str = "zscore"
+
+
+@dataclass(frozen=True)
+class TilingSpec:
+    """How the network is slid: ``patch`` in voxels ``(z, y, x)``, or ``(y, x)`` for slices (0: whole slice)."""
+
+    patch: tuple[int, ...]
+    overlap: float = 0.5
+
+
+@dataclass(frozen=True)
+class PostprocessingSpec:
+    """Applied in this order to the regions on the reference grid.
+
+    Attributes:
+        thresholds: probability at and above which a voxel belongs to a region; 0.5 where not named.
+        minimum_component_mm3: connected components of WT (26 neighbours) smaller than this are removed.
+        minimum_et_mm3: ET smaller than this in all becomes NCR: a handful of voxels is more often
+            an error than a lesion, and BraTS scores a false one with 0.
+    """
+
+    thresholds: dict[str, float] = field(default_factory=dict)
+    minimum_component_mm3: float = 0.0
+    minimum_et_mm3: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """Where the weights come from."""
+
+    data: str = ""
+    training_cases: tuple[str, ...] = ()
+    validation_cases: tuple[str, ...] = ()
+    recipe: dict[str, Any] = field(default_factory=dict)
+    steps: int = 0
+    versions: dict[str, str] = field(default_factory=dict)
+    commit: str = ""
+
+
+@dataclass(frozen=True)
+class AccuracyRecord:
+    """A measured figure: region → mean over ``cases``, with the convention for empty masks."""
+
+    data: str
+    cases: int
+    measure: str
+    convention: str
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Description:
+    """All that a checkpoint says of itself."""
+
+    id: str
+    title: str
+    version: str
+    dimensions: int
+    network: NetworkSpec
+    modalities: tuple[str, ...]
+    outputs: tuple[OutputSpec, ...]
+    preprocessing: PreprocessingSpec
+    tiling: TilingSpec
+    optional_modalities: tuple[str, ...] = ()
+    postprocessing: PostprocessingSpec = PostprocessingSpec()
+    training: TrainingRecord = TrainingRecord()
+    accuracy: tuple[AccuracyRecord, ...] = ()
+    data_licence: str = ""
+    weights_licence: str = ""
+    intended_use: str = "For research, not for clinical use."
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        problems = list(_problems(self))
+        if problems:
+            raise CheckpointError(f"The description of model {self.id!r} is wrong: {problems[0]}.", _AGAIN)
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Regions that the outputs determine: those with an output whose labels are all theirs."""
+        return tuple(name for name in REGIONS if self.outputs_of(name))
+
+    def outputs_of(self, region: str) -> tuple[int, ...]:
+        """Channels whose union is the region.
+
+        A region's probability is the maximum over these, so ET ⊆ TC ⊆ WT holds by construction, for
+        networks that predict regions and for those that predict tissue classes alike.
+        """
+        wanted = REGIONS[region].labels
+        channels = tuple(i for i, output in enumerate(self.outputs) if set(output.labels) <= wanted)
+        covered = set().union(*(self.outputs[i].labels for i in channels)) if channels else set()
+        return channels if covered == wanted else ()
+
+    @property
+    def required_modalities(self) -> tuple[str, ...]:
+        """Modalities without which the model does not run."""
+        return tuple(name for name in self.modalities if name not in self.optional_modalities)
+
+
+def _problems(d: Description) -> typing.Iterator[str]:
+    """What is inconsistent in a description, in words."""
+    if not d.id or not all(c.isalnum() or c in "-_." for c in d.id):
+        yield "its id must be letters, digits, '-', '_' and '.'"
+    if d.dimensions not in (2, 3):
+        yield f"dimensions is {d.dimensions}, not 2 or 3"
+    if not d.modalities or len(set(d.modalities)) != len(d.modalities) or not set(d.modalities) <= set(MODALITIES):
+        yield f"modalities must be distinct and among {', '.join(MODALITIES)}"
+    if not set(d.optional_modalities) <= set(d.modalities):
+        yield "an optional modality is not among its modalities"
+    if not d.outputs or any(not output.labels or not set(output.labels) <= {1, 2, 3} for output in d.outputs):
+        yield "every output needs labels among 1, 2, 3"
+    elif not d.regions:
+        yield "its outputs make up none of ET, TC, WT"
+    if len(d.preprocessing.orientation) != 3 or any(
+        len(set(d.preprocessing.orientation) & set(pair)) != 1 for pair in ("LR", "PA", "SI")
+    ):
+        yield f"orientation {d.preprocessing.orientation!r} is none"
+    if d.preprocessing.normalisation not in ("zscore", "none"):
+        yield f"unknown normalisation {d.preprocessing.normalisation!r}"
+    if len(d.tiling.patch) != d.dimensions or not 0 <= d.tiling.overlap < 1:
+        yield "its patch or overlap does not fit its dimensions"
+    if not set(d.postprocessing.thresholds) <= set(REGIONS):
+        yield "a threshold names no region"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A description and its weights (name → tensor, as stored, usually fp16)."""
+
+    description: Description
+    weights: Mapping[str, torch.Tensor] = field(repr=False)
+    digest: str = ""
+    path: Path | None = None
+
+    def build(self) -> nn.Module:
+        """The network with these weights in fp32, in evaluation mode.
+
+        Raises:
+            CheckpointError: unknown network, or weights that do not fit it.
+        """
+        import torch
+
+        from .networks import create_network
+
+        d = self.description
+        network = create_network(
+            d.network.family,
+            dimensions=d.dimensions,
+            in_channels=len(d.modalities),
+            out_channels=len(d.outputs),
+            arguments=d.network.arguments,
+        )
+        floats = {name: t.float() if t.is_floating_point() else t for name, t in self.weights.items()}
+        try:
+            network.load_state_dict(floats)
+        except RuntimeError as error:
+            raise CheckpointError(f"The weights of {d.id} do not fit its network {d.network.family}.", _AGAIN) from error
+        return network.eval().requires_grad_(False).to(torch.float32)
+
+
+def save_checkpoint(description: Description, weights: Mapping[str, torch.Tensor], path: Path | str) -> Path:
+    """Write a checkpoint; floating-point weights are stored in fp16.
+
+    Raises:
+        CheckpointError: a weight is not finite, or does not fit fp16.
+    """
+    import torch
+    from safetensors.torch import save
+
+    from .files import atomic
+
+    stored = {}
+    for name, tensor in weights.items():
+        stored[name] = (tensor.detach().cpu().half() if tensor.is_floating_point() else tensor.detach().cpu()).contiguous()
+        if not torch.isfinite(stored[name].float()).all():
+            raise CheckpointError(f"Weight {name} is not finite in fp16.", "Training diverged; take an earlier state.")
+    text = json.dumps(dataclasses.asdict(description), ensure_ascii=True, sort_keys=True)
+    draft = save(stored, metadata={_DESCRIPTION_KEY: text})
+    header, body = _split(draft, "checkpoint")
+    metadata = {_DESCRIPTION_KEY: text, _DIGEST_KEY: _digest(header, body)}
+    path = Path(path)
+    with atomic(path) as part:
+        part.write_bytes(save(stored, metadata=metadata))
+    return path
+
+
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Read a checkpoint and verify every byte of it.
+
+    Raises:
+        CheckpointError: missing, truncated, changed, a pickle, foreign, or of a newer schema.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"There is no checkpoint {path}.", "Check the path, or see: braintumorseg models.")
+    content = path.read_bytes()
+    header, body = _split(content, str(path))
+    metadata = header["__metadata__"]
+    if metadata.get(_DIGEST_KEY) != _digest(header, body):
+        raise CheckpointError(f"{path} is damaged: its digest does not match.", _AGAIN)
+    description = parse_description(metadata[_DESCRIPTION_KEY], str(path))
+    try:
+        weights = load(content)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is damaged ({error}).", _AGAIN) from error
+    return Checkpoint(description, weights, metadata[_DIGEST_KEY], path)
+
+
+def read_description(path: Path | str) -> Description:
+    """The description alone, without the weights and without verifying them."""
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            if size > path.stat().st_size:
+                raise CheckpointError(f"{path} is truncated or no checkpoint.", _AGAIN)
+            header = _header(file.read(size), str(path))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}).", "Check the path.") from error
+    return parse_description(header["__metadata__"][_DESCRIPTION_KEY], str(path))
+
+
+def _split(content: bytes, source: str) -> tuple[dict[str, Any], bytes]:
+    """Header (parsed) and body of a safetensors file: 8 bytes length, JSON header, tensors."""
+    if content[:2] == b"PK" or content[:1] == b"\x80":
+        raise CheckpointError(f"{source} is a pickled PyTorch file, which can run code when it is loaded.",
+                              "Export it to .safetensors: see Training.")  # fmt: skip
+    size = int.from_bytes(content[:8], "little")
+    if len(content) < 8 or size > len(content) - 8:
+        raise CheckpointError(f"{source} is truncated or no checkpoint.", _AGAIN)
+    return _header(content[8 : 8 + size], source), content[8 + size :]
+
+
+def _header(text: bytes, source: str) -> dict[str, Any]:
+    try:
+        header = json.loads(text)
+    except ValueError as error:
+        raise CheckpointError(f"{source} is damaged or no checkpoint.", _AGAIN) from error
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    if not isinstance(metadata, dict) or _DESCRIPTION_KEY not in metadata:
+        raise CheckpointError(f"{source} holds weights but no description of them.", "Export it with Training.")
+    return header
+
+
+def _digest(header: Mapping[str, Any], body: bytes) -> str:
+    table = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    state = hashlib.sha256(header["__metadata__"][_DESCRIPTION_KEY].encode())
+    state.update(json.dumps(table, sort_keys=True).encode())
+    state.update(body)
+    return state.hexdigest()
+
+
+def parse_description(text: str, source: str) -> Description:
+    """A validated description from its JSON text.
+
+    Raises:
+        CheckpointError: not JSON, a newer schema, missing or mistyped fields.
+    """
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise CheckpointError(f"{source} is damaged: its description is no JSON.", _AGAIN) from error
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if not isinstance(version, int):
+        raise CheckpointError(f"{source} does not say its schema version.", _AGAIN)
+    if version > SCHEMA_VERSION:
+        raise CheckpointError(
+            f"{source} has schema version {version}, and this program knows up to {SCHEMA_VERSION}.",
+            "Update BrainTumorSeg.",
+        )
+    try:
+        return from_json(Description, values)
+    except (TypeError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{source} has a wrong description ({error}).", _AGAIN) from error

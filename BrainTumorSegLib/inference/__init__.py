@@ -1,0 +1,1 @@
+"""Running a checkpoint on a case, on whatever device there is."""

@@ -1,0 +1,117 @@
+"""Regions, voxel labels and the label conventions of the BraTS years and the Decathlon.
+
+Inside this library voxel labels are always those of BraTS 2023: 0 background, 1 necrotic and
+non-enhancing core (NCR), 2 peritumoral oedema and invaded tissue (ED), 3 enhancing tumour (ET).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import InputError, RequestError
+
+BACKGROUND, NCR, ED, ET = 0, 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Region:
+    """A region of evaluation: the union of voxel labels, as BraTS defines them (Baid 2021)."""
+
+    name: str
+    title: str
+    labels: frozenset[int]
+    colour: tuple[int, int, int]
+
+
+REGIONS: dict[str, Region] = {
+    region.name: region
+    for region in (
+        Region("ET", "Enhancing tumour", frozenset({ET}), (230, 60, 60)),
+        Region("TC", "Tumour core", frozenset({ET, NCR}), (240, 200, 60)),
+        Region("WT", "Whole tumour", frozenset({ET, NCR, ED}), (70, 170, 90)),
+    )
+}
+
+# Voxel value in the file -> voxel label here.
+CONVENTIONS: dict[str, dict[int, int]] = {
+    "brats2023": {0: 0, 1: NCR, 2: ED, 3: ET},
+    "brats2021": {0: 0, 1: NCR, 2: ED, 4: ET},
+    "decathlon": {0: 0, 1: ED, 2: NCR, 3: ET},
+}
+WRITABLE = ("brats2023", "brats2021")
+
+# Composed from the outside in: a voxel of an inner region overwrites the outer one. A voxel of TC that
+# is not ET is NCR; one of WT that is not TC is ED. A model that knows only WT thus writes label 2.
+_LABEL_OF_REGION = (("WT", ED), ("TC", NCR), ("ET", ET))
+
+
+def to_regions(labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Boolean masks of ET, TC and WT from a label map in the convention of this library."""
+    return {name: np.isin(labels, list(region.labels)) for name, region in REGIONS.items()}
+
+
+def from_regions(regions: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Label map (uint8) from region masks; each region is taken to contain the inner ones."""
+    if not regions or not set(regions) <= set(REGIONS):
+        raise RequestError(f"Regions must be some of {', '.join(REGIONS)}, got {sorted(regions)}.")
+    labels = np.zeros(next(iter(regions.values())).shape, dtype=np.uint8)
+    for name, label in _LABEL_OF_REGION:
+        if name in regions:
+            labels[np.asarray(regions[name], dtype=bool)] = label
+    return labels
+
+
+def read_labels(values: np.ndarray, convention: str = "auto", source: str = "the label map") -> np.ndarray:
+    """Translate voxel values of a file to the labels of this library.
+
+    Args:
+        values: label map as stored; floats are accepted when they are whole numbers.
+        convention: ``auto`` (BraTS up to 2021 or 2023), ``brats2021``, ``brats2023`` or ``decathlon``.
+        source: named in the error message.
+
+    Raises:
+        InputError: a value is not part of the convention, or 3 and 4 occur together.
+    """
+    present = np.unique(values)
+    if not np.all(np.isfinite(present)) or not np.all(present == np.round(present)):
+        raise InputError(f"{source} holds values that are not whole numbers.", "Give a label map, not an image.")
+    found = {int(value) for value in present}
+    mapping = CONVENTIONS[_convention_of(found, convention, source)]
+    unknown = sorted(found - set(mapping))
+    if unknown:
+        raise InputError(
+            f"{source} holds label {unknown[0]}, which the convention {convention} does not have.",
+            f"Name another convention: {', '.join(CONVENTIONS)}.",
+        )
+    table = np.zeros(max(mapping) + 1, dtype=np.uint8)
+    for value, label in mapping.items():
+        table[value] = label
+    return table[values.astype(np.uint8)]
+
+
+def _convention_of(found: set[int], convention: str, source: str) -> str:
+    if convention != "auto":
+        if convention not in CONVENTIONS:
+            raise RequestError(f"Unknown label convention {convention!r}.", f"Known: {', '.join(CONVENTIONS)}.")
+        return convention
+    if found <= {0, 1, 2, 3}:
+        return "brats2023"
+    if found <= {0, 1, 2, 4}:
+        return "brats2021"
+    raise InputError(
+        f"{source} holds labels {sorted(found)}, which fit neither BraTS 2021 (0, 1, 2, 4) nor BraTS 2023 (0 to 3).",
+        f"Name its label convention: {', '.join(CONVENTIONS)}.",
+    )
+
+
+def write_labels(labels: np.ndarray, convention: str = "brats2023") -> np.ndarray:
+    """Translate labels of this library (uint8) to the values of a file."""
+    if convention not in WRITABLE:
+        raise RequestError(f"Cannot write label convention {convention!r}.", f"Choose {' or '.join(WRITABLE)}.")
+    table = np.zeros(4, dtype=np.uint8)
+    for value, label in CONVENTIONS[convention].items():
+        table[label] = value
+    return table[labels]

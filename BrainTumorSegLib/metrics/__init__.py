@@ -1,0 +1,5 @@
+"""Measures of agreement between segmentations."""
+
+from .overlap import dice
+
+__all__ = ["dice"]

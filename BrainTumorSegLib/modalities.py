@@ -1,0 +1,85 @@
+"""The four sequences and how file names spell them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from .errors import ModalityError
+
+T1, T1CE, T2, FLAIR = "t1", "t1ce", "t2", "flair"
+MODALITIES = (T1, T1CE, T2, FLAIR)
+TITLES = {T1: "T1", T1CE: "T1ce", T2: "T2", FLAIR: "FLAIR"}
+
+# The reference grid is that of the first of these that is given: the sharpest sequence comes first.
+REFERENCE_ORDER = (T1CE, T1, FLAIR, T2)
+
+# Channels of the Medical Segmentation Decathlon, Task01_BrainTumour.
+DECATHLON_ORDER = (FLAIR, T1, T1CE, T2)
+
+_SPELLINGS: dict[str, tuple[str, ...]] = {
+    T1: ("t1", "t1n", "t1w", "t1_pre", "t1pre"),
+    T1CE: ("t1c", "t1ce", "t1gd", "t1post", "t1_post", "t1km", "t1wce", "t1_gd", "t1_ce"),
+    T2: ("t2", "t2w"),
+    FLAIR: ("flair", "t2f", "fla", "t2flair", "t2_flair"),
+}
+IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+
+
+def stem(path: Path | str) -> str:
+    """File name without its (possibly double) image suffix."""
+    name = Path(path).name
+    for suffix in IMAGE_SUFFIXES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return Path(name).stem
+
+
+def is_image(path: Path | str) -> bool:
+    """Whether the name ends like a volume this library reads."""
+    return Path(path).name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def from_name(name: str) -> str | None:
+    """The modality a file or node name speaks of, or None.
+
+    The name is cut into words at anything but letters and digits; the last word (or pair of words) that
+    spells a modality decides, because a name begins with the case and ends with the sequence.
+    """
+    words = [word for word in re.split(r"[^a-z0-9]+", stem(name).lower()) if word]
+    for end in range(len(words), 0, -1):
+        for length in (2, 1):
+            if end - length < 0:
+                continue
+            spelling = "_".join(words[end - length : end])
+            for modality, spellings in _SPELLINGS.items():
+                if spelling in spellings:
+                    return modality
+    return None
+
+
+def assign(paths: Iterable[Path]) -> dict[str, Path]:
+    """Assign files to modalities by name; files that speak of none are left out.
+
+    Raises:
+        ModalityError: two files speak of the same modality.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(paths):
+        modality = from_name(path.name)
+        if modality is None:
+            continue
+        if modality in found:
+            raise ModalityError(
+                f"Both {found[modality].name} and {path.name} look like {TITLES[modality]}.",
+                f"Say which one to use: --{modality} FILE.",
+            )
+        found[modality] = path
+    return {modality: found[modality] for modality in MODALITIES if modality in found}
+
+
+def reference_of(given: Iterable[str]) -> str:
+    """The modality whose grid carries the result."""
+    names = set(given)
+    return next(modality for modality in REFERENCE_ORDER if modality in names)

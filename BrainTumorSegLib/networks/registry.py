@@ -1,0 +1,86 @@
+"""The registry of network families.
+
+A checkpoint names a family by its key here, never by an import path, so loading one runs no foreign code.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# Modules of this package that register families when imported.
+_FAMILY_MODULES = ("unet", "segresnet", "dynunet")
+
+
+@dataclass(frozen=True)
+class NetworkFamily:
+    """A kind of network.
+
+    Attributes:
+        name: key in checkpoints and recipes.
+        build: ``build(dimensions, in_channels, out_channels, **arguments)`` → module whose ``forward`` takes
+            ``(N, C, …)`` and returns logits ``(N, out_channels, …)``.
+        divisor: spatial sizes must be divisible by ``divisor(arguments)``.
+        dimensions: 2, 3 or both.
+    """
+
+    name: str
+    build: Callable[..., nn.Module]
+    divisor: Callable[[Mapping[str, Any]], int]
+    dimensions: tuple[int, ...]
+
+
+_registry: dict[str, NetworkFamily] = {}
+
+
+def register(family: NetworkFamily) -> None:
+    """Make a family known under its name."""
+    if family.name in _registry:
+        raise ValueError(f"network family {family.name!r} is registered twice")
+    _registry[family.name] = family
+
+
+def families() -> dict[str, NetworkFamily]:
+    """All families by name."""
+    for module in _FAMILY_MODULES:
+        importlib.import_module(f"{__package__}.{module}")
+    return dict(_registry)
+
+
+def family_of(name: str) -> NetworkFamily:
+    """The family of that name.
+
+    Raises:
+        CheckpointError: it is not in the registry.
+    """
+    known = families()
+    if name not in known:
+        raise CheckpointError(f"Unknown network {name!r}.", f"This version knows {', '.join(sorted(known))}; update it.")
+    return known[name]
+
+
+def create_network(
+    name: str, *, dimensions: int, in_channels: int, out_channels: int, arguments: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """Build a network with fresh weights.
+
+    Raises:
+        CheckpointError: unknown family, dimension or argument.
+    """
+    family = family_of(name)
+    arguments = dict(arguments or {})
+    if dimensions not in family.dimensions:
+        raise CheckpointError(f"Network {name!r} is not {dimensions}D.", f"It exists in {family.dimensions}.")
+    accepted = set(inspect.signature(family.build).parameters) - {"dimensions", "in_channels", "out_channels"}
+    unknown = sorted(set(arguments) - accepted)
+    if unknown:
+        raise CheckpointError(f"Network {name!r} has no argument {unknown[0]!r}.", f"It has {', '.join(sorted(accepted))}.")
+    return family.build(dimensions=dimensions, in_channels=in_channels, out_channels=out_channels, **arguments)

@@ -1,0 +1,77 @@
+"""The way in, from a case to the network's array, and the way back onto the reference grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..case import Case
+from ..checkpoint import PreprocessingSpec
+from ..volume import Volume, bounding_box
+from .grid import Grid, check_overlap, reorient, resample, same_grid
+from .normalise import normalise
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a network takes, and what is needed to find the way back.
+
+    Attributes:
+        array: float32 ``(C, Z, Y, X)``, the brain's box on the network grid; a missing modality is 0.
+        box: where that box lies on the network grid.
+        grid: the whole network grid.
+        reference: the grid that the result shall lie on.
+        notes: what was done to the images, in words.
+    """
+
+    array: np.ndarray
+    box: tuple[slice, ...]
+    grid: Grid
+    reference: Grid
+    notes: tuple[str, ...]
+
+    def restore(self, values: np.ndarray) -> np.ndarray:
+        """Values on the box ``(Z, Y, X)`` → float32 on the reference grid, 0 outside."""
+        whole = np.zeros(self.grid.shape, dtype=np.float32)
+        whole[self.box] = values
+        return onto(whole, self.grid, self.reference)
+
+
+def network_grid(reference: Grid, spec: PreprocessingSpec) -> Grid:
+    """The reference grid in the network's orientation and spacing (a spacing of 0 keeps the axis)."""
+    oriented = reference.oriented(spec.orientation)
+    wanted = tuple(new or old for new, old in zip(spec.spacing, oriented.spacing, strict=True))
+    return oriented.with_spacing(wanted)
+
+
+def onto(array: np.ndarray, source: Grid, target: Grid, *, nearest: bool = False) -> np.ndarray:
+    """Bring ``(Z, Y, X)`` from one grid to another; where they differ only by order and direction of the
+    axes no voxel is interpolated."""
+    codes = Volume(np.empty((1, 1, 1)), target.affine).orientation
+    return resample(reorient(array, source.affine, codes), source.oriented(codes), target, nearest=nearest)
+
+
+def prepare(case: Case, modalities: tuple[str, ...], spec: PreprocessingSpec) -> Prepared:
+    """Normalise every image on its own grid, then bring it to the network grid in one interpolation.
+
+    Raises:
+        GeometryError: an image does not overlap the reference.
+    """
+    reference = Grid.of(case.reference_volume)
+    grid = network_grid(reference, spec)
+    array = np.zeros((len(modalities), *grid.shape), dtype=np.float32)
+    notes = []
+    for channel, modality in enumerate(modalities):
+        if modality not in case.images:
+            notes.append(f"{modality} is missing")
+            continue
+        volume = case.images[modality]
+        check_overlap(volume, case.reference_volume)
+        if not same_grid(Grid.of(volume), reference):
+            notes.append(f"{modality} was resampled onto the grid of {case.reference}")
+        array[channel] = onto(normalise(volume.array, spec.normalisation), Grid.of(volume), grid)
+    if not np.allclose(grid.spacing, reference.spacing, rtol=0.01):
+        notes.append(f"the network ran at {' × '.join(f'{mm:g}' for mm in grid.spacing[::-1])} mm")
+    box = bounding_box(array.any(axis=0))
+    return Prepared(np.ascontiguousarray(array[(slice(None), *box)]), box, grid, reference, tuple(notes))

@@ -1,0 +1,112 @@
+"""The result of a run, and what is measured on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import ConvexHull, QhullError
+from scipy.spatial.distance import pdist
+
+from .labels import REGIONS, to_regions
+from .volume import Volume, bounding_box
+
+
+@dataclass(frozen=True)
+class RegionMeasurement:
+    """Size of a region.
+
+    Attributes:
+        volume_ml: millilitres.
+        share: part of the whole tumour, 0 to 1; NaN where there is none.
+        lesions: connected components (26 neighbours).
+        largest_diameter_mm: longest distance between two voxel centres of the largest lesion, in 3D.
+        largest_axial_diameter_mm: the same within one axial slice of it.
+    """
+
+    volume_ml: float
+    share: float
+    lesions: int
+    largest_diameter_mm: float
+    largest_axial_diameter_mm: float
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Label map on the reference image's own grid, and how it came about.
+
+    Attributes:
+        case_id: name of the case.
+        labels: uint8 volume in the convention of this library (BraTS 2023).
+        regions: which of ET, TC, WT the model knows.
+        provenance: model, digest, device, precision, versions, what was done to the images.
+        warnings: sentences that a reader of the result must see.
+        probabilities: region → float32 ``(Z, Y, X)`` on the same grid, where asked for.
+    """
+
+    case_id: str
+    labels: Volume
+    regions: tuple[str, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    probabilities: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def mask(self, region: str) -> np.ndarray:
+        """Boolean mask ``(Z, Y, X)`` of ET, TC or WT."""
+        return np.isin(self.labels.array, list(REGIONS[region].labels))
+
+    @property
+    def measurements(self) -> dict[str, RegionMeasurement]:
+        """Region → sizes, for the regions that the model knows."""
+        return measure(self.labels, self.regions)
+
+
+def measure(labels: Volume, regions: tuple[str, ...] = tuple(REGIONS)) -> dict[str, RegionMeasurement]:
+    """Sizes of the regions of a label map in the convention of this library."""
+    box = bounding_box(labels.array > 0)
+    masks = to_regions(labels.array[box])
+    whole = np.count_nonzero(masks["WT"])
+    return {name: _measure(masks[name], labels, whole) for name in regions}
+
+
+def _measure(mask: np.ndarray, volume: Volume, whole: int) -> RegionMeasurement:
+    count = int(np.count_nonzero(mask))
+    pieces, lesions = ndimage.label(mask, np.ones((3, 3, 3)))
+    if not count:
+        return RegionMeasurement(0.0, float("nan") if not whole else 0.0, 0, 0.0, 0.0)
+    largest = pieces == (np.bincount(pieces.ravel())[1:].argmax() + 1)
+    points = _world(np.argwhere(largest & ~ndimage.binary_erosion(largest)), volume)
+    levels = np.flatnonzero(largest.any(axis=(1, 2)))
+    axial = max(_diameter(_world(np.argwhere(largest[z : z + 1]), volume)) for z in levels)
+    return RegionMeasurement(
+        volume_ml=count * volume.voxel_volume / 1000,
+        share=count / whole,
+        lesions=int(lesions),
+        largest_diameter_mm=_diameter(points),
+        largest_axial_diameter_mm=axial,
+    )
+
+
+def _world(index_zyx: np.ndarray, volume: Volume) -> np.ndarray:
+    """Voxel indices ``(N, 3)`` → millimetres, up to a shift."""
+    return index_zyx[:, ::-1] @ volume.affine[:3, :3].T
+
+
+def _diameter(points: np.ndarray) -> float:
+    """Longest distance between two points; only the hull's corners can be farthest apart."""
+    if len(points) < 2:
+        return 0.0
+    centred = points - points.mean(0)
+    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    flat = centred @ axes.T
+    flat = flat[:, np.ptp(flat, axis=0) > 1e-6]  # a slice or a line of voxels has fewer dimensions
+    if flat.shape[1] == 1:
+        return float(np.ptp(flat))
+    try:
+        corners = flat[ConvexHull(flat).vertices]
+    except QhullError:  # too few points for a hull
+        corners = flat
+    return float(pdist(corners).max())

@@ -1,0 +1,196 @@
+"""A three-dimensional image with its place in space, and how it is read from and written to files."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nibabel
+import numpy as np
+
+from .errors import GeometryError, InputError, RequestError
+from .modalities import IMAGE_SUFFIXES, is_image
+
+# Slicer, ITK and DICOM speak LPS, NIfTI and nibabel RAS; this library keeps RAS as NIfTI does.
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Volume:
+    """An image on a regular grid.
+
+    Attributes:
+        array: voxels, shape ``(Z, Y, X)``; 4D files read on purpose have ``(C, Z, Y, X)``.
+        affine: 4×4, maps voxel index ``(x, y, z, 1)`` to RAS millimetres.
+        source: where it came from, for messages.
+    """
+
+    array: np.ndarray
+    affine: np.ndarray
+    source: str = field(default="image", compare=False)
+
+    def __post_init__(self) -> None:
+        affine = np.asarray(self.affine, dtype=np.float64)
+        if affine.shape != (4, 4) or not np.all(np.isfinite(affine)):
+            raise GeometryError(f"{self.source} has no usable affine.", "Export it again from its DICOM series.")
+        lengths = np.linalg.norm(affine[:3, :3], axis=0)
+        if np.any(lengths < 1e-6) or abs(np.linalg.det(affine[:3, :3] / lengths)) < 1e-3:
+            raise GeometryError(
+                f"{self.source} has a singular affine (its voxels have no volume).",
+                "Export it again from its DICOM series.",
+            )
+        object.__setattr__(self, "affine", affine)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Spatial shape ``(Z, Y, X)``."""
+        z, y, x = self.array.shape[-3:]
+        return z, y, x
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size in millimetres in array order ``(z, y, x)``."""
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(z), float(y), float(x)
+
+    @property
+    def orientation(self) -> str:
+        """Directions towards which ``x``, ``y``, ``z`` increase, such as ``LPS``."""
+        return "".join(nibabel.aff2axcodes(self.affine))
+
+    @property
+    def voxel_volume(self) -> float:
+        """Volume of a voxel in cubic millimetres."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+    def with_array(self, array: np.ndarray) -> Volume:
+        """The same place in space with other voxels."""
+        return Volume(array, self.affine, self.source)
+
+
+def read_volume(path: Path | str, *, channels: bool = False) -> Volume:
+    """Read a NIfTI, NRRD or MetaImage file.
+
+    Args:
+        path: file to read.
+        channels: accept a 4D file and return ``(C, Z, Y, X)``.
+
+    Raises:
+        InputError: the file is missing, damaged, no image, or not of the expected dimension.
+        GeometryError: its affine is unusable.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist." if not path.exists() else f"{path} is not a file.", "Check the path.")
+    if not is_image(path):
+        raise InputError(f"{path} is not a volume this program reads.", f"It reads {', '.join(IMAGE_SUFFIXES)}.")
+    try:
+        array, affine = (_read_nifti if ".nii" in path.name.lower() else _read_itk)(path)
+    except (OSError, EOFError, zlib.error, gzip.BadGzipFile, nibabel.filebasedimages.ImageFileError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        raise InputError(f"{path} cannot be read ({reason}).", "The file is damaged or not an image; copy it again.") from error
+    except (ValueError, np.linalg.LinAlgError) as error:
+        raise InputError(f"{path} cannot be read ({error}).", "Its header is damaged; export it again.") from error
+    return _checked(array, affine, path, channels)
+
+
+def _checked(array: np.ndarray, affine: np.ndarray, path: Path, channels: bool) -> Volume:
+    if 0 in array.shape:
+        raise InputError(f"{path} has an axis of length zero.", "The file holds no image; export it again.")
+    if array.ndim == 4 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim != 3 and not (channels and array.ndim == 4):
+        raise InputError(
+            f"{path} has {array.ndim} dimensions where 3 are due.",
+            "Give one 3D file a sequence; a Decathlon file with four channels goes in alone, as the case itself.",
+        )
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{path} holds values of type {array.dtype}, not grey values.", "Export a scalar image.")
+    return Volume(array, affine, str(path))
+
+
+def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    image = nibabel.load(path)
+    if image.affine is None:
+        raise InputError(f"{path} has no affine.", "Export it again from its DICOM series.")
+    array = np.asanyarray(image.dataobj)  # get_fdata() would make float64 of everything
+    while array.ndim > 4 and array.shape[-1] == 1:
+        array = array[..., 0]
+    return np.ascontiguousarray(array.transpose()), np.asarray(image.affine)
+
+
+def _read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    import SimpleITK as sitk
+
+    image = sitk.ReadImage(str(path))
+    array = sitk.GetArrayFromImage(image)
+    if image.GetDimension() == 4:  # one axis too many: its first three carry the geometry
+        image = image[:, :, :, 0]
+    elif image.GetNumberOfComponentsPerPixel() > 1:
+        array = np.moveaxis(array, -1, 0)
+    if image.GetDimension() != 3:
+        return array, np.eye(4)
+    return np.ascontiguousarray(array), _affine_of_itk(image)
+
+
+def _affine_of_itk(image) -> np.ndarray:  # type: ignore[no-untyped-def]
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    return LPS_TO_RAS @ affine
+
+
+def write_volume(volume: Volume, path: Path | str) -> None:
+    """Write a NIfTI, NRRD or MetaImage file; the format follows from the name.
+
+    Raises:
+        RequestError: the name ends in no known suffix, or the format cannot hold a sheared grid.
+        OSError: the disk refused.
+    """
+    path = Path(path)
+    if not is_image(path) or path.name.lower().endswith((".nhdr", ".mhd")):
+        raise RequestError(f"{path.name} names no format this program writes.", "Use .nii.gz, .nii, .nrrd or .mha.")
+    if ".nii" in path.name.lower():
+        image = nibabel.Nifti1Image(volume.array.transpose(), volume.affine)
+        image.set_qform(volume.affine, code=1)
+        image.set_sform(volume.affine, code=1)
+        image.header.set_xyzt_units("mm")
+        nibabel.save(image, path)
+    else:
+        _write_itk(volume, path)
+
+
+def _write_itk(volume: Volume, path: Path) -> None:
+    import SimpleITK as sitk
+
+    affine = LPS_TO_RAS @ volume.affine
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    direction = affine[:3, :3] / spacing
+    if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-4):
+        raise RequestError(f"{path.name} cannot hold a sheared grid.", "Write .nii.gz instead.")
+    image = sitk.GetImageFromArray(volume.array)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection(direction.ravel().tolist())
+    image.SetOrigin(affine[:3, 3].tolist())
+    try:
+        sitk.WriteImage(image, str(path), useCompression=True)
+    except RuntimeError as error:
+        raise OSError(f"{path} cannot be written ({str(error).strip().splitlines()[-1]})") from error
+
+
+def bounding_box(mask: np.ndarray, margin: Sequence[int] | int = 0) -> tuple[slice, ...]:
+    """Smallest box around the true voxels, widened by ``margin`` voxels, inside the array.
+
+    An empty mask gives the whole array.
+    """
+    margins = (margin,) * mask.ndim if isinstance(margin, int) else tuple(margin)
+    box = []
+    for axis, extra in enumerate(margins):
+        along = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        if along.size == 0:
+            return tuple(slice(0, size) for size in mask.shape)
+        box.append(slice(max(int(along[0]) - extra, 0), min(int(along[-1]) + 1 + extra, mask.shape[axis])))
+    return tuple(box)

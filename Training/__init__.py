@@ -1,0 +1,1 @@
+"""Offline training: recipes in, self-describing checkpoints out."""

@@ -1,0 +1,54 @@
+"""Augmentation by MONAI's transforms, each sample with a seed of its own."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import torch
+
+from .recipe import AugmentationRecipe
+
+Pair = tuple[torch.Tensor, torch.Tensor]
+
+
+class Augmentation:
+    """Turn, scale, mirror, blur and recolour a patch. Ranges follow nnU-Net (Isensee 2021, supplement)."""
+
+    def __init__(self, recipe: AugmentationRecipe, dimensions: int) -> None:
+        from monai import transforms as mt
+        from monai.data.meta_obj import set_track_meta
+
+        set_track_meta(False)
+        both, image = ["image", "labels"], ["image"]
+        angles = (math.radians(30),) * (3 if dimensions == 3 else 1)
+        steps: list[mt.Transform] = [
+            mt.RandAffined(
+                both,
+                prob=recipe.affine,
+                rotate_range=angles,
+                scale_range=(0.25,) * dimensions,
+                mode=["bilinear", "nearest"],
+                padding_mode="zeros",
+            ),
+            mt.RandGaussianNoised(image, prob=recipe.noise, std=0.1),
+            mt.RandGaussianSmoothd(image, (0.5, 1.0), (0.5, 1.0), (0.5, 1.0), prob=recipe.blur),
+            mt.RandScaleIntensityd(image, 0.3, prob=recipe.brightness),
+            mt.RandScaleIntensityFixedMeand(image, factors=0.25, prob=recipe.contrast, preserve_range=True),
+            mt.RandAdjustContrastd(image, prob=recipe.gamma, gamma=(0.7, 1.5), retain_stats=True),
+            mt.RandSimulateLowResolutiond(image, prob=recipe.low_resolution, zoom_range=(0.5, 1.0)),
+        ]
+        if recipe.mirror:
+            steps += [mt.RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in range(dimensions)]
+        self._transform = mt.Compose(steps)
+
+    def __call__(self, image: torch.Tensor, labels: torch.Tensor, seed: int) -> Pair:
+        """``image`` ``(C, …)`` float and ``labels`` ``(1, …)`` uint8 → the same, augmented."""
+        self._transform.set_random_state(seed=seed)
+        brain = (image != 0).any(dim=0, keepdim=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # MONAI's notes on its own defaults
+            # The brain goes through the spatial transforms beside the labels, so that outside stays 0 after noise.
+            result = self._transform({"image": image, "labels": torch.cat([labels.float(), brain.float()])})
+        labels_out, brain_out = result["labels"][:1], result["labels"][1:] > 0.5
+        return (result["image"] * brain_out).contiguous(), labels_out.to(torch.uint8)
