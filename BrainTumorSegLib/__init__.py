@@ -5,4 +5,29 @@ Importing this package is light: torch and MONAI are imported when they are firs
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Case": "case",
+    "Segmentation": "segmentation",
+    "Volume": "volume",
+    "evaluate": "api",
+    "load_model": "catalogue",
+    "read_volume": "volume",
+    "segment": "api",
+    "write_volume": "volume",
+}
+__all__ = ["Case", "Segmentation", "Volume", "evaluate", "load_model", "read_volume", "segment", "write_volume"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

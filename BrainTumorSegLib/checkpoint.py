@@ -158,8 +158,8 @@ class Description:
 
 def _problems(d: Description) -> typing.Iterator[str]:
     """What is inconsistent in a description, in words."""
-    if not d.id or not all(c.isalnum() or c in "-_." for c in d.id):
-        yield "its id must be letters, digits, '-', '_' and '.'"
+    if not d.id[:1].isalnum() or not all(c.isalnum() or c in "-_." for c in d.id):
+        yield "its id must be letters, digits, '-', '_' and '.', and begin with a letter or digit"
     if d.dimensions not in (2, 3):
         yield f"dimensions is {d.dimensions}, not 2 or 3"
     if not d.modalities or len(set(d.modalities)) != len(d.modalities) or not set(d.modalities) <= set(MODALITIES):
@@ -176,10 +176,16 @@ def _problems(d: Description) -> typing.Iterator[str]:
         yield f"orientation {d.preprocessing.orientation!r} is none"
     if d.preprocessing.normalisation not in ("zscore", "none"):
         yield f"unknown normalisation {d.preprocessing.normalisation!r}"
-    if len(d.tiling.patch) != d.dimensions or not 0 <= d.tiling.overlap < 1:
-        yield "its patch or overlap does not fit its dimensions"
+    if min(d.preprocessing.spacing) < 0:
+        yield "its spacing is negative"
+    if len(d.tiling.patch) != d.dimensions or min(d.tiling.patch) < (0 if d.dimensions == 2 else 1):
+        yield f"its patch {d.tiling.patch} does not fit {d.dimensions} dimensions"
+    if not 0 <= d.tiling.overlap < 1:
+        yield f"overlap is {d.tiling.overlap:g}, not at least 0 and below 1"
     if not set(d.postprocessing.thresholds) <= set(REGIONS):
         yield "a threshold names no region"
+    if not all(0 < value <= 1 for value in d.postprocessing.thresholds.values()):
+        yield "a threshold is not above 0 and at most 1"
 
 
 @dataclass(frozen=True)
@@ -195,7 +201,7 @@ class Checkpoint:
         """The network with these weights in fp32, in evaluation mode.
 
         Raises:
-            CheckpointError: unknown network, or weights that do not fit it.
+            CheckpointError: unknown network, or weights that do not fit it or are not finite.
         """
         import torch
 
@@ -210,10 +216,15 @@ class Checkpoint:
             arguments=d.network.arguments,
         )
         floats = {name: t.float() if t.is_floating_point() else t for name, t in self.weights.items()}
+        broken = [name for name, tensor in floats.items() if not torch.isfinite(tensor).all()]
+        if broken:
+            raise CheckpointError(f"Weight {broken[0]} of {d.id} is not finite.", _AGAIN)
         try:
             network.load_state_dict(floats)
         except RuntimeError as error:
-            raise CheckpointError(f"The weights of {d.id} do not fit its network {d.network.family}.", _AGAIN) from error
+            raise CheckpointError(
+                f"The weights of {d.id} do not fit its network {d.network.family}.", _AGAIN
+            ) from error
         return network.eval().requires_grad_(False).to(torch.float32)
 
 
@@ -230,7 +241,9 @@ def save_checkpoint(description: Description, weights: Mapping[str, torch.Tensor
 
     stored = {}
     for name, tensor in weights.items():
-        stored[name] = (tensor.detach().cpu().half() if tensor.is_floating_point() else tensor.detach().cpu()).contiguous()
+        stored[name] = (
+            tensor.detach().cpu().half() if tensor.is_floating_point() else tensor.detach().cpu()
+        ).contiguous()
         if not torch.isfinite(stored[name].float()).all():
             raise CheckpointError(f"Weight {name} is not finite in fp16.", "Training diverged; take an earlier state.")
     text = json.dumps(dataclasses.asdict(description), ensure_ascii=True, sort_keys=True)
@@ -273,9 +286,8 @@ def read_description(path: Path | str) -> Description:
     path = Path(path)
     try:
         with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            if size > path.stat().st_size:
-                raise CheckpointError(f"{path} is truncated or no checkpoint.", _AGAIN)
+            size = _header_size(file.read(9), path.stat().st_size, str(path))
+            file.seek(8)
             header = _header(file.read(size), str(path))
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}).", "Check the path.") from error
@@ -284,22 +296,31 @@ def read_description(path: Path | str) -> Description:
 
 def _split(content: bytes, source: str) -> tuple[dict[str, Any], bytes]:
     """Header (parsed) and body of a safetensors file: 8 bytes length, JSON header, tensors."""
-    if content[:2] == b"PK" or content[:1] == b"\x80":
-        raise CheckpointError(f"{source} is a pickled PyTorch file, which can run code when it is loaded.",
-                              "Export it to .safetensors: see Training.")  # fmt: skip
-    size = int.from_bytes(content[:8], "little")
-    if len(content) < 8 or size > len(content) - 8:
-        raise CheckpointError(f"{source} is truncated or no checkpoint.", _AGAIN)
+    size = _header_size(content[:9], len(content), source)
     return _header(content[8 : 8 + size], source), content[8 + size :]
+
+
+def _header_size(start: bytes, total: int, source: str) -> int:
+    """Length of the JSON header, from the first 9 bytes of a file of ``total`` bytes."""
+    # The header begins with a brace; a length may by chance begin as a zip file or a pickle does.
+    if start[8:] != b"{" and start.startswith((b"PK", b"\x80")):
+        raise CheckpointError(
+            f"{source} is a pickled PyTorch file, which can run code when it is loaded.",
+            "Export it to .safetensors: see Training.",
+        )
+    size = int.from_bytes(start[:8], "little")
+    if start[8:] != b"{" or size > total - 8:
+        raise CheckpointError(f"{source} is truncated or no checkpoint.", _AGAIN)
+    return size
 
 
 def _header(text: bytes, source: str) -> dict[str, Any]:
     try:
         header = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{source} is damaged or no checkpoint.", _AGAIN) from error
     metadata = header.get("__metadata__") if isinstance(header, dict) else None
-    if not isinstance(metadata, dict) or _DESCRIPTION_KEY not in metadata:
+    if not isinstance(metadata, dict) or not isinstance(metadata.get(_DESCRIPTION_KEY), str):
         raise CheckpointError(f"{source} holds weights but no description of them.", "Export it with Training.")
     return header
 
@@ -320,10 +341,10 @@ def parse_description(text: str, source: str) -> Description:
     """
     try:
         values = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{source} is damaged: its description is no JSON.", _AGAIN) from error
     version = values.get("schema_version") if isinstance(values, dict) else None
-    if not isinstance(version, int):
+    if type(version) is not int or version < 1:
         raise CheckpointError(f"{source} does not say its schema version.", _AGAIN)
     if version > SCHEMA_VERSION:
         raise CheckpointError(
@@ -332,5 +353,7 @@ def parse_description(text: str, source: str) -> Description:
         )
     try:
         return from_json(Description, values)
+    except CheckpointError as error:
+        raise CheckpointError(f"{source} cannot be used. {error}", error.remedy) from error
     except (TypeError, ValueError, KeyError) as error:
         raise CheckpointError(f"{source} has a wrong description ({error}).", _AGAIN) from error

@@ -19,11 +19,13 @@ REFERENCE_ORDER = (T1CE, T1, FLAIR, T2)
 DECATHLON_ORDER = (FLAIR, T1, T1CE, T2)
 
 _SPELLINGS: dict[str, tuple[str, ...]] = {
-    T1: ("t1", "t1n", "t1w", "t1_pre", "t1pre"),
-    T1CE: ("t1c", "t1ce", "t1gd", "t1post", "t1_post", "t1km", "t1wce", "t1_gd", "t1_ce"),
+    T1: ("t1", "t1n", "t1w", "t1pre"),
+    T1CE: ("t1c", "t1ce", "t1gd", "t1post", "t1km", "t1wce"),
     T2: ("t2", "t2w"),
-    FLAIR: ("flair", "t2f", "fla", "t2flair", "t2_flair"),
+    FLAIR: ("flair", "t2f", "fla", "t2flair"),
 }
+# A name that ends so is a label map or a mask, whatever its case is called.
+_NO_SEQUENCE = {"seg", "segmentation", "label", "labels", "mask", "brainmask"}
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
@@ -45,14 +47,15 @@ def from_name(name: str) -> str | None:
     """The modality a file or node name speaks of, or None.
 
     The name is cut into words at anything but letters and digits; the last word (or pair of words) that
-    spells a modality decides, because a name begins with the case and ends with the sequence.
+    spells a modality decides, because a name begins with the case and ends with the sequence. Names of
+    segmentations and masks speak of none.
     """
-    words = [word for word in re.split(r"[^a-z0-9]+", stem(name).lower()) if word]
+    words = [word for word in re.split(r"[^a-z0-9]+", (stem(name) if is_image(name) else name).lower()) if word]
+    if words and words[-1] in _NO_SEQUENCE:
+        return None
     for end in range(len(words), 0, -1):
         for length in (2, 1):
-            if end - length < 0:
-                continue
-            spelling = "_".join(words[end - length : end])
+            spelling = "".join(words[max(end - length, 0) : end])
             for modality, spellings in _SPELLINGS.items():
                 if spelling in spellings:
                     return modality

@@ -12,6 +12,7 @@ from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
 
 from .labels import REGIONS, to_regions
+from .preprocessing.grid import Grid, reorient
 from .volume import Volume, bounding_box
 
 
@@ -66,10 +67,11 @@ class Segmentation:
 
 def measure(labels: Volume, regions: tuple[str, ...] = tuple(REGIONS)) -> dict[str, RegionMeasurement]:
     """Sizes of the regions of a label map in the convention of this library."""
-    box = bounding_box(labels.array > 0)
-    masks = to_regions(labels.array[box])
-    whole = np.count_nonzero(masks["WT"])
-    return {name: _measure(masks[name], labels, whole) for name in regions}
+    # Along LPS the first array axis is the axial one, however the image was acquired.
+    volume = Volume(reorient(labels.array, labels.affine, "LPS"), Grid.of(labels).oriented("LPS").affine)
+    masks = to_regions(volume.array[bounding_box(volume.array > 0)])
+    whole = int(np.count_nonzero(masks["WT"]))
+    return {name: _measure(masks[name], volume, whole) for name in regions}
 
 
 def _measure(mask: np.ndarray, volume: Volume, whole: int) -> RegionMeasurement:

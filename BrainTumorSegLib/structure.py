@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 import types
 import typing
 from functools import lru_cache
@@ -37,9 +37,10 @@ def from_json(kind: Any, value: Any, where: str = "") -> Any:
         return tuple(from_json(k, item, where) for k, item in zip(kinds, value, strict=True))
     if origin is dict and isinstance(value, dict):
         return {str(key): from_json(arguments[1], item, f"{where}{key}.") for key, item in value.items()}
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    if isinstance(kind, type) and not isinstance(kind, types.GenericAlias) and type(value) is kind:
+    if kind is float:
+        if type(value) in (int, float) and abs(value) <= sys.float_info.max:  # NaN and infinity are not
+            return float(value)
+    elif isinstance(kind, type) and not isinstance(kind, types.GenericAlias) and type(value) is kind:
         return value
     name = getattr(kind, "__name__", str(kind))
     raise TypeError(f"{where.rstrip('.') or 'the value'} is {str(value)[:60]!r}, which is no {name}")

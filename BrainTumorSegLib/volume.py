@@ -84,15 +84,26 @@ def read_volume(path: Path | str, *, channels: bool = False) -> Volume:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path} does not exist." if not path.exists() else f"{path} is not a file.", "Check the path.")
+        raise InputError(
+            f"{path} does not exist." if not path.exists() else f"{path} is not a file.", "Check the path."
+        )
     if not is_image(path):
         raise InputError(f"{path} is not a volume this program reads.", f"It reads {', '.join(IMAGE_SUFFIXES)}.")
     try:
-        array, affine = (_read_nifti if ".nii" in path.name.lower() else _read_itk)(path)
-    except (OSError, EOFError, zlib.error, gzip.BadGzipFile, nibabel.filebasedimages.ImageFileError, RuntimeError) as error:
+        array, affine = (_read_nifti if _is_nifti(path) else _read_itk)(path)
+    except (OSError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path} cannot be read ({reason}).", "The file is damaged or not an image; copy it again.") from error
-    except (ValueError, np.linalg.LinAlgError) as error:
+        raise InputError(
+            f"{path} cannot be read ({reason}).", "The file is damaged or not an image; copy it again."
+        ) from error
+    except (
+        ValueError,
+        OverflowError,
+        MemoryError,  # a damaged header asks for any size
+        np.linalg.LinAlgError,
+        nibabel.spatialimages.HeaderDataError,
+        nibabel.wrapstruct.WrapStructError,
+    ) as error:
         raise InputError(f"{path} cannot be read ({error}).", "Its header is damaged; export it again.") from error
     return _checked(array, affine, path, channels)
 
@@ -112,8 +123,16 @@ def _checked(array: np.ndarray, affine: np.ndarray, path: Path, channels: bool) 
     return Volume(array, affine, str(path))
 
 
+def _is_nifti(path: Path) -> bool:
+    return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
 def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    image = nibabel.load(path)
+    content = path.read_bytes()
+    if path.name.lower().endswith(".gz"):
+        content = gzip.decompress(content)  # to its end, where the checksum is; nibabel would stop before
+    second = 540 in (int.from_bytes(content[:4], order) for order in ("little", "big"))  # the header's size
+    image = (nibabel.Nifti2Image if second else nibabel.Nifti1Image).from_bytes(content)
     if image.affine is None:
         raise InputError(f"{path} has no affine.", "Export it again from its DICOM series.")
     array = np.asanyarray(image.dataobj)  # get_fdata() would make float64 of everything
@@ -143,6 +162,17 @@ def _affine_of_itk(image) -> np.ndarray:  # type: ignore[no-untyped-def]
     return LPS_TO_RAS @ affine
 
 
+def check_writable(path: Path | str) -> None:
+    """Refuse a name whose suffix is no format that :func:`write_volume` writes.
+
+    Raises:
+        RequestError: with the suffixes that are.
+    """
+    name = Path(path).name
+    if not is_image(name) or name.lower().endswith((".nhdr", ".mhd")):
+        raise RequestError(f"{name} names no format this program writes.", "Use .nii.gz, .nii, .nrrd or .mha.")
+
+
 def write_volume(volume: Volume, path: Path | str) -> None:
     """Write a NIfTI, NRRD or MetaImage file; the format follows from the name.
 
@@ -151,9 +181,8 @@ def write_volume(volume: Volume, path: Path | str) -> None:
         OSError: the disk refused.
     """
     path = Path(path)
-    if not is_image(path) or path.name.lower().endswith((".nhdr", ".mhd")):
-        raise RequestError(f"{path.name} names no format this program writes.", "Use .nii.gz, .nii, .nrrd or .mha.")
-    if ".nii" in path.name.lower():
+    check_writable(path)
+    if _is_nifti(path):
         image = nibabel.Nifti1Image(volume.array.transpose(), volume.affine)
         image.set_qform(volume.affine, code=1)
         image.set_sform(volume.affine, code=1)

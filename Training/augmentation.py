@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -12,14 +14,25 @@ from .recipe import AugmentationRecipe
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 
+@contextmanager
+def _plain_tensors() -> Iterator[None]:
+    """Keep MONAI from making its own tensors; around each call, since worker processes begin with its default."""
+    from monai.data.meta_obj import get_track_meta, set_track_meta
+
+    before = get_track_meta()
+    set_track_meta(False)
+    try:
+        yield
+    finally:
+        set_track_meta(before)
+
+
 class Augmentation:
     """Turn, scale, mirror, blur and recolour a patch. Ranges follow nnU-Net (Isensee 2021, supplement)."""
 
     def __init__(self, recipe: AugmentationRecipe, dimensions: int) -> None:
         from monai import transforms as mt
-        from monai.data.meta_obj import set_track_meta
 
-        set_track_meta(False)
         both, image = ["image", "labels"], ["image"]
         angles = (math.radians(30),) * (3 if dimensions == 3 else 1)
         steps: list[mt.Transform] = [
@@ -43,10 +56,10 @@ class Augmentation:
         self._transform = mt.Compose(steps)
 
     def __call__(self, image: torch.Tensor, labels: torch.Tensor, seed: int) -> Pair:
-        """``image`` ``(C, …)`` float and ``labels`` ``(1, …)`` uint8 → the same, augmented."""
+        """``image`` ``(C, …)`` float and ``labels`` ``(1, …)`` uint8 → the same, augmented; a function of ``seed``."""
         self._transform.set_random_state(seed=seed)
         brain = (image != 0).any(dim=0, keepdim=True)
-        with warnings.catch_warnings():
+        with _plain_tensors(), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # MONAI's notes on its own defaults
             # The brain goes through the spatial transforms beside the labels, so that outside stays 0 after noise.
             result = self._transform({"image": image, "labels": torch.cat([labels.float(), brain.float()])})

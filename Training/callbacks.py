@@ -1,21 +1,83 @@
-"""What Lightning does not keep by itself: random states, and curves that can be looked at."""
+"""What a run keeps: its states, its numbers, its random generators."""
 
 from __future__ import annotations
 
 import csv
+import math
 import random
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 
+from BrainTumorSegLib.errors import ExecutionError
 from BrainTumorSegLib.files import atomic
+
+from .module import DICE, MONITOR, TRAINING_LOSS
+
+LAST, BEST = "last.ckpt", "best.ckpt"
+LOG, CURVES = "metrics.csv", "curves.png"
+
+Row = dict[str, float]
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the destination, then renames: a kill while saving leaves the state before.
+
+    Lightning's own goes through the system's temporary folder, from where moving is copying on many machines.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Save whole or not at all."""
+        with atomic(path) as part:
+            torch.save(checkpoint, part)
+
+
+class Keeper(Checkpoint):
+    """Saves the last state after each interval, and the best one where something held out is monitored.
+
+    Lightning's ``ModelCheckpoint(save_last=True)`` saves the last state only when it is the best one.
+    """
+
+    def __init__(self, folder: Path, *, best: bool) -> None:
+        self.folder, self.keep_best = folder, best
+        self.lowest = math.inf
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save.
+
+        Raises:
+            ExecutionError: the monitored loss is not finite; the last finite state is kept.
+        """
+        value = float(trainer.callback_metrics[MONITOR])
+        if not math.isfinite(value):
+            raise ExecutionError(f"The {MONITOR} is {value} at step {trainer.global_step}.", "Lower learning_rate.")
+        improved = self.keep_best and value < self.lowest
+        if improved:
+            self.lowest = value
+        trainer.save_checkpoint(self.folder / LAST)
+        if improved:
+            trainer.save_checkpoint(self.folder / BEST)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The lowest monitored loss."""
+        return {"lowest": self.lowest}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.lowest = state_dict["lowest"]
 
 
 class RandomState(Callback):
     """Keeps the states of all random generators in the training checkpoint, so that a resumed run goes on."""
+
+    def __init__(self) -> None:
+        self._restored: dict[str, Any] = {}
 
     def state_dict(self) -> dict[str, Any]:
         """Python's, NumPy's and torch's states."""
@@ -29,54 +91,113 @@ class RandomState(Callback):
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Remember them until training starts: what comes before draws numbers too."""
+        self._restored = state_dict
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put them back."""
-        random.setstate(state_dict["python"])
-        np.random.set_state(state_dict["numpy"])
-        torch.set_rng_state(state_dict["torch"].cpu())
-        if "cuda" in state_dict and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all([state.cpu() for state in state_dict["cuda"]])
+        state, self._restored = self._restored, {}
+        if not state:
+            return
+        random.setstate(state["python"])
+        np.random.set_state(state["numpy"])
+        torch.set_rng_state(state["torch"].cpu())
+        if "cuda" in state and torch.cuda.is_available():
+            torch.cuda.set_rng_state_all([generator.cpu() for generator in state["cuda"]])
 
 
-class Curves(Callback):
-    """Draws the curves after each validation."""
+class IntervalLog(Callback):
+    """One row of numbers an interval: a printed line, ``metrics.csv``, ``curves.png`` and the loggers.
+
+    The rows are part of the training checkpoint, so after a resume files and curves show the whole run, and
+    nothing of what was lost with the kill.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.rows: list[Row] = []
+        self._began, self._first_step, self._seconds = 0.0, 0, 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self._began, self._first_step = time.monotonic(), trainer.global_step
+        self._seconds = self.rows[-1]["seconds"] if self.rows else 0.0
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Redraw from the log."""
-        if trainer.is_global_zero:
-            draw_curves(self.folder / "metrics.csv", self.folder / "curves.png")
+        """Write the interval's row."""
+        step = trainer.global_step
+        if self.rows and self.rows[-1]["step"] == step:
+            return
+        elapsed = time.monotonic() - self._began
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        row = {"step": step, "learning_rate": trainer.optimizers[0].param_groups[0]["lr"], **metrics}
+        self.rows.append(row | {"seconds": round(self._seconds + elapsed, 1)})
+        if not trainer.is_global_zero:
+            return
+        for logger in trainer.loggers:
+            logger.log_metrics({name: value for name, value in row.items() if name != "step"}, step)
+        write_rows(self.rows, self.folder / LOG)
+        draw_curves(self.rows, self.folder / CURVES)
+        total = int(trainer.max_epochs or 0) * int(trainer.num_training_batches)
+        left = elapsed / max(step - self._first_step, 1) * (total - step)
+        _say(trainer, describe(self.rows[-1], total, left))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from these rows."""
+        self.rows = list(state_dict["rows"])
 
 
-def read_log(file: Path) -> dict[str, list[tuple[int, float]]]:
-    """Metric → (step, value) pairs of a CSV log."""
-    series: dict[str, list[tuple[int, float]]] = {}
-    with file.open(newline="", encoding="utf-8") as lines:
-        for row in csv.DictReader(lines):
-            for name, value in row.items():
-                if value and name not in ("step", "epoch"):
-                    series.setdefault(name, []).append((int(row["step"]), float(value)))
-    return series
+def _say(trainer: Trainer, line: str) -> None:
+    """Print a line, above the progress bar where there is one."""
+    bar = trainer.progress_bar_callback
+    if bar is not None:
+        bar.print(line)
+    else:
+        print(line, flush=True)
 
 
-def draw_curves(log: Path, picture: Path) -> None:
+def describe(row: Row, total: int, seconds_left: float) -> str:
+    """One line that says how the run goes."""
+    regions = " ".join(f"{name.removeprefix(DICE)} {value:.3f}" for name, value in row.items() if name.startswith(DICE))
+    return (
+        f"step {row['step']:>{len(str(total))}}/{total}"
+        f"  loss {row[TRAINING_LOSS]:.4f}  validation loss {row[MONITOR]:.4f}  Dice {regions}"
+        f"  lr {row['learning_rate']:.2e}  {_duration(seconds_left)} left"
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
+
+
+def write_rows(rows: list[Row], log: Path) -> None:
+    """All rows as CSV."""
+    with atomic(log) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[-1]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def draw_curves(rows: list[Row], picture: Path) -> None:
     """Loss, Dice and learning rate over the steps, as one PNG."""
-    if not log.is_file():
-        return
     from matplotlib.figure import Figure
 
-    series = read_log(log)
     groups = {
-        "Loss": [name for name in series if name.endswith("loss")],
-        "Dice": [name for name in series if "dice" in name],
-        "Learning rate": [name for name in series if name.startswith("lr")],
+        "Loss": [name for name in rows[-1] if name.endswith("loss")],
+        "Dice": [name for name in rows[-1] if name.startswith(DICE)],
+        "Learning rate": ["learning_rate"],
     }
+    steps = [row["step"] for row in rows]
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     for axes, (title, names) in zip(figure.subplots(1, 3), groups.items(), strict=True):
         for name in names:
-            steps, values = zip(*series[name], strict=True)
-            axes.plot(steps, values, label=name.replace("_", " "))
+            axes.plot(steps, [row[name] for row in rows], marker=".", label=name.replace("_", " "))
         axes.set(title=title, xlabel="step")
         axes.grid(alpha=0.3)
         if len(names) > 1:

@@ -1,19 +1,21 @@
-"""The Lightning data module: cases found, split, preprocessed once, patches drawn from them."""
+"""The Lightning data module: cases preprocessed once, patches drawn from them."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from BrainTumorSegLib.errors import RequestError
-
 from .augmentation import Augmentation
-from .datasets.brats import LabelledCase, Split, find_cases, read_split
+from .datasets.brats import LabelledCase
 from .datasets.cache import CachedCase, CaseCache
 from .datasets.patches import PatchDataset, RunningNumbers, Sample
+from .datasets.split import Split
 from .recipe import Recipe
 
 # Patches a case that the run is monitored on: enough to see a trend, few enough to cost little.
@@ -24,52 +26,56 @@ _MONITORED_CASES = 8
 class BratsData(LightningDataModule):
     """Patches of BraTS-like cases as a recipe asks for them."""
 
-    def __init__(self, recipe: Recipe, folder: Path, cache: Path) -> None:
+    def __init__(self, recipe: Recipe, cases: Mapping[str, LabelledCase], split: Split, cache: Path) -> None:
         super().__init__()
-        if recipe.data.kind != "brats":
-            raise RequestError(f"Unknown data kind {recipe.data.kind!r}.", "Choose brats.")
-        self.recipe, self.folder = recipe, folder
-        self.cases: dict[str, LabelledCase] = find_cases(folder)
-        self.split: Split = read_split(
-            folder, list(self.cases), folds=recipe.data.folds, fold=recipe.data.fold, seed=recipe.seed
-        )
+        self.recipe, self.cases, self.split = recipe, cases, split
+        # Without a held-out fold some training patients are monitored: that shows a failing run, not accuracy.
+        self.monitored = (split.monitoring or split.training)[:_MONITORED_CASES]
         self._cache = CaseCache(cache, recipe.modalities, recipe.preprocessing)
         self._training: list[CachedCase] = []
         self._monitoring: list[CachedCase] = []
 
     def prepare_data(self) -> None:
-        """Fill the cache, on one process."""
-        self._cache.get_all(self.cases[name] for name in self.split.training + self.split.monitoring)
+        """Fill the cache; Lightning has one process of each machine do it."""
+        names = {*self.split.training, *self.split.monitoring}
+        rest = set(self.split.measured) - names
+        self._cache.fill([self.cases[n] for n in sorted(names)], [self.cases[n] for n in sorted(rest)])
 
     def setup(self, stage: str) -> None:
-        """Open the cached cases. Without a held-out fold some training cases are monitored instead."""
+        """Open the cached cases."""
         self._training = [self._cache.get(self.cases[name]) for name in self.split.training]
-        names = self.split.monitoring or self.split.training
-        self._monitoring = [self._cache.get(self.cases[name]) for name in names[:_MONITORED_CASES]]
+        self._monitoring = [self._cache.get(self.cases[name]) for name in self.monitored]
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """``interval`` batches, another stretch of running numbers each epoch."""
+        """``interval`` batches a process, another stretch of running numbers each epoch."""
         r = self.recipe
-        per_epoch = r.optimisation.interval * r.sampling.batch
+        rank, world, step = 0, 1, 0
+        if self.trainer:
+            rank, world, step = self.trainer.global_rank, self.trainer.world_size, self.trainer.global_step
+        # The epoch is set here, since Lightning starts the workers of a resumed run before it calls set_epoch.
+        epoch = step // r.optimisation.interval
+        sampler = RunningNumbers(r.optimisation.interval * r.sampling.batch, rank, world, epoch)
         augmentation = Augmentation(r.augmentation, r.dimensions)
-        dataset = self._patches(self._training, augmentation, r.epochs * per_epoch, r.sampling.foreground)
-        trainer = self.trainer
-        rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         return DataLoader(
-            dataset,
+            self._patches(self._training, augmentation, r.epochs * len(sampler) * world, r.sampling.foreground),
             batch_size=r.sampling.batch,
-            sampler=RunningNumbers(per_epoch, rank, world),
+            sampler=sampler,
             num_workers=r.sampling.workers,
+            persistent_workers=r.sampling.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
 
     def val_dataloader(self) -> DataLoader[Sample]:
-        """The same patches without augmentation each time, all of them on tumour."""
+        """The same patches without augmentation each time, all of them on tumour, all of them in every process."""
         dataset = self._patches(self._monitoring, None, _MONITORED_PATCHES * len(self._monitoring), 1.0)
         return DataLoader(dataset, batch_size=self.recipe.sampling.batch, num_workers=0)
 
+    def state_dict(self) -> dict[str, Any]:
+        """The split, so that a resumed run does not train on what it validates on."""
+        return {"split": dataclasses.asdict(self.split)}
+
     def _patches(
-        self, cases: list[CachedCase], augmentation: Augmentation | None, length: int, foreground: float
+        self, cases: Sequence[CachedCase], augmentation: Augmentation | None, length: int, foreground: float
     ) -> PatchDataset:
         r = self.recipe
         return PatchDataset(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,38 +22,32 @@ from BrainTumorSegLib.checkpoint import (
     save_checkpoint,
 )
 from BrainTumorSegLib.inference.engine import segment_case
-from BrainTumorSegLib.metrics import dice
 from BrainTumorSegLib.labels import to_regions
+from BrainTumorSegLib.metrics import dice
 
-from .datasets.brats import LabelledCase, Split
+from .datasets.brats import LabelledCase
+from .datasets.split import Split
 from .recipe import Recipe
+
+# Case id → region → Dice.
+Table = Mapping[str, Mapping[str, float]]
 
 
 def describe_run(recipe: Recipe, split: Split, steps: int) -> Description:
     """The description of a checkpoint, as yet without measured accuracy."""
     packages = ("torch", "monai", "lightning", "numpy")
-    return Description(
-        id=recipe.id,
-        title=recipe.title,
-        version=recipe.version,
-        dimensions=recipe.dimensions,
-        network=recipe.network,
-        modalities=recipe.modalities,
-        outputs=recipe.outputs,
-        preprocessing=recipe.preprocessing,
-        tiling=recipe.tiling,
-        postprocessing=recipe.postprocessing,
-        training=TrainingRecord(
+    # Where the data lay on this machine is nobody's business.
+    told = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, folder=""))
+    return recipe.describe(
+        TrainingRecord(
             data=recipe.data.name,
             training_cases=split.training,
             validation_cases=split.validation,
-            recipe=dataclasses.asdict(recipe),
+            recipe=dataclasses.asdict(told),
             steps=steps,
             versions={name: importlib.metadata.version(name) for name in packages},
             commit=_commit(),
-        ),
-        data_licence=recipe.data.licence,
-        weights_licence=recipe.weights_licence,
+        )
     )
 
 
@@ -65,13 +60,14 @@ def network_weights(training_checkpoint: Path) -> tuple[dict[str, torch.Tensor],
 
 
 def measure_dice(
-    checkpoint: Checkpoint, cases: list[LabelledCase], *, device: str = "auto"
+    checkpoint: Checkpoint, cases: Sequence[LabelledCase], *, device: str = "auto"
 ) -> dict[str, dict[str, float]]:
     """Case id → region → Dice, on the images' own grid through the engine, as a user gets it."""
     from tqdm import tqdm
 
     table = {}
-    for labelled in tqdm(cases, desc=f"Measuring {checkpoint.description.id}", leave=False):
+    bar = f"Measuring {checkpoint.description.id}"
+    for labelled in tqdm(cases, desc=bar, leave=False, disable=not sys.stderr.isatty()):
         case, reference = labelled.load()
         result = segment_case(case, checkpoint, device=device)
         truth = to_regions(reference.array)
@@ -79,10 +75,26 @@ def measure_dice(
     return table
 
 
-def means(table: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+def means(table: Table) -> dict[str, float]:
     """Region → mean over cases."""
     rows = list(table.values())
     return {region: round(float(np.mean([row[region] for row in rows])), 4) for region in rows[0]}
+
+
+def format_tables(tables: Mapping[str, Table]) -> str:
+    """Tables of the same cases side by side, under their titles, with the means below."""
+    first = next(iter(tables.values()))
+    regions = list(next(iter(first.values())))
+    width = max(len(name) for name in (*first, "patient"))
+    space = max(*(len(title) for title in tables), 8 * len(regions))
+    lines = [" " * width + "".join(f"  {title:>{space}}" for title in tables)]
+    lines.append(f"{'patient':<{width}}" + f"  {''.join(f'{region:>8}' for region in regions):>{space}}" * len(tables))
+    rows = {case: [table[case] for table in tables.values()] for case in first}
+    rows["mean"] = [means(table) for table in tables.values()]
+    for case, parts in rows.items():
+        numbers = ("".join(f"{part[region]:8.4f}" for region in regions) for part in parts)
+        lines.append(f"{case:<{width}}" + "".join(f"  {text:>{space}}" for text in numbers))
+    return "\n".join(lines)
 
 
 def export(
@@ -103,20 +115,24 @@ def export(
     weights, steps = network_weights(training_checkpoint)
     description = describe_run(recipe, split, steps)
     checkpoint = load_checkpoint(save_checkpoint(description, weights, destination))
-    chosen = [cases[name] for name in (split.monitoring or split.validation)]
+    chosen = [cases[name] for name in split.measured]
     if not measure or not chosen:
+        print("Accuracy was not measured." if chosen else "There are no validation patients to measure accuracy on.")
         return checkpoint
     part = "held-out fold of the training patients" if split.monitoring else "validation patients"
     bare = dataclasses.replace(description, postprocessing=PostprocessingSpec())
-    records = []
-    for measured, name in ((checkpoint, "Dice"), (dataclasses.replace(checkpoint, description=bare), "Dice without post-processing")):
-        table = measure_dice(measured, chosen, device=device)
-        for case, row in table.items():
-            print(name, case, " ".join(f"{region} {value:.4f}" for region, value in row.items()), flush=True)
-        records.append(AccuracyRecord(f"{recipe.data.name}, {part}", len(chosen), name, "brats2021", means(table)))
-        print(name, "mean", records[-1].values, flush=True)
-    description = dataclasses.replace(description, accuracy=tuple(records))
-    return load_checkpoint(save_checkpoint(description, weights, destination))
+    tables = {
+        "Dice": measure_dice(checkpoint, chosen, device=device),
+        "Dice without post-processing": measure_dice(
+            dataclasses.replace(checkpoint, description=bare), chosen, device=device
+        ),
+    }
+    print(f"Accuracy on {len(chosen)} patients ({part}), state of step {steps}:\n{format_tables(tables)}", flush=True)
+    records = tuple(
+        AccuracyRecord(f"{recipe.data.name}, {part}", len(chosen), measure_name, "brats2021", means(table))
+        for measure_name, table in tables.items()
+    )
+    return load_checkpoint(save_checkpoint(dataclasses.replace(description, accuracy=records), weights, destination))
 
 
 def _commit() -> str:

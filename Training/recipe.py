@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from BrainTumorSegLib.checkpoint import NetworkSpec, OutputSpec, PostprocessingSpec, PreprocessingSpec, TilingSpec
-from BrainTumorSegLib.errors import RequestError
+from BrainTumorSegLib.checkpoint import (
+    Description,
+    NetworkSpec,
+    OutputSpec,
+    PostprocessingSpec,
+    PreprocessingSpec,
+    TilingSpec,
+    TrainingRecord,
+)
+from BrainTumorSegLib.errors import CheckpointError, RequestError
 from BrainTumorSegLib.modalities import MODALITIES
 from BrainTumorSegLib.structure import from_json
+
+KINDS = ("brats",)
+OPTIMISERS = ("adamw", "adam", "sgd")
+SCHEDULES = ("cosine", "poly")
+LOSSES = ("dice_bce", "bce")
+PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+
+_SEE = "Compare it with those in Training/recipes."
+
+# What neither the states nor the patches of a run depend on, so it may change when the run is resumed.
+_FREE = ("title", "version", "notes", "weights_licence", "tiling", "postprocessing", "init", "sampling.workers",
+         "data.name", "data.folder", "data.licence", "optimisation.steps", "optimisation.patience")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -18,7 +40,10 @@ class DataRecipe:
     """Which patients.
 
     Attributes:
+        name: the data in words, for the checkpoint.
         kind: data module, ``brats``.
+        folder: where the data lie; ``--data`` goes before it.
+        licence: under which terms the data may be used.
         folds, fold: with ``fold`` ≥ 0 the training patients are cut into ``folds`` and that one is held out,
             monitors the run and decides the best state. With -1 all of them train; then nothing is chosen
             by the monitored loss, which is taken on training patients, and the last state is exported.
@@ -26,6 +51,7 @@ class DataRecipe:
 
     name: str
     kind: str = "brats"
+    folder: str = ""
     licence: str = ""
     folds: int = 5
     fold: int = -1
@@ -33,7 +59,14 @@ class DataRecipe:
 
 @dataclass(frozen=True)
 class SamplingRecipe:
-    """How patches are drawn: ``patch`` is ``(z, y, x)``, or ``(y, x)`` for slices."""
+    """How patches are drawn.
+
+    Attributes:
+        patch: ``(z, y, x)``, or ``(y, x)`` for slices.
+        batch: patches a step and process.
+        foreground: share of patches that are centred on tumour.
+        workers: processes that load and augment.
+    """
 
     patch: tuple[int, ...]
     batch: int = 1
@@ -43,7 +76,7 @@ class SamplingRecipe:
 
 @dataclass(frozen=True)
 class AugmentationRecipe:
-    """Probabilities of each augmentation (strengths as nnU-Net has them, Isensee 2021) and mirror axes."""
+    """Probability of each augmentation (strengths as nnU-Net has them, Isensee 2021); ``mirror``: all axes."""
 
     mirror: bool = True
     affine: float = 0.2
@@ -64,8 +97,9 @@ class OptimisationRecipe:
         schedule: ``cosine`` or ``poly`` (exponent 0.9), after a linear warm-up over ``warmup`` of all steps.
         loss: ``dice_bce`` or ``bce``.
         ema: decay of the exponential moving average of the weights; 0 switches it off.
-        precision: Lightning's name, or ``auto``: bf16 where the processor computes in it, else fp32.
-        patience: validations without improvement that end the run; 0 never.
+        clip: largest norm of the gradient; 0 switches it off.
+        precision: Lightning's name, or ``auto``: half precision where the processor computes in it, else fp32.
+        patience: validations without improvement that end the run; 0 never. Needs a held-out fold.
     """
 
     steps: int = 1000
@@ -85,7 +119,7 @@ class OptimisationRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All of a training run."""
+    """All of a training run. ``init``: id or file of a checkpoint whose weights the run starts from."""
 
     id: str
     title: str
@@ -107,22 +141,87 @@ class Recipe:
     notes: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if len(self.sampling.patch) != self.dimensions:
-            raise RequestError(f"Recipe {self.id}: a {self.dimensions}D network needs a {self.dimensions}D patch.")
-        if self.optimisation.steps < self.optimisation.interval or self.optimisation.interval < 1:
-            raise RequestError(f"Recipe {self.id}: steps must be at least interval, and interval at least 1.")
+        problems = list(_problems(self))
+        if problems:
+            raise RequestError(f"Recipe {self.id}: {'; '.join(problems)}.", _SEE)
+        try:
+            self.describe(TrainingRecord())  # now rather than when the run is over
+        except CheckpointError as error:
+            raise RequestError(f"Recipe {self.id}: {error}", _SEE) from error
 
     @property
     def epochs(self) -> int:
         """Validation intervals of the run; Lightning's epochs."""
-        return -(-self.optimisation.steps // self.optimisation.interval)
+        return self.optimisation.steps // self.optimisation.interval
+
+    def describe(self, training: TrainingRecord) -> Description:
+        """The description of the checkpoint that the run makes, as yet without measured accuracy."""
+        return Description(
+            id=self.id,
+            title=self.title,
+            version=self.version,
+            dimensions=self.dimensions,
+            network=self.network,
+            modalities=self.modalities,
+            outputs=self.outputs,
+            preprocessing=self.preprocessing,
+            tiling=self.tiling,
+            postprocessing=self.postprocessing,
+            training=training,
+            data_licence=self.data.licence,
+            weights_licence=self.weights_licence,
+        )
+
+    def changed_since(self, earlier: Mapping[str, Any]) -> list[str]:
+        """Names of the entries that differ from an earlier recipe (as a dict) and must not within one run."""
+        old, new = _flat(earlier), _flat(dataclasses.asdict(self))
+        differing = (name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name))
+        return [name for name in differing if not any(name == free or name.startswith(f"{free}.") for free in _FREE)]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dicts as one, with dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _problems(r: Recipe) -> Iterator[str]:
+    """What is wrong in a recipe, in words."""
+    o, s, d = r.optimisation, r.sampling, r.data
+    for name, value, choices in (
+        ("data.kind", d.kind, KINDS),
+        ("optimiser", o.optimiser, OPTIMISERS),
+        ("schedule", o.schedule, SCHEDULES),
+        ("loss", o.loss, LOSSES),
+        ("precision", o.precision, PRECISIONS),
+    ):
+        if value not in choices:
+            yield f"{name} is {value!r}, not one of {', '.join(choices)}"
+    if len(s.patch) != r.dimensions or min(s.patch, default=0) < 1:
+        yield f"a {r.dimensions}D network needs a {r.dimensions}D patch"
+    if o.interval < 1 or o.steps < 1 or o.steps % o.interval:
+        yield f"steps ({o.steps}) must be a multiple of interval ({o.interval})"
+    if s.batch < 1 or s.workers < 0 or o.patience < 0:
+        yield "batch must be at least 1, workers and patience at least 0"
+    if not 0 <= o.minimum_learning_rate <= o.learning_rate or o.learning_rate == 0 or o.weight_decay < 0 or o.clip < 0:
+        yield "learning_rate must be above 0, minimum_learning_rate between 0 and it, weight_decay and clip at least 0"
+    shares = {"warmup": o.warmup, "foreground": s.foreground, **dataclasses.asdict(r.augmentation)}
+    yield from (f"{name} must lie between 0 and 1" for name, value in shares.items() if not 0 <= value <= 1)
+    if not 0 <= o.ema < 1:
+        yield "ema must be at least 0 and below 1"
+    if d.folds < 2 or not -1 <= d.fold < d.folds:
+        yield f"fold must be -1 or lie between 0 and {d.folds - 1}, and folds be at least 2"
+    if o.patience and d.fold == -1:
+        yield "patience needs a held-out fold (fold is -1, so training patients are monitored)"
 
 
 def load_recipe(path: Path | str) -> Recipe:
     """Read a recipe.
 
     Raises:
-        RequestError: the file is missing, no TOML, or has unknown, missing or mistyped entries.
+        RequestError: the file is missing, no TOML, or has unknown, missing, mistyped or contradicting entries.
     """
     path = Path(path)
     try:
@@ -130,4 +229,4 @@ def load_recipe(path: Path | str) -> Recipe:
     except OSError as error:
         raise RequestError(f"Recipe {path} cannot be read ({error.strerror}).", "See Training/recipes.") from error
     except (tomllib.TOMLDecodeError, TypeError, ValueError) as error:
-        raise RequestError(f"Recipe {path} is wrong: {error}.", "Compare it with those in Training/recipes.") from error
+        raise RequestError(f"Recipe {path} is wrong: {error}.", _SEE) from error

@@ -1,44 +1,48 @@
-"""``python -m Training.train RECIPE.toml --data DIR``: train, resume, export."""
+"""``python -m Training.train RECIPE.toml --data DIR``: train, resume, export.
+
+On several processors: ``--devices N``, or ``torchrun --nproc-per-node N -m Training.train RECIPE.toml …`` (there
+``--devices`` is left out). Every process draws ``batch`` patches a step, so the batch grows with their number.
+"""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import logging
+import os
+import shutil
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from BrainTumorSegLib.errors import BrainTumorSegError, CancelledError, CheckpointError, RequestError
 
-from BrainTumorSegLib.catalogue import resolve
-from BrainTumorSegLib.checkpoint import load_checkpoint
-from BrainTumorSegLib.errors import BrainTumorSegError, CheckpointError, RequestError
-from BrainTumorSegLib.inference.device import resolve_device, resolve_precision
-
-from .callbacks import Curves, RandomState
-from .data import BratsData
-from .export import export
-from .module import MONITOR, SegmentationModule
 from .recipe import Recipe, load_recipe
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+    from .data import BratsData
+    from .module import SegmentationModule
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="python -m Training.train", description=__doc__)
+    p = argparse.ArgumentParser(
+        prog="python -m Training.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     p.add_argument("recipe", type=Path, help="TOML file, see Training/recipes")
-    p.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    p.add_argument("--data", type=Path, help="folder of the data set (default: data.folder of the recipe)")
     p.add_argument("-o", "--output", type=Path, help="folder of the run (default: runs/<recipe id>)")
     p.add_argument("--cache", type=Path, default=Path("cache"), help="folder for preprocessed cases")
     p.add_argument("--resume", action="store_true", help="go on from the run's last state")
-    p.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     p.add_argument("--devices", type=int, default=1, help="processes, one a device")
-    p.add_argument("--fold", type=int, help="hold out this fold of the training patients")
+    p.add_argument("--fold", type=int, help="hold out this fold of the training patients (-1: none)")
     p.add_argument("--steps", type=int, help="instead of the recipe's number of steps")
-    p.add_argument("--fast-dev-run", action="store_true", help="two steps and an export, to see that all works")
+    p.add_argument("--fast-dev-run", action="store_true", help="two steps on few patients, to see that all works")
     p.add_argument("--no-measure", action="store_true", help="export without measuring accuracy")
     return p
 
@@ -46,86 +50,238 @@ def parser() -> argparse.ArgumentParser:
 def adapt(recipe: Recipe, arguments: argparse.Namespace) -> Recipe:
     """The recipe with what the command line changes."""
     optimisation, data = recipe.optimisation, recipe.data
-    if arguments.steps:
-        interval = min(optimisation.interval, arguments.steps)
+    if arguments.steps is not None:
+        interval = min(optimisation.interval, max(arguments.steps, 1))
         optimisation = dataclasses.replace(optimisation, steps=arguments.steps, interval=interval)
     if arguments.fast_dev_run:
         optimisation = dataclasses.replace(optimisation, steps=2, interval=1)
     if arguments.fold is not None:
         data = dataclasses.replace(data, fold=arguments.fold)
+    if arguments.data is not None:
+        data = dataclasses.replace(data, folder=str(arguments.data))
     return dataclasses.replace(recipe, optimisation=optimisation, data=data)
 
 
-def create_trainer(recipe: Recipe, folder: Path, device: str, devices: int) -> tuple[Trainer, ModelCheckpoint]:
+def run_folder(recipe: Recipe, arguments: argparse.Namespace) -> Path:
+    """The folder of the run, with a state in it if and only if the run is resumed.
+
+    Raises:
+        RequestError: there is nothing to resume, or a run that would be overwritten.
+    """
+    from .callbacks import LAST
+
+    folder: Path = arguments.output or Path("runs") / recipe.id
+    if arguments.fast_dev_run:
+        if arguments.resume:
+            raise RequestError("--fast-dev-run cannot be resumed.", "Leave --resume out.")
+        folder = folder / "fast-dev-run"
+        if int(os.environ.get("LOCAL_RANK", 0)) == 0:
+            shutil.rmtree(folder, ignore_errors=True)
+    there = (folder / LAST).is_file()
+    if arguments.resume and not there:
+        raise RequestError(f"There is nothing to resume in {folder}.", "Leave --resume out to begin.")
+    if not arguments.resume and there:
+        raise RequestError(f"{folder} holds a run already.", "Add --resume to go on, or choose another -o folder.")
+    for leftover in folder.glob(".*.part-*"):  # of a run that was killed while it saved
+        leftover.unlink(missing_ok=True)
+    return folder
+
+
+def load_data(recipe: Recipe, arguments: argparse.Namespace) -> BratsData:
+    """Find the patients and their parts.
+
+    Raises:
+        RequestError: there are none, or the split is wrong.
+    """
+    from .data import BratsData
+    from .datasets.brats import find_cases
+    from .datasets.split import read_split
+
+    if not recipe.data.folder:
+        raise RequestError("It is not said where the data lie.", "Give --data DIR, or data.folder in the recipe.")
+    folder = Path(recipe.data.folder)
+    cases = find_cases(folder)
+    split = read_split(folder, list(cases), folds=recipe.data.folds, fold=recipe.data.fold)
+    return BratsData(recipe, cases, split.first(2) if arguments.fast_dev_run else split, arguments.cache)
+
+
+def create_trainer(recipe: Recipe, folder: Path, arguments: argparse.Namespace, resumed_at: int | None) -> Trainer:
     """Lightning's trainer with its loggers and callbacks; an epoch is one validation interval."""
+    from lightning.pytorch import Trainer
+    from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+    from lightning.pytorch.loggers import TensorBoardLogger
+
+    from BrainTumorSegLib.inference.device import resolve_device, resolve_precision
+
+    from .callbacks import AtomicCheckpointIO, IntervalLog, Keeper, RandomState
+    from .module import MONITOR
+
     o = recipe.optimisation
-    target = resolve_device(device)
+    target = resolve_device(arguments.device)
     precision: Any = o.precision
     if precision == "auto":
-        chosen = resolve_precision(target)
-        precision = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[chosen]
-    keeper = ModelCheckpoint(folder, "best", monitor=MONITOR, save_last=True, enable_version_counter=False)
-    callbacks: list[Callback] = [keeper, LearningRateMonitor("step"), RandomState(), Curves(folder)]
+        precision = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[resolve_precision(target)]
+    callbacks: list[Callback] = [IntervalLog(folder), RandomState(), Keeper(folder, best=recipe.data.fold >= 0)]
     if o.ema > 0:
         callbacks.append(EMAWeightAveraging(decay=o.ema))
     if o.patience > 0:
         callbacks.append(EarlyStopping(MONITOR, patience=o.patience))
+    devices, nodes = _processes(arguments.devices)
+    # TensorBoard hides the points that are made again.
+    purge: dict[str, Any] = {} if resumed_at is None else {"purge_step": resumed_at + 1}
     return Trainer(
         accelerator={"cuda": "gpu"}.get(target.type, target.type),
-        devices=devices,
-        strategy="ddp" if devices > 1 else "auto",
+        devices=devices if target.index is None else [target.index],
+        num_nodes=nodes,
+        strategy="ddp" if devices * nodes > 1 else "auto",
         precision=precision,
         max_epochs=recipe.epochs,
-        max_steps=o.steps,
         gradient_clip_val=o.clip or None,
         callbacks=callbacks,
-        logger=[CSVLogger(folder, "", ""), TensorBoardLogger(folder, "", "tensorboard")],
+        plugins=[AtomicCheckpointIO()],
+        logger=TensorBoardLogger(folder, "", "tensorboard", **purge),
         default_root_dir=folder,
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
-        log_every_n_steps=min(10, o.interval),
-    ), keeper  # fmt: skip
+        log_every_n_steps=1,
+        enable_model_summary=False,
+        enable_progress_bar=sys.stdout.isatty(),
+    )
 
 
-def initialise(module: SegmentationModule, source: str) -> None:
-    """Start from the weights of a checkpoint.
+def _processes(devices: int) -> tuple[int, int]:
+    """Processes of this machine, and machines; torchrun says both itself."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return devices, 1
+    here = int(os.environ["LOCAL_WORLD_SIZE"])
+    return here, int(os.environ["WORLD_SIZE"]) // here
+
+
+def initialise(module: SegmentationModule, source: str, data: BratsData) -> None:
+    """Start from the weights of a checkpoint, given by id or file.
 
     Raises:
-        CheckpointError: it is of another network.
+        CheckpointError: there is none, or it is of another network.
     """
-    weights = {name: tensor.float() for name, tensor in load_checkpoint(resolve(source)).weights.items()}
+    from BrainTumorSegLib.catalogue import load_model
+
+    checkpoint = load_model(source)
     try:
-        module.network.load_state_dict(weights)
+        module.network.load_state_dict({name: tensor.float() for name, tensor in checkpoint.weights.items()})
     except RuntimeError as error:
-        raise CheckpointError(f"The weights of {source} do not fit the recipe's network.", "Mend init or network.") from error
+        raise CheckpointError(
+            f"The weights of {source} do not fit the recipe's network.", "Mend init or network."
+        ) from error
+    seen = sorted(set(checkpoint.description.training.training_cases) & set(data.split.measured))
+    if seen:
+        print(f"warning: {source} was trained on {', '.join(seen)}, so their accuracy will be too high.", flush=True)
+
+
+def read_state(file: Path, recipe: Recipe, data: BratsData) -> dict[str, Any]:
+    """The state to resume from.
+
+    Raises:
+        RequestError: it is damaged, or of a run with another recipe or other patients.
+    """
+    import torch
+
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=False)  # our own file
+        recipe_then, split_then = state["recipe"], state["BratsData"]["split"]
+    except Exception as error:  # unpickling raises anything
+        raise RequestError(f"{file} is damaged or of another program ({error}).", "Begin a new run.") from error
+    changed = recipe.changed_since(recipe_then)
+    if changed:
+        what = ", ".join(changed)
+        raise RequestError(f"The run began with another {what}.", "Restore the recipe, or choose another -o.")
+    if split_then != dataclasses.asdict(data.split):
+        raise RequestError("The run began with other patients.", "Restore data and split.json, or choose another -o.")
+    return state
+
+
+def is_over(state: dict[str, Any], recipe: Recipe) -> bool:
+    """Whether all steps are done, or early stopping has ended the run."""
+    patience = recipe.optimisation.patience
+    waited = max((s.get("wait_count", 0) for s in state["callbacks"].values()), default=0)
+    return state["global_step"] >= recipe.optimisation.steps or 0 < patience <= waited
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train and export."""
+    """Train and export.
+
+    Raises:
+        BrainTumorSegError: the request is wrong, training diverged or was interrupted.
+    """
     recipe = adapt(load_recipe(arguments.recipe), arguments)
-    folder: Path = arguments.output or Path("runs") / recipe.id
-    last = folder / "last.ckpt"
-    if arguments.resume and not last.is_file():
-        raise RequestError(f"There is nothing to resume in {folder}.", "Leave --resume out to begin.")
-    if not arguments.resume and last.is_file():
-        raise RequestError(f"{folder} holds a run already.", "Add --resume to go on, or choose another -o folder.")
-    data = BratsData(recipe, arguments.data, arguments.cache)
+    import torch
+    from lightning.pytorch import seed_everything
+
+    _quieten()  # importing Lightning sets its level anew
+
+    from .callbacks import BEST, LAST
+    from .export import export
+    from .module import SegmentationModule
+
+    folder = run_folder(recipe, arguments)
+    data = load_data(recipe, arguments)
     seed_everything(recipe.seed, verbose=False)
-    torch.set_float32_matmul_precision("high")
+    if torch.cuda.is_available():
+        torch.set_float32_matmul_precision("high")
     module = SegmentationModule(recipe)
-    if recipe.init and not arguments.resume:
-        initialise(module, recipe.init)
-    trainer, keeper = create_trainer(recipe, folder, arguments.device, arguments.devices)
-    trainer.fit(module, datamodule=data, ckpt_path=last if arguments.resume else None, weights_only=False)
-    if trainer.interrupted:
-        return 130
+    state = read_state(folder / LAST, recipe, data) if arguments.resume else None
+    if recipe.init and state is None:
+        initialise(module, recipe.init, data)
+    if "LOCAL_RANK" not in os.environ:  # so bad data end the run before other processes are started
+        data.prepare_data()
+    trainer = create_trainer(recipe, folder, arguments, state["global_step"] if state else None)
     if trainer.is_global_zero:
-        state = Path(keeper.best_model_path) if recipe.data.fold >= 0 else last
+        print(_overview(data, state), flush=True)
+    if state is None or not is_over(state, recipe):
+        fit(trainer, module, data, folder / LAST, resume=state is not None)
+    if trainer.is_global_zero:
+        chosen = folder / (BEST if recipe.data.fold >= 0 else LAST)
         destination = folder / f"{recipe.id}.safetensors"
-        measure = not (arguments.no_measure or arguments.fast_dev_run)
-        export(state, recipe, data.split, data.cases, destination, device=arguments.device, measure=measure)
-        print(f"Wrote {destination}")
+        measure = not arguments.no_measure
+        export(chosen, recipe, data.split, data.cases, destination, device=arguments.device, measure=measure)
+        print(f"Wrote {destination}", flush=True)
     return 0
+
+
+def fit(trainer: Trainer, module: SegmentationModule, data: BratsData, last: Path, *, resume: bool) -> None:
+    """Train.
+
+    Raises:
+        CancelledError: interrupted; the last state is kept.
+    """
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=last if resume else None, weights_only=False)
+    except SystemExit as stop:  # how Lightning ends on Ctrl-C and SIGTERM
+        if not trainer.interrupted:
+            raise
+        kept = f"Go on with --resume from {last}." if last.is_file() else "Nothing was kept yet."
+        raise CancelledError(f"Interrupted at step {trainer.global_step}.", kept) from stop
+
+
+def _overview(data: BratsData, state: dict[str, Any] | None) -> str:
+    """What the run is about, in two lines."""
+    split = data.split
+    begin = f"Resuming at step {state['global_step']}" if state else "Training"
+    monitored = "of the held-out fold" if split.monitoring else "that also train, so they do not show accuracy"
+    return (
+        f"{begin}: {len(split.training)} patients train, {len(split.validation)} validate at the end.\n"
+        f"Validation loss and Dice below are on patches of {len(data.monitored)} patients {monitored}."
+    )
+
+
+def _quieten() -> None:
+    """Silence what says nothing about this run."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for harmless in (
+        "does not have many workers",  # as many as the recipe says
+        r"isinstance\(treespec, LeafSpec\)",  # between Lightning and torch
+    ):
+        warnings.filterwarnings("ignore", message=f".*{harmless}.*")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -133,8 +289,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return run(parser().parse_args(argv))
     except BrainTumorSegError as error:
-        print(f"error: {error.sentence()}", file=sys.stderr)
+        print(f"error: {error} {error.remedy}".strip(), file=sys.stderr, flush=True)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("error: Interrupted.", file=sys.stderr, flush=True)
+        return CancelledError.exit_code
 
 
 if __name__ == "__main__":

@@ -95,15 +95,17 @@ def check_modalities(case: Case, description: Description) -> None:
         ModalityError: names what is missing and what the model accepts.
     """
     missing = [TITLES[name] for name in description.required_modalities if name not in case.images]
+    if not set(description.modalities) & set(case.images):
+        missing = [" or ".join(TITLES[name] for name in description.modalities)]
     if missing:
         accepts = ", ".join(
             TITLES[name] + (" (may be missing)" if name in description.optional_modalities else "")
             for name in description.modalities
         )
+        options = [f"--{name} FILE" for name in description.modalities if name not in case.images]
         raise ModalityError(
             f"{' and '.join(missing)} missing: model {description.id} needs {accepts}.",
-            f"Give it ({', '.join(f'--{n} FILE' for n in description.required_modalities if n not in case.images)}),"
-            " or choose another model: braintumorseg models.",
+            f"Give it ({', '.join(options)}), or choose another model: braintumorseg models.",
         )
 
 
@@ -130,7 +132,10 @@ def _warnings(case: Case, description: Description, labels: np.ndarray) -> list[
         found.append("No tumour was found.")
     unknown = [region for region in REGIONS if region not in description.regions]
     if unknown:
-        found.append(f"This model does not know {' and '.join(unknown)}; all of the tumour is written as label 2.")
+        written = "all of the tumour is written as label 2"
+        if len(unknown) == 1:
+            written = "its voxels carry the label of the region around it"
+        found.append(f"This model does not know {' and '.join(unknown)}; {written}.")
     missing = [TITLES[name] for name in description.optional_modalities if name not in case.images]
     if missing:
         found.append(f"{' and '.join(missing)} was not given; expect a less accurate result.")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..checkpoint import Description
+from ..errors import CheckpointError
 from ..networks.registry import family_of
 from .device import autocast
 
@@ -44,9 +45,18 @@ class Plan:
 
     @classmethod
     def of(cls, description: Description, *, mirror: bool = False) -> Plan:
-        """The plan that a checkpoint asks for."""
+        """The plan that a checkpoint asks for.
+
+        Raises:
+            CheckpointError: its patch is not a multiple of what its network halves.
+        """
         divisor = family_of(description.network.family).divisor(description.network.arguments)
         tiling = description.tiling
+        if any(size % divisor for size in tiling.patch):
+            raise CheckpointError(
+                f"Model {description.id} has a patch {tiling.patch} that its network cannot take.",
+                f"Export it again with multiples of {divisor}.",
+            )
         return cls(description.dimensions, tiling.patch, tiling.overlap, divisor, mirror)
 
     def mirrorings(self) -> list[tuple[int, ...]]:
@@ -64,7 +74,7 @@ class Predictor:
         import torch
 
         layout = torch.channels_last if plan.dimensions == 2 else torch.channels_last_3d
-        self.network = network.to(device=device, memory_format=layout)
+        self.network = network.to(device).to(memory_format=layout)  # type: ignore[call-overload]
         self.plan, self.device, self.precision, self.layout = plan, device, precision, layout
 
     def __call__(self, array: np.ndarray, tick: Tick | None = None) -> np.ndarray:
@@ -93,16 +103,16 @@ class Predictor:
 
     def _slices(self, volume: torch.Tensor, tick: Tick) -> np.ndarray:
         """2D network over the axial slices that hold anything."""
+        import torch
+
         filled = [z for z in range(volume.shape[1]) if volume[:, z].any()]
         result: np.ndarray | None = None
         padding, crop = _padding(tuple(volume.shape[-2:]), self.plan)
         batches = [filled[start : start + SLICES_PER_BATCH] for start in range(0, len(filled), SLICES_PER_BATCH)]
         for done, indices in enumerate(batches):
             tick(done, len(batches))
-            import torch
-
             images = torch.nn.functional.pad(volume[:, indices].movedim(0, 1), padding)
-            values = self._probabilities(images)[(..., *crop)].movedim(1, 0).cpu().numpy()
+            values = self._probabilities(images).movedim(1, 0).cpu().numpy()[:, :, *crop]
             if result is None:
                 result = np.zeros((values.shape[0], *volume.shape[1:]), dtype=np.float32)
             result[:, indices] = values
@@ -129,7 +139,7 @@ class Predictor:
         blended = sliding_window_inference(
             volume[None], patch, 1, run_window, overlap=self.plan.overlap, mode="gaussian", device="cpu"
         )
-        return blended[0].numpy()  # type: ignore[union-attr]
+        return blended[0].numpy()
 
     def _window_size(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The patch, made smaller where the brain is: padding voxels cost as much as others."""
@@ -142,7 +152,7 @@ class Predictor:
 def _padding(shape: Sequence[int], plan: Plan) -> tuple[list[int], tuple[slice, ...]]:
     """Zero padding of the last axes to a multiple of the divisor (at least the patch), and the crop back."""
     padding: list[int] = []
-    crop = []
+    crop: list[slice] = []
     for size, part in zip(shape, plan.patch, strict=True):
         extra = max(math.ceil(size / plan.divisor) * plan.divisor, part) - size
         padding = [extra // 2, extra - extra // 2, *padding]  # torch counts from the last axis

@@ -63,7 +63,9 @@ def family_of(name: str) -> NetworkFamily:
     """
     known = families()
     if name not in known:
-        raise CheckpointError(f"Unknown network {name!r}.", f"This version knows {', '.join(sorted(known))}; update it.")
+        raise CheckpointError(
+            f"Unknown network {name!r}.", f"This version knows {', '.join(sorted(known))}; update it."
+        )
     return known[name]
 
 
@@ -82,5 +84,12 @@ def create_network(
     accepted = set(inspect.signature(family.build).parameters) - {"dimensions", "in_channels", "out_channels"}
     unknown = sorted(set(arguments) - accepted)
     if unknown:
-        raise CheckpointError(f"Network {name!r} has no argument {unknown[0]!r}.", f"It has {', '.join(sorted(accepted))}.")
-    return family.build(dimensions=dimensions, in_channels=in_channels, out_channels=out_channels, **arguments)
+        raise CheckpointError(
+            f"Network {name!r} has no argument {unknown[0]!r}.", f"It has {', '.join(sorted(accepted))}."
+        )
+    try:
+        return family.build(dimensions=dimensions, in_channels=in_channels, out_channels=out_channels, **arguments)
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"Network {name!r} cannot be built with {arguments} ({error}).", "Mend its arguments."
+        ) from error

@@ -44,9 +44,9 @@ class Grid:
     def oriented(self, codes: str) -> Grid:
         """The same voxels listed along the axes ``codes`` (such as ``LPS``), nearest to an oblique grid's own."""
         transform = _orientation_transform(self.affine, codes)
-        shape_xyz = tuple(int(n) for n in np.asarray(self.shape[::-1])[np.argsort(transform[:, 0])])
+        x, y, z = (int(n) for n in np.asarray(self.shape[::-1])[np.argsort(transform[:, 0])])
         affine = self.affine @ orientations.inv_ornt_aff(transform, self.shape[::-1])
-        return Grid(shape_xyz[::-1], affine)
+        return Grid((z, y, x), affine)
 
     def with_spacing(self, spacing: Sequence[float]) -> Grid:
         """A grid over the same extent with another voxel size ``(z, y, x)``; unchanged within 1 %."""

@@ -8,9 +8,13 @@ import numpy as np
 
 from ..case import Case
 from ..checkpoint import PreprocessingSpec
+from ..errors import GeometryError, InputError
 from ..volume import Volume, bounding_box
 from .grid import Grid, check_overlap, reorient, resample, same_grid
 from .normalise import normalise
+
+# The longest side of an image of a head or a part of it lies between these.
+SMALLEST_EXTENT_MM, LARGEST_EXTENT_MM = 10.0, 1000.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ def network_grid(reference: Grid, spec: PreprocessingSpec) -> Grid:
 
 def onto(array: np.ndarray, source: Grid, target: Grid, *, nearest: bool = False) -> np.ndarray:
     """Bring ``(Z, Y, X)`` from one grid to another; where they differ only by order and direction of the
-    axes no voxel is interpolated."""
+    axes no voxel is interpolated.
+    """
     codes = Volume(np.empty((1, 1, 1)), target.affine).orientation
     return resample(reorient(array, source.affine, codes), source.oriented(codes), target, nearest=nearest)
 
@@ -56,8 +61,10 @@ def prepare(case: Case, modalities: tuple[str, ...], spec: PreprocessingSpec) ->
     """Normalise every image on its own grid, then bring it to the network grid in one interpolation.
 
     Raises:
-        GeometryError: an image does not overlap the reference.
+        GeometryError: an image does not overlap the reference, or has no size of a head.
+        InputError: nothing of the images lies on the reference grid.
     """
+    _check_extent(case.reference_volume)
     reference = Grid.of(case.reference_volume)
     grid = network_grid(reference, spec)
     array = np.zeros((len(modalities), *grid.shape), dtype=np.float32)
@@ -71,7 +78,22 @@ def prepare(case: Case, modalities: tuple[str, ...], spec: PreprocessingSpec) ->
         if not same_grid(Grid.of(volume), reference):
             notes.append(f"{modality} was resampled onto the grid of {case.reference}")
         array[channel] = onto(normalise(volume.array, spec.normalisation), Grid.of(volume), grid)
+    if not array.any():
+        raise InputError(
+            f"The images of {case.id} are empty where {case.reference_volume.source} lies.",
+            "Register them first, or choose the sequences of one session.",
+        )
     if not np.allclose(grid.spacing, reference.spacing, rtol=0.01):
         notes.append(f"the network ran at {' × '.join(f'{mm:g}' for mm in grid.spacing[::-1])} mm")
-    box = bounding_box(array.any(axis=0))
+    box = bounding_box(np.any(array, axis=0))
     return Prepared(np.ascontiguousarray(array[(slice(None), *box)]), box, grid, reference, tuple(notes))
+
+
+def _check_extent(volume: Volume) -> None:
+    """Refuse what cannot be a head: an affine in metres or micrometres asks for endless memory or leaves one voxel."""
+    extent = [size * step for size, step in zip(volume.shape, volume.spacing, strict=True)]
+    if max(extent) > LARGEST_EXTENT_MM or max(extent) < SMALLEST_EXTENT_MM:
+        raise GeometryError(
+            f"{volume.source} is {' × '.join(f'{mm:.4g}' for mm in extent[::-1])} mm in size, which is no head.",
+            "Its voxel size is not in millimetres; export it again from its DICOM series.",
+        )

@@ -6,108 +6,137 @@ BraTS 2018 and 2019: ``HGG|LGG/<case>/<case>_t1.nii.gz``; 2020 and 2021 without 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from BrainTumorSegLib.case import Case, find_images
+from BrainTumorSegLib.case import Case, check_image, find_images
 from BrainTumorSegLib.errors import InputError, RequestError
 from BrainTumorSegLib.labels import read_labels
-from BrainTumorSegLib.modalities import is_image, stem
+from BrainTumorSegLib.modalities import TITLES, is_image, stem
+from BrainTumorSegLib.preprocessing import Grid, check_overlap
 from BrainTumorSegLib.volume import Volume, read_volume
+
+# ``<case>_seg``, ``<case>-seg``, and the odd ``…_Segm`` of BraTS 2020.
+_SEGMENTATION = re.compile(r"[-_]segm?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class LabelledCase:
-    """A case with its expert segmentation: paths only."""
+    """A case with its expert segmentation: paths only.
+
+    Attributes:
+        id: name of the patient.
+        images: folder of the sequences, or the Decathlon's one file.
+        segmentation: label map.
+        convention: of the label map, see :data:`BrainTumorSegLib.labels.CONVENTIONS`.
+    """
 
     id: str
     images: Path
     segmentation: Path
     convention: str = "auto"
 
-    def load(self) -> tuple[Case, Volume]:
-        """The images and the label map in the convention of the library."""
-        case = Case.from_path(self.images)
-        stored = read_volume(self.segmentation)
-        if stored.shape != case.reference_volume.shape:
-            raise InputError(
-                f"{self.segmentation} has shape {stored.shape}, its images {case.reference_volume.shape}.",
-                "Give the segmentation that belongs to the images.",
-            )
-        return case, stored.with_array(read_labels(stored.array, self.convention, str(self.segmentation)))
+    def files(self) -> list[Path]:
+        """Every file that the case is read from.
+
+        Raises:
+            ModalityError: the names in its folder are not understood.
+        """
+        images = find_images(self.images).values() if self.images.is_dir() else [self.images]
+        return [*images, self.segmentation]
+
+    def load(self, modalities: tuple[str, ...] = ()) -> tuple[Case, Volume]:
+        """The images, and the label map on their grid in the convention of the library.
+
+        Raises:
+            InputError: names all that is wrong with the case: files that are damaged or missing, ``modalities``
+                that are not there, labels outside the convention, a segmentation on another grid.
+        """
+        problems: list[str] = []
+        images = self._read_images(problems)
+        stored = labels = None
+        with _noting(problems):
+            stored = read_volume(self.segmentation)
+            labels = read_labels(stored.array, self.convention, str(self.segmentation))
+        if not problems:
+            problems = [f"{self.images} holds no {TITLES[name]}" for name in modalities if name not in images]
+        case = Case(self.id, images) if images else None
+        if case is not None:
+            for volume in images.values():
+                with _noting(problems):
+                    check_overlap(volume, case.reference_volume)
+            problems += _misplaced(stored, case.reference_volume) if stored else []
+        if problems or case is None or labels is None:
+            raise InputError(f"{'; '.join(problems)}.", "Mend the files or take the patient out.")
+        return case, case.reference_volume.with_array(labels)
+
+    def _read_images(self, problems: list[str]) -> dict[str, Volume]:
+        """Usable images by modality; what is wrong with the others is added to ``problems``."""
+        images: dict[str, Volume] = {}
+        with _noting(problems):
+            if not self.images.is_dir():
+                return dict(Case.from_path(self.images).images)
+            for modality, path in find_images(self.images).items():
+                with _noting(problems):
+                    volume = read_volume(path)
+                    check_image(volume, modality)
+                    images[modality] = volume
+        return images
+
+
+@contextmanager
+def _noting(problems: list[str]) -> Iterator[None]:
+    """Go on after something unusable, and remember it."""
+    try:
+        yield
+    except RequestError as error:
+        problems.append(str(error).rstrip("."))
+
+
+def _misplaced(segmentation: Volume, image: Volume) -> list[str]:
+    """What keeps the voxels of a segmentation from being those of the image."""
+    if segmentation.shape != image.shape:
+        return [f"{segmentation.source} has shape {segmentation.shape}, its images {image.shape}"]
+    # Headers of one patient differ by rounding; half a voxel off is another place.
+    apart = np.linalg.norm(Grid.of(segmentation).corners() - Grid.of(image).corners(), axis=1).max()
+    return [f"{segmentation.source} lies {apart:.1f} mm beside its images"] if apart > min(image.spacing) / 2 else []
 
 
 def find_cases(folder: Path) -> dict[str, LabelledCase]:
-    """Case id → labelled case, in any of the layouts.
+    """Case id → labelled case, in any of the layouts. No image is opened.
 
     Raises:
-        RequestError: the folder holds none.
+        RequestError: the folder holds none, or two of one name.
     """
-    cases = _decathlon(folder) if (folder / "imagesTr").is_dir() else _brats(folder)
-    if not cases:
+    decathlon = (folder / "imagesTr").is_dir()
+    found: dict[str, LabelledCase] = {}
+    twice = []
+    for case in _decathlon(folder) if decathlon else _brats(folder):
+        if found.setdefault(case.id, case) is not case:
+            twice.append(f"{found[case.id].segmentation} and {case.segmentation}")
+    if twice:
+        raise RequestError(f"{folder} holds patients twice: {'; '.join(twice)}.", "Rename or remove one of each.")
+    if not found:
         raise RequestError(
             f"{folder} holds no labelled case.",
             "It must hold <case>/<case>_seg.nii.gz with its sequences, or imagesTr and labelsTr.",
         )
-    return cases
-
-
-def _brats(folder: Path) -> dict[str, LabelledCase]:
-    found = {}
-    for path in sorted(folder.glob("**/*seg.nii*")):
-        if is_image(path) and stem(path)[-4:] in ("_seg", "-seg"):
-            case = path.parent
-            find_images(case)  # raises now rather than hours into the run
-            found[case.name] = LabelledCase(case.name, case, path)
     return found
 
 
-def _decathlon(folder: Path) -> dict[str, LabelledCase]:
-    found = {}
-    for path in sorted((folder / "imagesTr").glob("[!.]*.nii*")):
+def _brats(folder: Path) -> Iterator[LabelledCase]:
+    for path in sorted(folder.rglob("[!.]*")):
+        if is_image(path) and _SEGMENTATION.search(stem(path)) and path.is_file():
+            yield LabelledCase(path.parent.name, path.parent, path)
+
+
+def _decathlon(folder: Path) -> Iterator[LabelledCase]:
+    for path in sorted((folder / "imagesTr").glob("[!.]*.nii*")):  # hidden: what macOS leaves in the archive
         label = folder / "labelsTr" / path.name
         if label.is_file():
-            found[stem(path)] = LabelledCase(stem(path), path, label, "decathlon")
-    return found
-
-
-@dataclass(frozen=True)
-class Split:
-    """Case ids by their part in a run."""
-
-    training: tuple[str, ...]
-    monitoring: tuple[str, ...]
-    validation: tuple[str, ...]
-
-
-def read_split(folder: Path, cases: Sequence[str], *, folds: int, fold: int, seed: int) -> Split:
-    """The split of ``split.json`` beside the data, else a seeded fifth for validation.
-
-    Training patients are cut once more when a fold is asked for, so that variants are never chosen by the
-    validation patients.
-
-    Raises:
-        RequestError: split.json names cases that are not there, or one in both parts.
-    """
-    file = folder / "split.json"
-    if file.is_file():
-        parts = json.loads(file.read_text(encoding="utf-8"))
-        training, validation = list(parts["train"]), list(parts["validation"])
-        both = sorted(set(training) & set(validation))
-        missing = sorted((set(training) | set(validation)) - set(cases))
-        if both or missing:
-            what = f"names {both[0]} for training and validation" if both else f"names {missing[0]}, which is not there"
-            raise RequestError(f"{file} {what}.", "Mend the split.")
-    else:
-        order = list(np.random.default_rng(seed).permutation(sorted(cases)))
-        count = max(len(order) // 5, 1)
-        validation, training = [str(c) for c in order[:count]], [str(c) for c in order[count:]]
-    if fold < 0:
-        return Split(tuple(sorted(training)), (), tuple(sorted(validation)))
-    order = [str(c) for c in np.random.default_rng(seed).permutation(sorted(training))]
-    held_out = sorted(order[fold::folds])
-    return Split(tuple(sorted(set(training) - set(held_out))), tuple(held_out), tuple(sorted(validation)))
+            yield LabelledCase(stem(path), path, label, "decathlon")

@@ -4,40 +4,46 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from BrainTumorSegLib.checkpoint import PreprocessingSpec
+from BrainTumorSegLib.errors import InputError, RequestError
 from BrainTumorSegLib.files import staged
 from BrainTumorSegLib.preprocessing import Grid, onto, prepare
 
 from .brats import LabelledCase
 
-_FORMAT = 1
+# Part of the folder's name; raise it when what is stored changes.
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
 class CachedCase:
-    """Arrays of a case: ``image`` float16 ``(C, Z, Y, X)`` and ``labels`` uint8 ``(Z, Y, X)``, on the brain's box."""
+    """Arrays of a case: ``image`` ``(C, Z, Y, X)`` float and ``labels`` ``(Z, Y, X)`` uint8, on the brain's box."""
 
     id: str
-    image_file: Path
-    label_file: Path
+    folder: Path
 
     def image(self) -> np.ndarray:
         """The images, mapped from disk."""
-        return np.load(self.image_file, mmap_mode="r")
+        return np.load(self.folder / "image.npy", mmap_mode="r")
 
     def labels(self) -> np.ndarray:
         """The label map, mapped from disk."""
-        return np.load(self.label_file, mmap_mode="r")
+        return np.load(self.folder / "labels.npy", mmap_mode="r")
 
 
 class CaseCache:
-    """A folder of preprocessed cases; each preprocessing has a folder of its own."""
+    """A folder of preprocessed cases; each preprocessing has a folder of its own.
+
+    A case is done again when one of its files has another name, size or time than when it was done. The note of
+    these is put in place after the arrays, so a case that was interrupted counts as not done.
+    """
 
     def __init__(self, folder: Path, modalities: tuple[str, ...], spec: PreprocessingSpec) -> None:
         settings = json.dumps([_FORMAT, list(modalities), asdict(spec)], sort_keys=True)
@@ -45,21 +51,66 @@ class CaseCache:
         self.modalities, self.spec = modalities, spec
 
     def get(self, case: LabelledCase) -> CachedCase:
-        """The preprocessed case, made now where it is not there yet or its files are newer."""
-        cached = CachedCase(case.id, self.folder / f"{case.id}.image.npy", self.folder / f"{case.id}.labels.npy")
-        if cached.image_file.is_file() and cached.label_file.is_file():
-            if cached.label_file.stat().st_mtime >= case.segmentation.stat().st_mtime:
-                return cached
-        images, labels = case.load()
+        """The preprocessed case, made now where it is not there yet or its files have changed.
+
+        Raises:
+            InputError: names all that is wrong with the case.
+        """
+        cached = CachedCase(case.id, self.folder / case.id)
+        note = cached.folder / "source.json"
+        source = _fingerprint(case)
+        if _read(note) == source:
+            return cached
+        images, labels = case.load(self.modalities)
         prepared = prepare(images, self.modalities, self.spec)
         moved = onto(labels.array, Grid.of(labels), prepared.grid, nearest=True)[prepared.box]
+        # z-scores end at 5, where fp16 has steps of 0.004; other intensities may be of any size.
+        kind = np.float16 if self.spec.normalisation == "zscore" else np.float32
         with staged() as staging:
-            np.save(staging.path(cached.image_file), prepared.array.astype(np.float16))
-            np.save(staging.path(cached.label_file), moved)
+            np.save(staging.path(cached.folder / "image.npy"), prepared.array.astype(kind))
+            np.save(staging.path(cached.folder / "labels.npy"), np.ascontiguousarray(moved))
+            staging.path(note).write_text(source, encoding="utf-8")
         return cached
 
-    def get_all(self, cases: Iterable[LabelledCase]) -> list[CachedCase]:
-        """All of them, with a progress bar."""
+    def check(self, case: LabelledCase) -> None:
+        """Read a case that nothing is stored of, once: it is measured when the run is over.
+
+        Raises:
+            InputError: names all that is wrong with the case.
+        """
+        note = self.folder / case.id / "checked.json"
+        source = _fingerprint(case)
+        if _read(note) != source:
+            case.load(self.modalities)
+            with staged() as staging:
+                staging.path(note).write_text(source, encoding="utf-8")
+
+    def fill(self, cases: Sequence[LabelledCase], checked: Sequence[LabelledCase] = ()) -> None:
+        """Preprocess ``cases`` and check the others, so that a run does not meet bad data after hours.
+
+        Raises:
+            InputError: names all that is wrong with all of them.
+        """
         from tqdm import tqdm
 
-        return [self.get(case) for case in tqdm(list(cases), desc="Preprocessing", leave=False)]
+        problems = []
+        steps = [(self.get, case) for case in cases] + [(self.check, case) for case in checked]
+        for step, case in tqdm(steps, desc="Preprocessing", leave=False, disable=not sys.stderr.isatty()):
+            try:
+                step(case)
+            except RequestError as error:
+                problems.append(f"{case.id}: {error}")
+        if problems:
+            listed = "\n  ".join(problems)
+            raise InputError(f"{len(problems)} of {len(steps)} patients cannot be used:\n  {listed}",
+                             "Mend their files, or leave them out by split.json.")  # fmt: skip
+
+
+def _fingerprint(case: LabelledCase) -> str:
+    """Names, sizes and times of a case's files, and how its labels are read."""
+    files = [(path, path.stat()) for path in case.files()]
+    return json.dumps([case.convention, *([path.name, stat.st_size, stat.st_mtime_ns] for path, stat in files)])
+
+
+def _read(note: Path) -> str:
+    return note.read_text(encoding="utf-8") if note.is_file() else ""

@@ -6,6 +6,7 @@ So a run that was killed and resumed, or spread over more processes, sees the ve
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,20 +80,21 @@ class PatchDataset(Dataset[Sample]):
 def cut(array: np.ndarray, corner: Sequence[int], patch: Sequence[int]) -> np.ndarray:
     """A copy of ``(…, Z, Y, X)`` at ``corner``, zero where that is outside the array."""
     result = np.zeros((*array.shape[:-3], *patch), dtype=array.dtype)
-    source, target = [], []
+    source: list[Any] = [...]
+    target: list[Any] = [...]
     for first, part, size in zip(corner, patch, array.shape[-3:], strict=True):
         low, high = max(first, 0), min(first + part, size)
         source.append(slice(low, high))
         target.append(slice(low - first, high - first))
-    result[(..., *target)] = array[(..., *source)]
+    result[tuple(target)] = array[tuple(source)]
     return result
 
 
 class RunningNumbers(Sampler[int]):
     """Numbers of the samples of an epoch on this process: epoch and rank decide, so a resumed run goes on."""
 
-    def __init__(self, per_epoch: int, rank: int = 0, world: int = 1) -> None:
-        self.per_epoch, self.rank, self.world, self.epoch = per_epoch, rank, world, 0
+    def __init__(self, per_epoch: int, rank: int = 0, world: int = 1, epoch: int = 0) -> None:
+        self.per_epoch, self.rank, self.world, self.epoch = per_epoch, rank, world, epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning at the start of each epoch."""
@@ -102,5 +104,5 @@ class RunningNumbers(Sampler[int]):
         return self.per_epoch
 
     def __iter__(self) -> Iterator[int]:
-        first = self.epoch * self.per_epoch * self.world
-        return iter(range(first + self.rank, first + self.per_epoch * self.world, self.world))
+        length = self.per_epoch * self.world
+        return iter(range(self.epoch * length + self.rank, (self.epoch + 1) * length, self.world))

@@ -1,0 +1,80 @@
+"""The three calls that scripts and notebooks use; :mod:`BrainTumorSegLib` offers them by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .case import Case
+from .catalogue import DEFAULT_MODEL, load_model
+from .checkpoint import Checkpoint
+from .evaluation import compare_labels
+from .inference.engine import segment_case
+from .progress import Progress
+from .segmentation import Segmentation
+from .volume import Volume
+
+
+def segment(
+    case: Case | Path | str | Mapping[str, Path | str],
+    model: Checkpoint | Path | str = DEFAULT_MODEL,
+    device: str = "auto",
+    *,
+    precision: str = "auto",
+    mirror: bool = False,
+    keep_probabilities: bool = False,
+    progress: Progress | None = None,
+) -> Segmentation:
+    """Segment one patient.
+
+    Args:
+        case: a :class:`Case`, a case folder or Decathlon file, or modality → file.
+        model: id, file or a loaded checkpoint (load once for many cases).
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        precision, mirror, keep_probabilities, progress: see :func:`.inference.engine.segment_case`.
+
+    Returns:
+        Labels, measurements and provenance on the reference image's own grid.
+    """
+    if isinstance(case, Mapping):
+        case = Case.from_files(case)
+    elif not isinstance(case, Case):
+        case = Case.from_path(case)
+    checkpoint = model if isinstance(model, Checkpoint) else load_model(model)
+    return segment_case(
+        case,
+        checkpoint,
+        device=device,
+        precision=precision,
+        mirror=mirror,
+        keep_probabilities=keep_probabilities,
+        progress=progress,
+    )
+
+
+def evaluate(
+    prediction: np.ndarray | Volume | Segmentation,
+    reference: np.ndarray | Volume,
+    spacing: Sequence[float] = (1.0, 1.0, 1.0),
+) -> dict[str, dict[str, float]]:
+    """Compare two label maps ``(Z, Y, X)`` in the convention of this library.
+
+    Args:
+        prediction: what a model gave.
+        reference: what an expert drew, on the same grid.
+        spacing: voxel size ``(z, y, x)`` in mm, for measures of distance.
+
+    Returns:
+        Region → measure → value.
+
+    Raises:
+        GeometryError: the shapes differ.
+    """
+    arrays: list[Any] = [
+        item.labels.array if isinstance(item, Segmentation) else item.array if isinstance(item, Volume) else item
+        for item in (prediction, reference)
+    ]
+    return compare_labels(np.asarray(arrays[0]), np.asarray(arrays[1]))

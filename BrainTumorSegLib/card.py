@@ -1,0 +1,62 @@
+"""The model card: Markdown made from a checkpoint's own description (Mitchell 2019, Model Cards)."""
+
+from __future__ import annotations
+
+from .checkpoint import AccuracyRecord, Description
+from .labels import REGIONS
+from .modalities import TITLES
+
+
+def model_card(d: Description) -> str:
+    """All that a user should know of a model before relying on it."""
+    parts = [
+        f"# {d.id}\n\n{d.title}. Version {d.version}.\n\n**{d.intended_use}**",
+        f"## What it takes and gives\n\n{_interface(d)}",
+        f"## How accurate it is\n\n{_accuracy(d.accuracy)}",
+        f"## How it was made\n\n{_training(d)}",
+        f"## Licences\n\n- Weights: {d.weights_licence or 'not stated'}\n- Data: {d.data_licence or 'not stated'}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _interface(d: Description) -> str:
+    p, q = d.preprocessing, d.postprocessing
+    optional = [TITLES[name] for name in d.optional_modalities]
+    spacing = " × ".join(f"{mm:g}" if mm else "own" for mm in reversed(p.spacing))
+    lines = [
+        f"Sequences: {', '.join(TITLES[name] for name in d.modalities)}"
+        + (f"; {', '.join(optional)} may be missing" if optional else ", all of them needed"),
+        "Images must be skull-stripped and lie over each other; other grids are resampled",
+        f"Regions: {', '.join(f'{name} ({REGIONS[name].title.lower()})' for name in d.regions)}",
+        f"Outputs: {', '.join(output.name for output in d.outputs)}, each a sigmoid",
+        f"Runs {'slice-wise' if d.dimensions == 2 else 'volumetrically'} at {spacing} mm, orientation {p.orientation}, "
+        f"normalisation {p.normalisation}",
+        f"Post-processing: pieces below {q.minimum_component_mm3:g} mm³ are removed; "
+        f"enhancing tumour below {q.minimum_et_mm3:g} mm³ in all becomes necrotic core",
+    ]
+    return "\n".join(f"- {line}." for line in lines)
+
+
+def _accuracy(records: tuple[AccuracyRecord, ...]) -> str:
+    if not records:
+        return "Not measured."
+    regions = [region for region in REGIONS if any(region in record.values for record in records)]
+    rows = [["Measure", *regions, "Cases", "Data", "Empty masks"], ["---"] * (len(regions) + 4)]
+    for record in records:
+        figures = [f"{record.values[region]:.3f}" if region in record.values else "" for region in regions]
+        rows.append([record.measure, *figures, str(record.cases), record.data, record.convention])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n\nFigures are means over the cases."
+
+
+def _training(d: Description) -> str:
+    t = d.training
+    versions = ", ".join(f"{name} {version}" for name, version in t.versions.items())
+    lines = [
+        f"Network: {d.network.family} {d.network.arguments or ''}".rstrip(),
+        f"Data: {t.data or 'not stated'}",
+        f"Training cases ({len(t.training_cases)}): {', '.join(t.training_cases) or 'not stated'}",
+        f"Validation cases ({len(t.validation_cases)}): {', '.join(t.validation_cases) or 'none'}",
+        f"Optimiser steps: {t.steps}",
+        f"Made with: {versions or 'not stated'}" + (f", commit {t.commit[:12]}" if t.commit else ""),
+    ]
+    return "\n".join(f"- {line}" for line in lines)

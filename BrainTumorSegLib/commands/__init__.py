@@ -1,0 +1,1 @@
+"""The subcommands of ``braintumorseg``, one file each."""

@@ -1,0 +1,78 @@
+"""``braintumorseg models``: what is installed, what it can do, adding and removing."""
+
+from __future__ import annotations
+
+import argparse
+
+from .. import catalogue
+from ..card import model_card
+from ..checkpoint import read_description
+from ..errors import CheckpointError, ExecutionError
+from ..modalities import TITLES
+from ..progress import Progress
+from .console import Console
+
+
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    """Arguments of the subcommand."""
+    actions = p.add_subparsers(dest="action", metavar="list | info | add | remove | verify")
+    actions.add_parser("list", help="installed models (the default)")
+    for name, what, about in (
+        ("info", "ID", "print the model card"),
+        ("add", "FILE", "copy a checkpoint into your models folder"),
+        ("remove", "ID", "delete a model that was added"),
+    ):
+        actions.add_parser(name, help=about).add_argument("model", metavar=what)
+    actions.add_parser("verify", help="read every byte of every model")
+
+
+def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
+    """Carry out the action."""
+    if arguments.action == "info":
+        console.say(model_card(read_description(catalogue.resolve(arguments.model))))
+    elif arguments.action == "add":
+        model = catalogue.add(arguments.model)
+        console.say(f"Added {model.description.id} as {model.path}")
+    elif arguments.action == "remove":
+        console.say(f"Removed {catalogue.remove(arguments.model)}")
+    elif arguments.action == "verify":
+        verify(console)
+    else:
+        list_models(console)
+    return 0
+
+
+def list_models(console: Console) -> None:
+    """One line a model."""
+    models, errors = catalogue.installed()
+    for model in models.values():
+        d = model.description
+        needs = ", ".join(TITLES[name] for name in d.modalities)
+        dice = next((record for record in d.accuracy if record.measure == "Dice"), None)
+        figures = " ".join(f"{region} {value:.2f}" for region, value in dice.values.items()) if dice else "not measured"
+        origin = "comes along" if model.embedded else str(model.path)
+        console.say(f"{d.id}: {d.title}. {d.dimensions}D, needs {needs}. Dice {figures}. ({origin})")
+    for error in errors:
+        console.warn(error.sentence())
+    console.say(f"Your own models: {catalogue.models_folder()}")
+
+
+def verify(console: Console) -> None:
+    """Load every model and build its network.
+
+    Raises:
+        ExecutionError: one is damaged.
+    """
+    models, errors = catalogue.installed()
+    for model in models.values():
+        try:
+            checkpoint = catalogue.load_model(model.path)
+            checkpoint.build()
+        except CheckpointError as error:
+            errors.append(error)
+        else:
+            console.say(f"{model.description.id}: sound ({checkpoint.digest[:16]}…)")
+    for problem in errors:
+        console.warn(problem.sentence())
+    if errors:
+        raise ExecutionError(f"{len(errors)} of {len(models)} models are unusable.", "Install them again.")

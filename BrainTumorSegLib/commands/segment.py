@@ -1,0 +1,164 @@
+"""``braintumorseg segment``: one patient's files in, a label map out."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..case import Case
+from ..catalogue import DEFAULT_MODEL, load_model
+from ..checkpoint import Checkpoint
+from ..errors import ModalityError, RequestError
+from ..files import Staging, staged
+from ..inference.device import PRECISIONS
+from ..inference.engine import check_modalities, segment_case
+from ..labels import CONVENTIONS, WRITABLE, write_labels
+from ..modalities import MODALITIES, TITLES, stem
+from ..progress import Progress
+from ..segmentation import Segmentation
+from ..volume import check_writable, write_volume
+from .console import Console
+
+_TWO_DIMENSIONAL = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+
+
+def add_arguments(p: argparse.ArgumentParser) -> None:
+    """Arguments of the subcommand."""
+    p.add_argument("case", nargs="*", type=Path, help="case folder, or a Decathlon file with four channels")
+    for modality in MODALITIES:
+        p.add_argument(f"--{modality}", type=Path, action="append", metavar="FILE", help=f"{TITLES[modality]} image")
+    p.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="label map: .nii.gz, .nii, .nrrd, .mha")
+    p.add_argument("--reference", choices=MODALITIES, help="sequence whose grid carries the result")
+    p.add_argument("--labels", choices=WRITABLE, default="brats2023", help="label convention of the output")
+    p.add_argument("--probabilities", type=Path, metavar="DIR", help="also write a probability map a region")
+    p.add_argument("--report", type=Path, metavar="FILE.html", help="also write a report with pictures")
+    p.add_argument("--preprocess", choices=("auto", "none", "register"), default="auto")
+    add_engine_arguments(p)
+
+
+def add_engine_arguments(p: argparse.ArgumentParser) -> None:
+    """Arguments of every command that runs a model."""
+    p.add_argument("--model", default=DEFAULT_MODEL, metavar="ID|FILE", help=f"default: {DEFAULT_MODEL}")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    p.add_argument("--precision", choices=PRECISIONS, default="auto")
+    p.add_argument("--tta", action="store_true", help="average over mirrorings: slower, a little more accurate")
+
+
+def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
+    """Segment and write."""
+    if arguments.preprocess == "register":
+        raise RequestError("--preprocess register is not there yet.", "Register the images first, or leave it out.")
+    check_writable(arguments.output)
+    checkpoint = load_model(arguments.model)
+    with staged() as staging:
+        # All outputs are staged first: a folder that cannot be made ends the run now, not after its work.
+        label_file = staging.path(arguments.output)
+        facts_file = staging.path(facts_path(arguments.output))
+        report_file = staging.path(arguments.report) if arguments.report else None
+        maps = _probability_files(arguments.probabilities, checkpoint, staging)
+        progress.report("read", 0.0, "Reading the images")
+        case = read_case(arguments, checkpoint)
+        result = segment_case(
+            case,
+            checkpoint,
+            device=arguments.device,
+            precision=arguments.precision,
+            mirror=arguments.tta,
+            keep_probabilities=bool(maps),
+            progress=progress,
+        )
+        progress.report("write", 0.95, "Writing the result")
+        write_volume(result.labels.with_array(write_labels(result.labels.array, arguments.labels)), label_file)
+        for region, file in maps.items():
+            write_volume(result.labels.with_array(result.probabilities[region]), file)
+        facts = describe(result, arguments.labels)
+        facts_file.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        if report_file:
+            from ..report import write_report
+
+            write_report(case, result, report_file)
+    tell(result, console)
+    console.say(f"Wrote {arguments.output}")
+    console.result({"output": str(arguments.output), **facts})
+    return 0
+
+
+def _probability_files(folder: Path | None, checkpoint: Checkpoint, staging: Staging) -> dict[str, Path]:
+    if folder is None:
+        return {}
+    return {region: staging.path(folder / f"{region}.nii.gz") for region in checkpoint.description.regions}
+
+
+def read_case(arguments: argparse.Namespace, checkpoint: Checkpoint) -> Case:
+    """The case of the command line: a folder or Decathlon file, sequences by name, or both.
+
+    Raises:
+        RequestError: nothing or too much was given.
+    """
+    files: dict[str, Path] = {}
+    for modality in MODALITIES:
+        given = getattr(arguments, modality) or []
+        if len(given) > 1:
+            raise ModalityError(f"Two files were given for {TITLES[modality]}: {given[0]} and {given[1]}.", "Give one.")
+        if given:
+            files[modality] = given[0]
+    flat = [path for path in arguments.case if path.suffix.lower() in _TWO_DIMENSIONAL]
+    if flat:
+        raise RequestError(
+            f"{flat[0]} is a 2D image, and model {checkpoint.description.id} takes volumes.",
+            "Give .nii.gz, .nrrd or .mha files.",
+        )
+    if len(arguments.case) > 1:
+        raise RequestError("Several cases were given.", "Give one a run, or name the sequences: --t1 FILE …")
+    if arguments.case:
+        case = Case.from_path(arguments.case[0], files)
+    elif files:
+        case = Case.from_files(files)
+    else:
+        raise RequestError("No image was given.", "Give a case folder, or --t1 FILE --t1ce FILE --t2 FILE --flair FILE.")
+    check_modalities(case, checkpoint.description)
+    return Case(case.id, case.images, arguments.reference) if arguments.reference else case
+
+
+def facts_path(output: Path) -> Path:
+    """The JSON file beside a label map."""
+    return output.with_name(f"{stem(output)}.json")
+
+
+def describe(result: Segmentation, convention: str) -> dict[str, Any]:
+    """All about a result, as JSON values."""
+    names = {0: "background", 1: "NCR", 2: "ED", 3: "ET"}
+    if result.regions == ("WT",):
+        names = {0: "background", 2: "WT"}
+    labels = {str(value): names[label] for value, label in CONVENTIONS[convention].items() if label in names}
+    return {
+        "case": result.case_id,
+        "labels": labels,
+        "measurements": {region: _finite(dataclasses.asdict(m)) for region, m in result.measurements.items()},
+        "warnings": list(result.warnings),
+        "provenance": dict(result.provenance),
+        "use": "For research, not for clinical use.",
+    }
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    """NaN is no JSON."""
+    return {name: round(value, 3) if math.isfinite(value) else None for name, value in values.items()}
+
+
+def tell(result: Segmentation, console: Console) -> None:
+    """Warnings and the table of volumes."""
+    for warning in result.warnings:
+        console.warn(warning)
+    console.say(f"{'region':8}{'volume':>12}{'share':>8}{'lesions':>9}{'longest':>11}")
+    for region, m in result.measurements.items():
+        share = f"{m.share:.0%}" if math.isfinite(m.share) else "-"
+        longest = f"{m.largest_diameter_mm:.1f} mm"
+        console.say(f"{region:8}{m.volume_ml:>9.1f} mL{share:>8}{m.lesions:>9}{longest:>11}")
+
+

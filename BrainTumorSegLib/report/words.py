@@ -1,0 +1,42 @@
+"""How names and numbers are spelt in pictures and pages."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+DISCLAIMER = "For research, not for clinical use."
+NOTHING = "–"
+
+
+def printable(value: Any) -> str:
+    """Text that every font and encoding takes: control characters and lone surrogates become ``�``.
+
+    File names may hold both: Linux allows any byte, and Python keeps those outside UTF-8 as surrogates.
+    """
+    text = str(value).encode("utf-8", "replace").decode("utf-8")
+    return "".join(letter if letter.isprintable() else "�" for letter in text)
+
+
+def shortened(text: str, length: int) -> str:
+    """At most ``length`` characters, the middle left out: names of cases differ at both ends."""
+    if len(text) <= length:
+        return text
+    tail = (length - 1) // 2
+    return f"{text[: length - 1 - tail]}…{text[-tail:]}"
+
+
+def number(value: float, digits: int = 1) -> str:
+    """A number for a table; a dash where there is none."""
+    return f"{value:.{digits}f}" if math.isfinite(value) else NOTHING
+
+
+def millilitres(volume: float) -> str:
+    """A volume with three significant digits where it is small: 0.123, 4.56, 78.9, 101.2."""
+    digits = 3 if 0 < volume < 1 else 2 if 0 < volume < 10 else 1
+    return number(volume, digits)
+
+
+def percent(share: float) -> str:
+    """A share between 0 and 1 as per cent."""
+    return f"{100 * share:.0f} %" if math.isfinite(share) else NOTHING

@@ -1,0 +1,49 @@
+"""Fixtures that all tests share; the patients and checkpoints behind them are in :mod:`Testing.samples`."""
+
+from __future__ import annotations
+
+import os
+
+# Before numpy and torch start their threads; child processes inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["MPLBACKEND"] = "Agg"
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from Testing import samples
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty user folder: no test sees or changes the models of whoever runs it."""
+    folder = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("BRAINTUMORSEG_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def patient() -> samples.Patient:
+    """Four sequences of 20 × 28 × 24 voxels (z, y, x) and their labels, the same at every call."""
+    return samples.make_patient()
+
+
+@pytest.fixture
+def write_case(tmp_path: Path) -> Callable[..., Path]:
+    """``write_case(patient=None, style="brats2021"|"brats2023", case_id=…, modalities=…, labels=…)`` → case folder."""
+    return lambda patient=None, **options: samples.write_patient(tmp_path / "cases", patient, **options)
+
+
+@pytest.fixture
+def tiny_checkpoint(tmp_path: Path) -> Callable[..., Path]:
+    """``tiny_checkpoint(dimensions=3|2, outputs="regions"|"classes"|"whole", **fields of the description)`` → file.
+
+    A one-level U-Net of some 10,000 weights that finds the tumour of :func:`samples.make_patient` exactly.
+    """
+
+    def write(dimensions: int = 3, name: str | None = None, **changes: object) -> Path:
+        return samples.write_oracle(tmp_path / (name or f"tiny-{dimensions}d.safetensors"), dimensions, **changes)
+
+    return write

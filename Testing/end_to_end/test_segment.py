@@ -1,0 +1,119 @@
+"""``braintumorseg segment`` from files to files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import SimpleITK as sitk
+
+from .making import AFFINE, SHAPE_XYZ, Cli, make_images, make_model, write_case
+
+
+def flags(folder: Path) -> list[object]:
+    """``--t1 FILE …`` for a case folder."""
+    return [
+        item
+        for name in ("t1", "t1ce", "t2", "flair")
+        for item in (f"--{name}", folder / f"{folder.name}_{name}.nii.gz")
+    ]
+
+
+def values(path: Path) -> np.ndarray:
+    return np.asanyarray(nibabel.load(path).dataobj)
+
+
+def test_sequences_by_name_and_folder_give_the_same_result_on_the_input_grid(
+    cli: Cli, model: Path, case_folder: Path, tmp_path: Path
+) -> None:
+    by_name = cli("segment", *flags(case_folder), "-o", tmp_path / "a.nii.gz", "--model", model)
+    assert by_name.returncode == 0, by_name.stderr
+    by_folder = cli("segment", case_folder, "-o", tmp_path / "b.nii.gz", "--model", model)
+    assert by_folder.returncode == 0, by_folder.stderr
+    image = nibabel.load(tmp_path / "a.nii.gz")
+    assert image.shape == SHAPE_XYZ
+    assert np.abs(image.affine - AFFINE).max() < 1e-4
+    assert image.get_data_dtype() == np.uint8
+    assert set(np.unique(values(tmp_path / "a.nii.gz"))) <= {0, 1, 2, 3}
+    assert np.array_equal(values(tmp_path / "a.nii.gz"), values(tmp_path / "b.nii.gz"))
+    assert "WT" in by_name.stdout and "mL" in by_name.stdout
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_brats_2023_names_and_the_other_formats(cli: Cli, model: Path, case_folder: Path, tmp_path: Path) -> None:
+    names = {"t1": "t1n", "t1ce": "t1c", "t2": "t2w", "flair": "t2f"}
+    folder = write_case(tmp_path / "BraTS-GLI-00042-000", "{case}-{name}.nii.gz", names)
+    assert cli("segment", folder, "-o", tmp_path / "new.nrrd", "--model", model).returncode == 0
+    assert cli("segment", case_folder, "-o", tmp_path / "old.nii.gz", "--model", model).returncode == 0
+    written = sitk.ReadImage(str(tmp_path / "new.nrrd"))
+    assert np.array_equal(sitk.GetArrayFromImage(written).transpose(), values(tmp_path / "old.nii.gz"))
+    assert np.allclose(written.GetOrigin(), [-10, -20, -30])  # LPS has the opposite sign of RAS in x and y
+    assert np.allclose(written.GetSpacing(), [1, 1, 1.5])
+
+
+def test_decathlon_file_has_its_channels_in_the_decathlon_order(
+    cli: Cli, model: Path, case_folder: Path, tmp_path: Path
+) -> None:
+    images = make_images()
+    stack = np.stack([images[name] for name in ("flair", "t1", "t1ce", "t2")], axis=-1)
+    nibabel.save(nibabel.Nifti1Image(stack, AFFINE), tmp_path / "BRATS_001.nii.gz")
+    assert cli("segment", tmp_path / "BRATS_001.nii.gz", "-o", tmp_path / "d.nii.gz", "--model", model).returncode == 0
+    assert cli("segment", case_folder, "-o", tmp_path / "c.nii.gz", "--model", model).returncode == 0
+    assert np.array_equal(values(tmp_path / "d.nii.gz"), values(tmp_path / "c.nii.gz"))
+
+
+def test_labels_probabilities_report_and_facts(cli: Cli, model: Path, case_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out" / "seg.nii.gz"
+    done = cli(
+        "segment", case_folder, "-o", out, "--model", model, "--labels", "brats2021",
+        "--probabilities", tmp_path / "maps", "--report", tmp_path / "report.html", "--progress", "none",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    labels = values(out)
+    assert 3 not in labels
+    maps = {region: values(tmp_path / "maps" / f"{region}.nii.gz") for region in ("ET", "TC", "WT")}
+    assert np.array_equal(maps["WT"] >= 0.5, labels > 0)
+    assert np.array_equal(maps["ET"] >= 0.5, labels == 4)
+    assert (maps["ET"] <= maps["TC"]).all() and (maps["TC"] <= maps["WT"]).all()
+    facts = json.loads((tmp_path / "out" / "seg.json").read_text())
+    assert facts["labels"] == {"0": "background", "1": "NCR", "2": "ED", "4": "ET"}
+    assert facts["measurements"]["WT"]["volume_ml"] == round(np.count_nonzero(labels) * 1.5 / 1000, 3)
+    assert "not for clinical use" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_json_progress_never_falls_and_ends_in_the_result(
+    cli: Cli, model: Path, case_folder: Path, tmp_path: Path
+) -> None:
+    done = cli("segment", case_folder, "-o", tmp_path / "o.nii.gz", "--model", model, "--progress", "json")
+    assert done.returncode == 0
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    fractions = [line["fraction"] for line in lines[:-1]]
+    assert fractions == sorted(fractions) and 0 <= fractions[0] and fractions[-1] <= 1
+    assert {"stage", "fraction", "message"} == set(lines[0])
+    assert lines[-1]["result"]["output"] == str(tmp_path / "o.nii.gz")
+    failed = cli("segment", case_folder, "-o", tmp_path / "p.nii.gz", "--model", "nosuch", "--progress", "json")
+    assert failed.returncode == 2
+    last = json.loads(failed.stdout.splitlines()[-1])
+    assert "nosuch" in last["error"] and last["remedy"]
+
+
+def test_slice_wise_model_and_tta(cli: Cli, case_folder: Path, tmp_path: Path) -> None:
+    flat = make_model(tmp_path / "tiny2d.safetensors", dimensions=2)
+    plain = cli("segment", case_folder, "-o", tmp_path / "plain.nii.gz", "--model", flat)
+    assert plain.returncode == 0, plain.stderr
+    mirrored = cli("segment", case_folder, "-o", tmp_path / "tta.nii.gz", "--model", flat, "--tta")
+    assert mirrored.returncode == 0, mirrored.stderr
+    assert json.loads((tmp_path / "tta.json").read_text())["provenance"]["mirror"] is True
+    assert values(tmp_path / "plain.nii.gz").shape == values(tmp_path / "tta.nii.gz").shape == SHAPE_XYZ
+
+
+def test_a_named_file_settles_what_names_leave_open(cli: Cli, model: Path, tmp_path: Path) -> None:
+    folder = write_case(tmp_path / "twice")
+    extra = folder / "twice_t1w.nii.gz"
+    extra.write_bytes((folder / "twice_t1.nii.gz").read_bytes())
+    refused = cli("segment", folder, "-o", tmp_path / "o.nii.gz", "--model", model)
+    assert refused.returncode == 2 and "T1" in refused.stderr
+    settled = cli("segment", folder, "--t1", extra, "-o", tmp_path / "o.nii.gz", "--model", model)
+    assert settled.returncode == 0, settled.stderr

@@ -1,0 +1,1 @@
+# Slicer packs what was installed; there is nothing to do for that here.

@@ -1,0 +1,121 @@
+"""The engine as the panel runs it: a child process of another folder, with progress, errors and cancel."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from BrainTumorSegPanel import engine
+
+from BrainTumorSegLib.checkpoint import TilingSpec
+from BrainTumorSegLib.errors import BrainTumorSegError, CancelledError, ExecutionError
+from Testing.end_to_end.making import make_model, write_case
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slicer's working folder is not the clone, and its user's folder not that of the person who tests."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("BRAINTUMORSEG_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Path:
+    return write_case(tmp_path / "P1")
+
+
+def start(tmp_path: Path, *arguments: object) -> engine.EngineRun:
+    return engine.EngineRun([str(argument) for argument in arguments], tmp_path / "cancel")
+
+
+def wait_for(run: engine.EngineRun, stage: str) -> None:
+    until = time.monotonic() + 120
+    while run.stage != stage and run.state == "running":
+        assert time.monotonic() < until, f"no stage {stage}: {list(run.log)}"
+        time.sleep(0.02)
+
+
+def test_gives_the_result_of_the_command_line(tmp_path: Path, case: Path) -> None:
+    model, output = make_model(tmp_path / "m.safetensors"), tmp_path / "out.nrrd"
+    run = start(tmp_path, "segment", case, "-o", output, "--model", model, "--device", "cpu")
+    run.wait(200)
+    assert (run.state, run.error) == ("done", None)
+    answer = run.answer()
+    assert answer["output"] == str(output)
+    assert set(answer["measurements"]) == {"ET", "TC", "WT"}
+    assert output.is_file()
+    assert run.stage == "write"
+    assert run.progress > 0.9
+
+
+def test_a_refused_request_keeps_its_remedy(tmp_path: Path) -> None:
+    output = tmp_path / "out.nii.gz"
+    run = start(tmp_path, "segment", "--t1", tmp_path / "gone.nii.gz", "-o", output, "--model", "no-such")
+    run.wait(120)
+    assert run.state == "failed"
+    assert isinstance(run.error, ExecutionError)
+    assert "no-such" in str(run.error)
+    assert run.error.remedy
+    with pytest.raises(BrainTumorSegError, match="no-such"):
+        run.answer()
+    assert not output.exists()
+
+
+def test_cancel_ends_it_and_leaves_nothing(tmp_path: Path, case: Path) -> None:
+    slow = make_model(tmp_path / "slow.safetensors", tiling=TilingSpec((8, 8, 8), 0.9))
+    run = start(tmp_path, "segment", case, "-o", tmp_path / "out.nrrd", "--model", slow, "--device", "cpu")
+    wait_for(run, "predict")
+    assert run.state == "running"
+    with pytest.raises(RuntimeError, match="not ended"):
+        run.answer()
+    run.cancel()
+    run.wait(30)
+    assert run.state == "cancelled"
+    assert isinstance(run.error, CancelledError)
+    assert not (tmp_path / "out.nrrd").exists()
+
+
+def test_a_killed_engine_is_a_failure_with_its_last_words(tmp_path: Path, case: Path) -> None:
+    slow = make_model(tmp_path / "slow.safetensors", tiling=TilingSpec((8, 8, 8), 0.9))
+    run = start(tmp_path, "segment", case, "-o", tmp_path / "out.nrrd", "--model", slow, "--device", "cpu")
+    wait_for(run, "predict")
+    run._process.kill()
+    run.wait(30)
+    assert run.state == "failed"
+    assert "exit code" in str(run.error)
+    assert run.error is not None
+    assert run.error.remedy
+
+
+def test_other_lines_go_to_the_log(tmp_path: Path) -> None:
+    run = start(tmp_path, "models", "list")
+    run.wait(120)
+    for line in ("a warning", "[1, 2]", '{"stage": "read", "fraction": 0.25, "message": "Reading"}', '{"error"'):
+        run._take(line)
+    assert (run.stage, run.progress, run.message) == ("read", 0.25, "Reading")
+    assert list(run.log)[-3:] == ["a warning", "[1, 2]", '{"error"']
+
+
+def test_the_imported_library_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    import BrainTumorSegLib
+
+    folder = str(Path(BrainTumorSegLib.__file__).parents[1])
+    assert engine.environment()["PYTHONPATH"] == folder
+    monkeypatch.setenv("PYTHONPATH", "theirs")
+    assert engine.environment()["PYTHONPATH"] == f"{folder}{os.pathsep}theirs"
+
+
+def test_interpreter_of_an_application_that_is_no_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sys.executable", str(tmp_path / "SlicerApp-real"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ExecutionError, match="No Python"):
+        engine.interpreter()
+    suffix = ".exe" if os.name == "nt" else ""
+    program = tmp_path / f"PythonSlicer{suffix}"
+    program.touch(mode=0o755)
+    assert Path(engine.interpreter()) == program

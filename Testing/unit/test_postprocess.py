@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from BrainTumorSegLib.checkpoint import PostprocessingSpec
+from BrainTumorSegLib.inference.postprocess import clean, remove_small_components, threshold
+from BrainTumorSegLib.labels import ED, ET, NCR
+
+
+def empty() -> np.ndarray:
+    return np.zeros((8, 9, 10), np.uint8)
+
+
+def test_thresholds_are_inclusive_and_half_unless_named() -> None:
+    probability = np.array([0.29, 0.3, 0.49, 0.5, 0.51], np.float32)
+    spec = PostprocessingSpec(thresholds={"ET": 0.3})
+    assert threshold(probability, "WT", spec).tolist() == [False, False, False, True, True]
+    assert threshold(probability.astype(np.float64), "ET", spec).tolist() == [False, True, True, True, True]
+
+
+def test_small_components_are_removed() -> None:
+    """A block of 27 voxels, one of 8 and a diagonal pair: 26 neighbours make the pair one piece of 2."""
+    labels = empty()
+    labels[0:3, 0:3, 0:3] = ED
+    labels[5:7, 5:7, 5:7] = ET
+    labels[0, 8, 8] = NCR
+    labels[1, 7, 9] = ED
+    for minimum, left in ((0, 37), (2, 37), (2.5, 35), (8, 35), (8.5, 27), (27, 27), (28, 0)):
+        result = labels.copy()
+        remove_small_components(result, minimum)
+        assert np.count_nonzero(result) == left, minimum
+        kept = result > 0
+        np.testing.assert_array_equal(result[kept], labels[kept])
+
+
+def test_pieces_of_different_labels_count_together() -> None:
+    labels = empty()
+    labels[0, 0, 0], labels[0, 0, 1], labels[0, 0, 2] = ET, NCR, ED
+    remove_small_components(labels, 3)
+    assert labels[0, 0, :3].tolist() == [ET, NCR, ED]
+
+
+def test_sizes_are_in_cubic_millimetres() -> None:
+    """27 voxels of 2 mm³ are 54 mm³."""
+    whole = empty().astype(bool)
+    whole[2:5, 2:5, 2:5] = True
+    for minimum, count in ((54.0, 27), (54.1, 0)):
+        labels = clean({"WT": whole}, PostprocessingSpec(minimum_component_mm3=minimum), 2.0)
+        assert np.count_nonzero(labels) == count
+
+
+def test_a_handful_of_enhancing_voxels_becomes_core() -> None:
+    enhancing = empty().astype(bool)
+    enhancing[2, 2, 2:5] = True  # 3 voxels
+    enhancing[6, 6, 6] = True  # counted together, not each piece alone
+    whole = empty().astype(bool)
+    whole[1:8, 1:8, 1:8] = True
+    regions = {"ET": enhancing, "TC": enhancing, "WT": whole}
+    kept = clean(regions, PostprocessingSpec(minimum_et_mm3=8.0), 2.0)
+    assert np.count_nonzero(kept == ET) == 4
+    changed = clean(regions, PostprocessingSpec(minimum_et_mm3=8.1), 2.0)
+    assert not (changed == ET).any()
+    np.testing.assert_array_equal(changed == NCR, enhancing)
+    assert np.count_nonzero(changed) == np.count_nonzero(kept) == 343
+
+
+def test_components_go_first() -> None:
+    """A small piece that is removed does not save the enhancing tumour elsewhere from being too small."""
+    mask = empty().astype(bool)
+    mask[0, 0, 0] = mask[5, 5, 5:8] = True
+    labels = clean({"ET": mask, "TC": mask, "WT": mask}, PostprocessingSpec({}, 2.0, 4.0), 1.0)
+    assert np.count_nonzero(labels) == 3 and (labels[5, 5, 5:8] == NCR).all()
+
+
+@pytest.mark.parametrize("spec", [PostprocessingSpec(), PostprocessingSpec({}, 100.0, 100.0)])
+def test_nothing_stays_nothing(spec: PostprocessingSpec) -> None:
+    nothing = empty().astype(bool)
+    labels = clean({"ET": nothing, "TC": nothing, "WT": nothing}, spec, 1.0)
+    assert labels.dtype == np.uint8 and labels.shape == nothing.shape and not labels.any()

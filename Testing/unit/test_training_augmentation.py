@@ -1,0 +1,98 @@
+"""Augmentation: labels follow the image, outside stays 0, a seed decides all."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from Training.augmentation import Augmentation
+from Training.recipe import AugmentationRecipe
+
+NONE = AugmentationRecipe(**{field.name: 0.0 for field in dataclasses.fields(AugmentationRecipe)} | {"mirror": False})  # type: ignore[arg-type]
+
+
+def painted(dimensions: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    """Labels 1 to 3 in blocks off the middle of a brain, and an image whose value is 10 · (label + 1) in the brain."""
+    shape = (18, 20, 22)[-dimensions:]
+    labels = torch.zeros(1, *shape, dtype=torch.uint8)
+    inner = tuple(slice(3, -3) for _ in shape)
+    brain = torch.zeros(1, *shape)
+    brain[0][inner] = 1
+    labels[0][tuple(slice(4, 9) for _ in shape)] = 1
+    labels[0][tuple(slice(9, 12) for _ in shape)] = 2
+    labels[0][tuple(slice(5, 8) for _ in shape)] = 3
+    return brain * (labels + 1) * 10, labels
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_nothing_asked_nothing_done(dimensions: int) -> None:
+    image, labels = painted(dimensions)
+    for seed in range(5):
+        out, out_labels = Augmentation(NONE, dimensions)(image, labels, seed)
+        assert torch.equal(out, image)
+        assert torch.equal(out_labels, labels)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_mirrored_labels_lie_on_the_mirrored_image(dimensions: int) -> None:
+    augmentation = Augmentation(dataclasses.replace(NONE, mirror=True), dimensions)
+    image, labels = painted(dimensions)
+    seen = set()
+    for seed in range(40):
+        out, out_labels = augmentation(image, labels, seed)
+        assert torch.equal(out.div(10).round() - 1 == out_labels, out > 0)
+        assert torch.equal(out.sort().values.sum(), image.sort().values.sum())
+        seen.add(tuple(torch.nonzero(out_labels[0] == 3)[0].tolist()))
+    assert len(seen) == 2**dimensions  # every axis is mirrored at times
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_turned_and_scaled_labels_lie_on_the_image(dimensions: int) -> None:
+    """Only where linear interpolation mixes neighbours may the painted value differ from the label's."""
+    augmentation = Augmentation(dataclasses.replace(NONE, affine=1.0), dimensions)
+    image, labels = painted(dimensions)
+    moved = 0
+    for seed in range(10):
+        out, out_labels = augmentation(image, labels, seed)
+        assert set(out_labels.unique().tolist()) <= {0, 1, 2, 3}
+        moved += not torch.equal(out_labels, labels)
+        brain = out[0] > 0
+        apart = (out[0] / 10 - 1 - out_labels[0]).abs()[brain]
+        assert (apart < 0.5).float().mean() > 0.8
+        tumour = out_labels[0] == 2
+        assert out[0][tumour].mean() == pytest.approx(30, abs=4)
+    assert moved == 10
+
+
+@pytest.mark.parametrize("name", ["noise", "blur", "brightness", "contrast", "gamma", "low_resolution"])
+def test_intensities_change_inside_only(name: str) -> None:
+    augmentation = Augmentation(dataclasses.replace(NONE, **{name: 1.0}), 3)  # type: ignore[arg-type]
+    image, labels = painted()
+    out, out_labels = augmentation(image, labels, 1)
+    assert not torch.equal(out, image)
+    assert torch.equal(out_labels, labels)
+    assert not out[image == 0].any()
+    assert torch.isfinite(out).all()
+
+
+def test_all_at_once_is_a_function_of_the_seed() -> None:
+    everything = AugmentationRecipe(True, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    image, labels = painted()
+    first, other = Augmentation(everything, 3), Augmentation(everything, 3)
+    other(image, labels, 99)  # what came before does not matter, nor do the global generators
+    torch.manual_seed(5)
+    results = [augmentation(image, labels, 7) for augmentation in (first, other)]
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+    assert not torch.equal(first(image, labels, 8)[0], results[0][0])
+    assert type(results[0][0]) is torch.Tensor
+    assert results[0][1].dtype == torch.uint8
+    assert torch.equal(image, painted()[0])  # the input stays
+
+
+def test_the_state_of_other_generators_is_left_alone() -> None:
+    state = torch.get_rng_state()
+    Augmentation(AugmentationRecipe(True, 1.0, 1.0), 3)(*painted(), 3)
+    assert torch.equal(torch.get_rng_state(), state)

@@ -1,0 +1,85 @@
+"""Which patients train, which monitor the run, and which nothing is chosen by."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from BrainTumorSegLib.errors import RequestError
+
+# Never the recipe's seed: a run with another one must have the same validation patients.
+_SEED = 1
+
+
+@dataclass(frozen=True)
+class Split:
+    """Case ids by their part in a run, disjoint.
+
+    Attributes:
+        training: patches are drawn from them.
+        monitoring: the held-out fold of the training patients; empty where none is held out.
+        validation: measured once, when the run is over.
+    """
+
+    training: tuple[str, ...]
+    monitoring: tuple[str, ...]
+    validation: tuple[str, ...]
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Those that the exported accuracy is of: what the run has not seen and nothing else was chosen by."""
+        return self.monitoring or self.validation
+
+    def first(self, count: int) -> Split:
+        """At most ``count`` cases of each part."""
+        return Split(self.training[:count], self.monitoring[:count], self.validation[:count])
+
+
+def read_split(folder: Path, cases: Sequence[str], *, folds: int, fold: int) -> Split:
+    """The split of ``split.json`` (``{"train": […], "validation": […]}``) beside the data, else a random fifth.
+
+    Training patients are cut once more when a fold is asked for, so that variants are never chosen by the
+    validation patients.
+
+    Raises:
+        RequestError: split.json is not such a file, names cases that are not there, or one in both parts; or no
+            patient is left to train or monitor on.
+    """
+    file = folder / "split.json"
+    if file.is_file():
+        training, validation = _stored_split(file, cases)
+    else:
+        order = _shuffled(cases)
+        count = max(len(order) // 5, 1)
+        validation, training = order[:count], order[count:]
+    held_out = _shuffled(training)[fold::folds] if fold >= 0 else []
+    rest = set(training) - set(held_out)
+    if not rest or (fold >= 0 and not held_out):
+        raise RequestError(f"{len(cases)} patients in {folder} are too few to be split.", "Give more, or fewer folds.")
+    return Split(tuple(sorted(rest)), tuple(sorted(held_out)), tuple(sorted(validation)))
+
+
+def _shuffled(names: Sequence[str]) -> list[str]:
+    return [str(name) for name in np.random.default_rng(_SEED).permutation(sorted(names))]
+
+
+def _stored_split(file: Path, cases: Sequence[str]) -> tuple[list[str], list[str]]:
+    try:
+        parts: Any = json.loads(file.read_text(encoding="utf-8"))
+        training, validation = list(parts["train"]), list(parts["validation"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RequestError(
+            f"{file} is no split ({type(error).__name__}: {error}).", 'Write {"train": [ids], "validation": [ids]}.'
+        ) from error
+    both = sorted(set(training) & set(validation))
+    missing = sorted({*training, *validation} - set(cases))
+    problems = [f"for training and validation: {', '.join(both)}"] if both else []
+    problems += [f"not there: {', '.join(missing)}"] if missing else []
+    if problems:
+        raise RequestError(f"{file} names patients wrongly; {'; '.join(problems)}.", "Mend the split.")
+    return training, validation
