@@ -142,7 +142,7 @@ def describe_model(
         "modalities": modalities,
         "outputs": chosen,
         "preprocessing": PreprocessingSpec(spacing=(1.0, 1.0, 1.0) if dimensions == 3 else (0.0, 1.0, 1.0)),
-        "tiling": TilingSpec((16, 16, 16) if dimensions == 3 else (0, 0), 0.5),
+        "tiling": TilingSpec((32, 32, 32) if dimensions == 3 else (0, 0), 0.5),
         "training": TrainingRecord(data="synthetic", training_cases=("a", "b"), validation_cases=("c",), steps=0),
         "accuracy": (AccuracyRecord("synthetic", 1, "dice", "brats2023", {"WT": 1.0}),),
         "data_licence": "CC0-1.0",

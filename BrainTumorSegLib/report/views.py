@@ -23,9 +23,9 @@ ORIENTATION = "LPS"
 _MARGIN_MM = (4.0, 4.0, 9.0)  # z, y, x: the letters for the sides stand beside the head
 # A voxel belongs to the head where it differs from the background by a tenth of what bright tissue does.
 _FOREGROUND = 0.1
-# Projections are a few hundred pixels wide; finer voxels would only cost time.
-_PROJECTION_MM = 1.0
-_SMOOTHING_MM = 1.2  # of the surface for its shading only; its outline stays as it is
+# Projections are a few hundred pixels wide; more voxels along the longest side would only cost time and memory.
+_PROJECTION_VOXELS = 200
+_SMOOTHING_VOXELS = 1.2  # of the surface for its shading only; its outline stays as it is
 # Drawn from the outside in, each more solid than the one around it.
 _OPACITY = {"WT": 0.5, "TC": 0.6, "ET": 0.85}
 _HEAD_COLOUR, _HEAD_OPACITY = (0.5, 0.54, 0.6), 0.6
@@ -143,7 +143,7 @@ class _Layer:
 
 
 def _layer(mask: np.ndarray, colour: tuple[float, ...], opacity: float) -> _Layer:
-    smooth = ndimage.gaussian_filter(mask.astype(np.float32), _SMOOTHING_MM / _PROJECTION_MM)
+    smooth = ndimage.gaussian_filter(mask.astype(np.float32), _SMOOTHING_VOXELS)
     return _Layer(mask, smooth, colour, opacity)
 
 
@@ -159,7 +159,8 @@ _VIEWS = {
 def _isotropic(mask: np.ndarray, scene: Scene) -> np.ndarray:
     """The mask in the scene's box with cubic voxels."""
     inside = mask[scene.box]
-    size = [max(round(mm / _PROJECTION_MM), 1) for mm in scene.extent]
+    pitch = max(scene.extent) / _PROJECTION_VOXELS
+    size = [max(round(mm / pitch), 1) for mm in scene.extent]
     factors = [new / old for new, old in zip(size, inside.shape, strict=True)]
     finer = ndimage.zoom(inside.astype(np.float32), factors, order=1, mode="nearest", grid_mode=True)
     return finer >= 0.5

@@ -55,7 +55,7 @@ def assert_refused(action: Callable[[], object], named: str, source: Path | None
 
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_round_trip(tmp_path: Path, dimensions: int) -> None:
-    oracle = make_oracle(dimensions, title="Größe ‘quoted’ \"text\"", optional_modalities=("t1",))
+    oracle = make_oracle(dimensions, title='Größe ‘quoted’ "text"', optional_modalities=("t1",))
     path = save_checkpoint(oracle.description, oracle.weights, tmp_path / "a.safetensors")
     loaded = load_checkpoint(path)
     assert loaded.description == oracle.description == read_description(path)
@@ -99,7 +99,12 @@ def test_one_flipped_byte_anywhere_is_refused(tiny_checkpoint: WriteCheckpoint) 
     header = 8 + int.from_bytes(content[:8], "little")
     text_end = content.index(b'"sha256"')
     # Length, description, digest, tensor table and weights, each many times.
-    positions = {*range(9), *range(9, text_end, 97), *range(text_end, text_end + 80, 7), *range(text_end + 80, header, 61)}
+    positions = {
+        *range(9),
+        *range(9, text_end, 97),
+        *range(text_end, text_end + 80, 7),
+        *range(text_end + 80, header, 61),
+    }
     positions |= {*range(header, len(content), 1009), len(content) - 1}
     assert len(positions) > 100
     for position in sorted(positions):

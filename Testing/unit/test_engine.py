@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from BrainTumorSegLib.case import Case
-from BrainTumorSegLib.checkpoint import Checkpoint, NetworkSpec, PostprocessingSpec, PreprocessingSpec
+from BrainTumorSegLib.checkpoint import Checkpoint, NetworkSpec, PostprocessingSpec, PreprocessingSpec, TilingSpec
 from BrainTumorSegLib.errors import CancelledError, CheckpointError, DeviceError, ExecutionError, ModalityError
 from BrainTumorSegLib.inference.engine import segment_case
 from BrainTumorSegLib.labels import from_regions, to_regions
 from BrainTumorSegLib.metrics import dice
-from BrainTumorSegLib.preprocessing import Grid, reorient
+from BrainTumorSegLib.preprocessing import Grid, normalise, reorient
 from BrainTumorSegLib.progress import Progress
 from BrainTumorSegLib.segmentation import Segmentation
 from BrainTumorSegLib.volume import Volume
@@ -66,9 +66,9 @@ def test_every_orientation_comes_back_voxel_for_voxel(patient: Patient, codes: s
 )
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_other_grids_keep_shape_affine_and_tumour(affine: np.ndarray, dimensions: int) -> None:
-    patient = make_patient((20, 60, 56), affine, radii=(5, 8, 12))
+    patient = make_patient((16, 44, 40), affine, radii=(4, 6, 9))
     result = run(patient.case(), make_oracle(dimensions))
-    assert result.labels.shape == (20, 60, 56)
+    assert result.labels.shape == (16, 44, 40)
     np.testing.assert_allclose(result.labels.affine, affine, atol=1e-4)
     found, truth = to_regions(result.labels.array), to_regions(patient.labels.array)
     for region in ("ET", "TC", "WT"):
@@ -102,13 +102,14 @@ def test_the_result_lies_on_the_chosen_reference() -> None:
     np.testing.assert_array_equal(result.labels.array, patient.labels.array[5:, 4:, 3:])
 
 
-@pytest.mark.parametrize("spacing", [(2.0, 2.0, 2.0), (0.5, 0.5, 0.5)])
+@pytest.mark.parametrize("spacing", [(2.0, 2.0, 2.0), (0.7, 1.0, 0.7)])
 def test_models_of_another_spacing(spacing: tuple[float, float, float]) -> None:
     patient = make_patient((30, 40, 36), radii=(4, 7, 10))
     result = run(patient.case(), make_oracle(preprocessing=PreprocessingSpec("RAS", spacing)))
     found, truth = to_regions(result.labels.array), to_regions(patient.labels.array)
     assert dice(found["WT"], truth["WT"]) > 0.93 and dice(found["ET"], truth["ET"]) > 0.75
-    assert np.count_nonzero(found["WT"]) == pytest.approx(np.count_nonzero(truth["WT"]), rel=0.1)
+    centres = [np.argwhere(masks["WT"]).mean(axis=0) for masks in (found, truth)]
+    np.testing.assert_allclose(*centres, atol=0.25)  # half a coarse voxel off would be 0.5
 
 
 def test_probabilities_are_kept_where_asked_for(patient: Patient) -> None:
@@ -117,22 +118,33 @@ def test_probabilities_are_kept_where_asked_for(patient: Patient) -> None:
     assert list(result.probabilities) == ["ET", "TC", "WT"]
     for region, probability in result.probabilities.items():
         assert probability.shape == patient.labels.shape and probability.dtype == np.float32
-        assert 0 <= probability.min() and probability.max() <= 1
+        assert probability.min() >= 0 and probability.max() <= 1
         np.testing.assert_array_equal(probability >= 0.5, result.mask(region))
     assert (result.probabilities["ET"] <= result.probabilities["TC"]).all()
     assert (result.probabilities["TC"] <= result.probabilities["WT"]).all()
 
 
 def test_a_region_is_the_maximum_over_its_outputs(patient: Patient) -> None:
-    single = run(patient.case(), make_oracle(outputs="classes"), keep_probabilities=True)
+    """The oracle's outputs by hand: sigmoids of 8·(FLAIR - T2 - 1) and so on of the z-scored images."""
+    z = {name: normalise(volume.array) for name, volume in patient.images.items()}
     ncr, ed, et = (
-        run(patient.case(), make_oracle(outputs=(dataclasses.replace(output, labels=labels),)), keep_probabilities=True)
-        for output, labels in zip(OUTPUTS["regions"], ((3,), (1, 3), (1, 2, 3)), strict=True)
+        1 / (1 + np.exp(-8 * (logit - 1))) for logit in (z["t2"] - z["t1ce"], z["flair"] - z["t2"], z["t1ce"])
     )
-    del ncr, ed, et
-    assert (single.probabilities["WT"] >= single.probabilities["TC"]).all()
-    regions = {name: probability >= 0.5 for name, probability in single.probabilities.items()}
-    np.testing.assert_array_equal(single.labels.array, from_regions(regions))
+    result = run(patient.case(), make_oracle(outputs="classes"), keep_probabilities=True)
+    inside = patient.images["t1"].array != 0
+    for region, outputs in (("ET", [et]), ("TC", [et, ncr]), ("WT", [et, ncr, ed])):
+        expected = np.max(outputs, axis=0)
+        np.testing.assert_allclose(result.probabilities[region][inside], expected[inside], atol=2e-3)
+    regions = {name: probability >= 0.5 for name, probability in result.probabilities.items()}
+    np.testing.assert_array_equal(result.labels.array, from_regions(regions))
+
+
+def test_windows_leave_no_seam(patient: Patient) -> None:
+    tiled = make_oracle(tiling=TilingSpec((8, 12, 16), 0.25))
+    result = run(patient.case(), tiled, keep_probabilities=True)
+    np.testing.assert_array_equal(result.labels.array, patient.labels.array)
+    whole = run(patient.case(), make_oracle(), keep_probabilities=True)
+    np.testing.assert_allclose(result.probabilities["WT"], whole.probabilities["WT"], atol=1e-5)
 
 
 def test_mirroring_changes_nothing_for_a_network_that_sees_one_voxel(patient: Patient) -> None:
@@ -191,29 +203,30 @@ def test_a_head_that_is_not_stripped_is_warned_of(patient: Patient) -> None:
 
 def test_progress_rises_and_names_the_stages(patient: Patient) -> None:
     told: list[tuple[str, float, str]] = []
-    run(patient.case(), make_oracle(), progress=Progress(lambda *report: told.append(report)))
+    tiled = make_oracle(tiling=TilingSpec((16, 16, 16)))
+    run(patient.case(), tiled, progress=Progress(lambda *report: told.append(report)))
     fractions = [fraction for _, fraction, _ in told]
-    assert fractions == sorted(fractions) and 0 < fractions[0] and fractions[-1] <= 1
+    assert fractions == sorted(fractions) and fractions[0] > 0 and fractions[-1] <= 1
     assert list(dict.fromkeys(stage for stage, _, _ in told)) == ["prepare", "load", "predict", "finish"]
     windows = [message for stage, _, message in told if stage == "predict"]
-    assert windows[0].endswith(f"window 1 of {len(windows)}") and windows[-1].endswith(f"{len(windows)} of {len(windows)}")
+    assert windows[0].endswith(f"window 1 of {len(windows)}") and windows[-1].endswith(
+        f"{len(windows)} of {len(windows)}"
+    )
 
 
-@pytest.mark.parametrize("stage", ["prepare", "load", "predict", "finish"])
-def test_a_run_is_cancelled_at_any_stage(patient: Patient, stage: str) -> None:
+@pytest.mark.parametrize("stage", ["prepare", "load", "predict"])
+def test_a_run_is_cancelled_at_the_report_after(patient: Patient, stage: str) -> None:
     told: list[str] = []
 
     def listen(name: str, fraction: float, message: str) -> None:
         told.append(name)
-        if name == stage and stage != "finish":
+        if name == stage:
             progress.cancelled.set()
 
     progress = Progress(listen)
-    if stage == "finish":
-        progress.listener = lambda name, fraction, message: progress.cancelled.set() if fraction > 0.8 else None
     with pytest.raises(CancelledError):
-        run(patient.case(), make_oracle(), progress=progress)
-    assert told.count(stage) <= 1
+        run(patient.case(), make_oracle(tiling=TilingSpec((16, 16, 16))), progress=progress)
+    assert told[-1] == stage and told.count(stage) == 1
 
 
 def test_the_result_says_how_it_came_about(patient: Patient) -> None:

@@ -13,9 +13,7 @@ from BrainTumorSegLib.volume import Volume
 
 SHAPE = (5, 6, 7)  # (z, y, x)
 ORIENTATIONS = [
-    "".join(axes)
-    for pairs in itertools.permutations(("LR", "PA", "SI"))
-    for axes in itertools.product(*pairs)
+    "".join(axes) for pairs in itertools.permutations(("LR", "PA", "SI")) for axes in itertools.product(*pairs)
 ]
 SHEARED = np.array([[1.0, 0.2, 0, 5], [0, 1.1, 0.1, -6], [0, 0, 2, 7], [0, 0, 0, 1]])
 
@@ -141,7 +139,10 @@ def test_resampling_reproduces_a_ramp_in_space(source: Grid, target: Grid) -> No
 
 
 def test_resampling_agrees_with_scipy() -> None:
-    source, target = Grid((12, 14, 16), affine_of()), Grid((13, 11, 12), affine_of((0.9, 1, 1), (1.3, 1.7, 1.1), (9, 7)))
+    source, target = (
+        Grid((12, 14, 16), affine_of()),
+        Grid((13, 11, 12), affine_of((0.9, 1, 1), (1.3, 1.7, 1.1), (9, 7))),
+    )
     image = np.random.default_rng(3).normal(size=source.shape).astype(np.float32)
     index = (world(target) @ np.linalg.inv(source.affine)[:3, :3].T)[..., ::-1].transpose(3, 0, 1, 2)
     inside = np.all([(axis >= 0) & (axis <= n - 1) for axis, n in zip(index, source.shape, strict=True)], axis=0)
@@ -165,7 +166,9 @@ def test_outside_is_zero_and_labels_keep_their_type() -> None:
 
 def test_nearest_invents_no_label() -> None:
     labels = np.random.default_rng(0).choice([0, 1, 4], SHAPE).astype(np.uint8)
-    result = resample(labels, Grid(SHAPE, np.eye(4)), Grid((9, 9, 9), affine_of((0.7, 0.6, 0.5), (0.2, 0, 0))), nearest=True)
+    result = resample(
+        labels, Grid(SHAPE, np.eye(4)), Grid((9, 9, 9), affine_of((0.7, 0.6, 0.5), (0.2, 0, 0))), nearest=True
+    )
     assert set(np.unique(result)) <= {0, 1, 4}
 
 

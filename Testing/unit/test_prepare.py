@@ -38,7 +38,8 @@ def test_channels_follow_the_models_order_and_a_missing_one_is_zero(patient: Pat
 def test_there_and_back_is_exact_for_every_orientation(patient: Patient, codes: str) -> None:
     affine = Grid.of(patient.labels).oriented(codes).affine
     images = {
-        name: Volume(np.ascontiguousarray(reorient(v.array, v.affine, codes)), affine) for name, v in patient.images.items()
+        name: Volume(np.ascontiguousarray(reorient(v.array, v.affine, codes)), affine)
+        for name, v in patient.images.items()
     }
     prepared = prepare(Case("a", images), MODALITIES, SPEC)
     np.testing.assert_array_equal(prepared.array, prepare(patient.case(), MODALITIES, SPEC).array)

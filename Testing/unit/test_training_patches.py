@@ -63,7 +63,7 @@ def test_epochs_and_ranks_part_the_numbers() -> None:
             drawn.append(list(sampler))
     assert drawn[0] == [0, 2, 4, 6]
     assert drawn[3] == [1, 3, 5, 7]
-    assert sorted(sum(drawn, [])) == list(range(24))
+    assert sorted(n for numbers in drawn for n in numbers) == list(range(24))
 
 
 def test_a_resumed_sampler_goes_on() -> None:

@@ -1,0 +1,19 @@
+"""Draws docs/validation-case.png: ``python docs/draw_validation_case.py CASE_FOLDER [MODEL]``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from BrainTumorSegLib import Case, segment
+from BrainTumorSegLib.report import write_montage
+
+
+def main(folder: Path, model: str = "brats-segresnet") -> None:
+    """Segment a case and draw it."""
+    case = Case.from_path(folder)
+    write_montage(case, segment(case, model), Path(__file__).parent / "validation-case.png")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), *sys.argv[2:])
