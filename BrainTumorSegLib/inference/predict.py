@@ -143,10 +143,12 @@ class Predictor:
 
     def _window_size(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The patch, made smaller where the brain is: padding voxels cost as much as others."""
-        return tuple(
-            min(part, math.ceil(size / self.plan.divisor) * self.plan.divisor)
-            for part, size in zip(self.plan.patch, shape, strict=True)
+        divisor = self.plan.divisor
+        window = tuple(
+            min(part, math.ceil(size / divisor) * divisor) for part, size in zip(self.plan.patch, shape, strict=True)
         )
+        # One voxel at the network's bottom is too little for instance normalisation.
+        return self.plan.patch if math.prod(window) == divisor ** len(window) else window
 
 
 def _padding(shape: Sequence[int], plan: Plan) -> tuple[list[int], tuple[slice, ...]]:

@@ -13,7 +13,7 @@ from .. import __version__
 from ..case import Case
 from ..labels import REGIONS
 from ..modalities import TITLES
-from ..segmentation import Segmentation
+from ..segmentation import RegionMeasurement, Segmentation
 from .montage import render_montage
 from .words import DISCLAIMER, NOTHING, millilitres, number, percent, printable
 
@@ -45,15 +45,16 @@ def write_report(case: Case, segmentation: Segmentation, path: Path, reference: 
     Raises:
         OSError: the disk refused.
     """
+    sizes = segmentation.measurements
     page = _PAGE.substitute(
         style=_STYLE,
         case=_escape(segmentation.case_id),
         disclaimer=_escape(DISCLAIMER),
         warnings=_warnings(segmentation.warnings),
-        volumes=_volumes(segmentation),
+        volumes=_volumes(sizes),
         agreement=_agreement(reference) if reference else "",
         picture=base64.b64encode(render_montage(case, segmentation)).decode("ascii"),
-        description=_escape(_description(case, segmentation)),
+        description=_escape(_description(case, sizes)),
         provenance=_provenance(segmentation.provenance),
         version=_escape(__version__),
     )
@@ -92,7 +93,7 @@ def _region(name: str) -> str:
     return f'<span class="region">{patch}<span>{_escape(region.title)} <abbr>{name}</abbr></span></span>'
 
 
-def _volumes(segmentation: Segmentation) -> str:
+def _volumes(sizes: Mapping[str, RegionMeasurement]) -> str:
     rows = [
         _row(
             _region(name),
@@ -104,7 +105,7 @@ def _volumes(segmentation: Segmentation) -> str:
                 number(size.largest_axial_diameter_mm) if size.lesions else NOTHING,
             ),
         )
-        for name, size in segmentation.measurements.items()
+        for name, size in sizes.items()
     ]
     head = (
         "Region",
@@ -173,12 +174,11 @@ def _list(items: Iterable[str]) -> str:
     return f"<ul>{''.join(f'<li>{item}</li>' for item in items)}</ul>"
 
 
-def _description(case: Case, segmentation: Segmentation) -> str:
+def _description(case: Case, measurements: Mapping[str, RegionMeasurement]) -> str:
     """The picture in words, for those who cannot see it."""
     sequences = ", ".join(TITLES[modality] for modality in case.modalities)
     sizes = ", ".join(
-        f"{REGIONS[name].title.lower()} {millilitres(size.volume_ml)} mL"
-        for name, size in segmentation.measurements.items()
+        f"{REGIONS[name].title.lower()} {millilitres(size.volume_ml)} mL" for name, size in measurements.items()
     )
     return (
         f"Axial slices of {sequences} with the outlines of the segmented regions ({sizes}), and projections of the "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import numpy as np
 from ..case import Case
 from ..labels import REGIONS
 from ..modalities import TITLES
-from ..segmentation import Segmentation
+from ..segmentation import RegionMeasurement, Segmentation
 from .views import Scene, choose_slices, on_grid, projections, scene_of, window
 from .words import DISCLAIMER, millilitres, printable, shortened
 
@@ -108,10 +109,11 @@ def _text(figure: Figure, x: float, y: float, text: str, size: float, **style: A
 
 
 def _draw_header(figure: Figure, plan: _Plan, segmentation: Segmentation) -> None:
+    sizes = segmentation.measurements
     _text(figure, _MARGIN, 26, shortened(printable(segmentation.case_id), 40), 30, weight="bold")
-    _text(figure, _MARGIN, 72, _subtitle(segmentation), 17, color=_QUIET)
+    _text(figure, _MARGIN, 72, _subtitle(segmentation, sizes), 17, color=_QUIET)
     x = WIDTH - _MARGIN + 38
-    for name, measured in reversed(segmentation.measurements.items()):
+    for name, measured in reversed(sizes.items()):
         region = REGIONS[name]
         colour = [part / 255 for part in region.colour]
         x -= 238
@@ -124,10 +126,10 @@ def _draw_header(figure: Figure, plan: _Plan, segmentation: Segmentation) -> Non
     _text(figure, WIDTH - _MARGIN, foot, legend, 16, color=_QUIET, ha="right")
 
 
-def _subtitle(segmentation: Segmentation) -> str:
+def _subtitle(segmentation: Segmentation, sizes: Mapping[str, RegionMeasurement]) -> str:
     model = segmentation.provenance.get("model")
     name = f"{model.get('id', '')} {model.get('version', '')}".strip() if isinstance(model, dict) else ""
-    whole = segmentation.measurements.get("WT")
+    whole = sizes.get("WT")
     lesions = whole.lesions if whole else 0
     found = "no tumour found" if not segmentation.labels.array.any() else f"{lesions} lesion{'s' * (lesions != 1)}"
     return "  ·  ".join(part for part in (shortened(printable(name), 50), found) if part)

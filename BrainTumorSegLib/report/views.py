@@ -23,8 +23,9 @@ ORIENTATION = "LPS"
 _MARGIN_MM = (4.0, 4.0, 9.0)  # z, y, x: the letters for the sides stand beside the head
 # A voxel belongs to the head where it differs from the background by a tenth of what bright tissue does.
 _FOREGROUND = 0.1
-# Projections are a few hundred pixels wide; more voxels along the longest side would only cost time and memory.
-_PROJECTION_VOXELS = 200
+# Projections have a voxel a millimetre, but at least and at most so many along the longest side: fewer look
+# coarse, and more would cost time and memory for details that a picture of a few hundred pixels cannot show.
+_PROJECTION_VOXELS = (32, 200)
 _SMOOTHING_VOXELS = 1.2  # of the surface for its shading only; its outline stays as it is
 # Drawn from the outside in, each more solid than the one around it.
 _OPACITY = {"WT": 0.5, "TC": 0.6, "ET": 0.85}
@@ -159,7 +160,8 @@ _VIEWS = {
 def _isotropic(mask: np.ndarray, scene: Scene) -> np.ndarray:
     """The mask in the scene's box with cubic voxels."""
     inside = mask[scene.box]
-    pitch = max(scene.extent) / _PROJECTION_VOXELS
+    longest = max(scene.extent)
+    pitch = longest / np.clip(longest, *_PROJECTION_VOXELS)
     size = [max(round(mm / pitch), 1) for mm in scene.extent]
     factors = [new / old for new, old in zip(size, inside.shape, strict=True)]
     finer = ndimage.zoom(inside.astype(np.float32), factors, order=1, mode="nearest", grid_mode=True)

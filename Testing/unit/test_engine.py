@@ -108,8 +108,8 @@ def test_models_of_another_spacing(spacing: tuple[float, float, float]) -> None:
     result = run(patient.case(), make_oracle(preprocessing=PreprocessingSpec("RAS", spacing)))
     found, truth = to_regions(result.labels.array), to_regions(patient.labels.array)
     assert dice(found["WT"], truth["WT"]) > 0.93 and dice(found["ET"], truth["ET"]) > 0.75
-    centres = [np.argwhere(masks["WT"]).mean(axis=0) for masks in (found, truth)]
-    np.testing.assert_allclose(*centres, atol=0.25)  # half a coarse voxel off would be 0.5
+    centre, expected = (np.argwhere(masks["WT"]).mean(axis=0) for masks in (found, truth))
+    np.testing.assert_allclose(centre, expected, atol=0.25)  # half a coarse voxel off would be 0.5
 
 
 def test_probabilities_are_kept_where_asked_for(patient: Patient) -> None:

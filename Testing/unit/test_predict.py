@@ -116,6 +116,14 @@ def test_windows_shrink_to_the_brain() -> None:
     assert spy.shapes == [(1, 2, 8, 12, 32)]
 
 
+def test_a_brain_smaller_than_the_networks_bottom_is_padded_to_the_patch() -> None:
+    arguments = {"filters": [4, 4, 4]}
+    network = create_network("dynunet", dimensions=3, in_channels=1, out_channels=1, arguments=arguments).eval()
+    spy = Spy(network)
+    result = Predictor(spy, plan(3, (8, 8, 8)), CPU, "fp32")(noise(1, 3, 4, 2))
+    assert spy.shapes == [(1, 1, 8, 8, 8)] and result.shape == (1, 3, 4, 2)
+
+
 @pytest.mark.parametrize(("dimensions", "shape"), [(2, (20, 8, 8)), (3, (33, 20, 17))])
 def test_ticks_count_the_calls(dimensions: int, shape: tuple[int, int, int]) -> None:
     spy = Spy(pointwise)

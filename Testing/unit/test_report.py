@@ -301,7 +301,7 @@ def test_projections_show_the_tumour_on_its_side() -> None:
 def test_size_of_projections_does_not_depend_on_that_of_voxels(millimetres: float) -> None:
     scene = scene_of(*made(("t1",), spacing=(millimetres,) * 3))
     for picture in projections(scene).values():
-        assert max(picture.shape[:2]) <= 200
+        assert min(picture.shape[:2]) > 10 and max(picture.shape[:2]) <= 200
 
 
 def test_projections_show_the_near_side() -> None:
@@ -309,7 +309,7 @@ def test_projections_show_the_near_side() -> None:
     wedge = x <= z + 8  # flat towards the right; its left face slopes by 45 degrees
     scene = Scene(Grid(HEAD, LPS), {}, wedge, tuple(slice(0, size) for size in HEAD))
     pictures = projections(scene)
-    right, left = (pictures[title][40:60, 75:125].mean() for title in ("From the right", "From the left"))
+    right, left = (pictures[title][8:12, 15:25].mean() for title in ("From the right", "From the left"))
     # Lambert's law under a headlight, over an ambient fifth.
     assert left / right == pytest.approx(0.2 + 0.8 * np.sqrt(0.5), abs=0.05)
 

@@ -19,7 +19,12 @@ from Training.module import SegmentationModule
 from Training.train import main
 
 # Without worker processes and dropout, in few steps.
-SMALL = {"workers = 1": "workers = 0", "steps = 12": "steps = 4", "interval = 4": "interval = 2", "dropout = 0.1": "dropout = 0.0"}  # fmt: skip
+SMALL = {
+    "workers = 1": "workers = 0",
+    "steps = 12": "steps = 4",
+    "interval = 4": "interval = 2",
+    "dropout = 0.1": "dropout = 0.0",
+}
 STILL = {"learning_rate = 5e-3": "learning_rate = 1e-30\nweight_decay = 0.0"}
 
 
@@ -90,7 +95,8 @@ def test_tensorboard_has_the_rows(finished: Path) -> None:
     assert {"training_loss", "validation_loss", "validation_dice_WT", "learning_rate"} <= set(events.Tags()["scalars"])
     with (finished / "metrics.csv").open(newline="") as lines:
         rows = [(int(row["step"]), float(row["validation_loss"])) for row in csv.DictReader(lines)]
-    assert [(e.step, e.value) for e in events.Scalars("validation_loss")] == pytest.approx(rows)
+    assert [event.step for event in events.Scalars("validation_loss")] == [step for step, _ in rows]
+    assert [event.value for event in events.Scalars("validation_loss")] == pytest.approx([loss for _, loss in rows])
 
 
 def test_the_average_is_kept_and_exported_by_hand(finished: Path) -> None:
@@ -115,7 +121,7 @@ def test_split_and_steps_are_told(finished: Path, place: Path) -> None:
     record = exported(finished).description.training
     parts = json.loads((place / "data" / "split.json").read_text())
     assert record.validation_cases == tuple(parts["validation"])
-    assert len(record.training_cases) == 2  # a third of four patients is held out: P.. and its fold
+    assert len(record.training_cases) == 2  # of four, every third from the first is held out
     assert set(record.training_cases) < set(parts["train"])
     assert record.steps == state(finished / "best.ckpt")["global_step"]
 
@@ -158,8 +164,12 @@ def test_more_steps_go_on(finished: Path, place: Path, train: Callable[..., tupl
 
 @pytest.mark.parametrize(
     ("changes", "word"),
-    [({"width = 8": "width = 16"}, "network.arguments.width"), ({"# top": "seed = 5"}, "seed"), ({"fold = 0": "fold = 1"}, "data.fold")],
-)  # fmt: skip
+    [
+        ({"width = 8": "width = 16"}, "network.arguments.width"),
+        ({"# top": "seed = 5"}, "seed"),
+        ({"fold = 0": "fold = 1"}, "data.fold"),
+    ],
+)
 def test_another_recipe_is_not_resumed(
     finished: Path,
     train: Callable[..., tuple[int, Path]],
