@@ -1,8 +1,8 @@
 """A checkpoint: one ``.safetensors`` file that says all of itself.
 
 The file's metadata holds two texts: ``braintumorseg``, the description as JSON (the dataclasses below), and
-``sha256``, a digest over the description, the tensor table and every weight byte. A file in which one byte
-changed, was lost or was added is refused. Loading never unpickles.
+``sha256``, a digest over the description, the tensor table and every weight byte. A file in which any of these
+changed, or a byte was lost or added, is refused. Loading never unpickles.
 """
 
 from __future__ import annotations

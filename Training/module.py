@@ -46,14 +46,12 @@ class SegmentationModule(LightningModule):
                 f" got {list(recipe.sampling.patch)}.",
                 "Mend sampling.patch.",
             )
-        self.layout = torch.channels_last if recipe.dimensions == 2 else torch.channels_last_3d
-        self.network.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.loss = create_loss(recipe.optimisation.loss)
         self._overlap = torch.zeros(2, len(recipe.outputs))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images ``(N, C, …)`` → logits ``(N, outputs, …)``."""
-        return self.network(images.contiguous(memory_format=self.layout))
+        return self.network(images)
 
     def training_step(self, batch: dict[str, torch.Tensor], index: int) -> torch.Tensor:
         """One batch forward.

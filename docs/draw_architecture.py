@@ -70,7 +70,7 @@ def rooms() -> dict[str, Box]:
             60, 130, 460, 140, "BrainTumorSeg", ("panel and logic in 3D Slicer", "the only room that knows Qt"), ENTRY
         ),
         "command": Box(
-            570, 130, 460, 140, "braintumorseg", ("segment · evaluate · models · demo", "batch over folders"), ENTRY
+            570, 130, 460, 140, "braintumorseg", ("segment · evaluate · models · demo", "files in, files out"), ENTRY
         ),
         "python": Box(1080, 130, 460, 140, "Python", ("segment(case, model, device)", "evaluate · load_model"), ENTRY),
         "engine": Box(60, 370, 1480, 420, "BrainTumorSegLib", (), ENGINE),
@@ -115,10 +115,10 @@ def supports(figure: Figure, way: list[Box]) -> None:
     reports = Box(way[3].x, 650, result.x + result.width - way[3].x, 110, "metrics  ·  report", (
         "BraTS measures with named conventions;", "tables, pictures, one HTML page",
     ))  # fmt: skip
-    mrml = Box(way[0].x, 650, way[0].width, 110, "mrml", ("Slicer's nodes ⇄ case,", "segmentation"))
-    for box in (mrml, checkpoint, reports):
+    phantom = Box(way[0].x, 650, way[0].width, 110, "phantom", ("synthetic patients for", "the demo and the tests"))
+    for box in (phantom, checkpoint, reports):
         place(figure, box)
-    point(figure, mrml.top(), (way[0].bottom()[0], way[0].bottom()[1] + 34))
+    point(figure, phantom.top(), (way[0].bottom()[0], way[0].bottom()[1] + 34))
     for step in (preprocessing, predictor):
         point(figure, (step.bottom()[0], checkpoint.y), (step.bottom()[0], step.bottom()[1] + 34))
     point(figure, (result.bottom()[0], result.bottom()[1] + 34), (result.bottom()[0], reports.y))

@@ -71,11 +71,8 @@ class Predictor:
     """A network on a device, ready to turn arrays into probabilities."""
 
     def __init__(self, network: nn.Module, plan: Plan, device: torch.device, precision: str) -> None:
-        import torch
-
-        layout = torch.channels_last if plan.dimensions == 2 else torch.channels_last_3d
-        self.network = network.to(device).to(memory_format=layout)  # type: ignore[call-overload]
-        self.plan, self.device, self.precision, self.layout = plan, device, precision, layout
+        self.network, self.plan = network.to(device), plan
+        self.device, self.precision = device, precision
 
     def __call__(self, array: np.ndarray, tick: Tick | None = None) -> np.ndarray:
         """``(C, Z, Y, X)`` → probabilities ``(outputs, Z, Y, X)``, float32."""
@@ -93,9 +90,8 @@ class Predictor:
         total = None
         flips = self.plan.mirrorings()
         for axes in flips:
-            flipped = torch.flip(images, axes).contiguous(memory_format=self.layout)
             with autocast(self.device, self.precision):
-                logits = self.network(flipped)
+                logits = self.network(torch.flip(images, axes))
             part = torch.flip(torch.sigmoid(logits.float()), axes)
             total = part if total is None else total + part
         assert total is not None

@@ -40,4 +40,5 @@ def _divisor(arguments: Mapping[str, Any]) -> int:
     return 2 ** (len(arguments.get("filters", FILTERS)) - 1)
 
 
-register(NetworkFamily("dynunet", build, _divisor, (2, 3)))
+# In 3D on a CPU it is 2.5 times slower with channels last.
+register(NetworkFamily("dynunet", build, _divisor, (2, 3), channels_last=(2,)))

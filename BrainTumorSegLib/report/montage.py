@@ -111,7 +111,7 @@ def _text(figure: Figure, x: float, y: float, text: str, size: float, **style: A
 def _draw_header(figure: Figure, plan: _Plan, segmentation: Segmentation) -> None:
     sizes = segmentation.measurements
     _text(figure, _MARGIN, 26, shortened(printable(segmentation.case_id), 40), 30, weight="bold")
-    _text(figure, _MARGIN, 72, _subtitle(segmentation, sizes), 17, color=_QUIET)
+    _text(figure, _MARGIN, 72, subtitle(segmentation, sizes), 17, color=_QUIET)
     x = WIDTH - _MARGIN + 38
     for name, measured in reversed(sizes.items()):
         region = REGIONS[name]
@@ -126,12 +126,14 @@ def _draw_header(figure: Figure, plan: _Plan, segmentation: Segmentation) -> Non
     _text(figure, WIDTH - _MARGIN, foot, legend, 16, color=_QUIET, ha="right")
 
 
-def _subtitle(segmentation: Segmentation, sizes: Mapping[str, RegionMeasurement]) -> str:
+def subtitle(segmentation: Segmentation, sizes: Mapping[str, RegionMeasurement]) -> str:
+    """The line under the case's name: the model, and how many lesions there are."""
     model = segmentation.provenance.get("model")
-    name = f"{model.get('id', '')} {model.get('version', '')}".strip() if isinstance(model, dict) else ""
-    whole = sizes.get("WT")
-    lesions = whole.lesions if whole else 0
-    found = "no tumour found" if not segmentation.labels.array.any() else f"{lesions} lesion{'s' * (lesions != 1)}"
+    name = f"{model.get('id', '')} {model.get('version', '')}".strip() if isinstance(model, Mapping) else ""
+    found = "" if segmentation.labels.array.any() else "no tumour found"
+    if not found and "WT" in sizes:
+        lesions = sizes["WT"].lesions
+        found = "1 lesion" if lesions == 1 else f"{lesions} lesions"
     return "  ·  ".join(part for part in (shortened(printable(name), 50), found) if part)
 
 

@@ -16,7 +16,7 @@ from BrainTumorSegLib.case import Case
 from BrainTumorSegLib.labels import REGIONS
 from BrainTumorSegLib.preprocessing import Grid, reorient
 from BrainTumorSegLib.report import write_montage, write_report
-from BrainTumorSegLib.report.montage import WIDTH, render_montage
+from BrainTumorSegLib.report.montage import WIDTH, render_montage, subtitle
 from BrainTumorSegLib.report.views import (
     Scene,
     choose_slices,
@@ -180,6 +180,17 @@ def test_model_that_knows_only_the_whole_tumour() -> None:
     picture = pixels(render_montage(case, segmentation))
     assert painted(picture, "WT").sum() > 500
     assert not painted(picture, "TC").any() and not painted(picture, "ET").any()
+
+
+@pytest.mark.parametrize(
+    ("regions", "tumour", "expected"),
+    [(ALL, True, "1 lesion"), (("ET", "TC"), True, ""), (ALL, False, "no tumour found")],
+)
+def test_lesions_are_counted_where_the_whole_tumour_is_known(
+    regions: tuple[str, ...], tumour: bool, expected: str
+) -> None:
+    _, segmentation = made(("t1",), regions=regions, tumour=tumour)
+    assert subtitle(segmentation, segmentation.measurements) == expected
 
 
 def test_no_tumour_shows_the_head_without_contours() -> None:
