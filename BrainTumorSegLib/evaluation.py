@@ -91,7 +91,7 @@ def match(prediction: Path, reference: Path) -> dict[str, tuple[Path, Path]]:
     alone = sorted(set(predictions) - set(references))
     if alone:
         raise RequestError(
-            f"{len(alone)} of {len(predictions)} predictions have no reference in {reference}, the first is {alone[0]}.",
+            f"{len(alone)} of {len(predictions)} predictions have no reference in {reference}, first {alone[0]}.",
             "A reference is called <case>/<case>_seg.nii.gz, <case>/<case>-seg.nii.gz or <case>.nii.gz.",
         )
     return {case: (predictions[case], references[case]) for case in sorted(predictions)}
@@ -144,7 +144,9 @@ class Table:
         lines = self.lines()
         widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
         return "\n".join(
-            "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True)))
+            "  ".join(
+                cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+            )
             for line in lines
         )
 
@@ -170,5 +172,3 @@ def check_table_name(path: Path) -> str:
     if path.suffix not in (".csv", ".json", ".md"):
         raise RequestError(f"{path.name} names no kind of table.", "Use .csv, .json or .md.")
     return path.suffix
-
-

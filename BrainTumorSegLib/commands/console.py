@@ -47,7 +47,9 @@ class Console:
         from tqdm import tqdm
 
         if self._bar is None:
-            self._bar = tqdm(total=100, bar_format="{desc} {bar} {percentage:3.0f} % [{elapsed}<{remaining}]", leave=False)
+            self._bar = tqdm(
+                total=100, bar_format="{desc} {bar} {percentage:3.0f} % [{elapsed}<{remaining}]", leave=False
+            )
         self._bar.set_description_str(message, refresh=False)
         self._bar.update(100 * fraction - self._bar.n)
 

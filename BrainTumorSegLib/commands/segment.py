@@ -32,7 +32,9 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("case", nargs="*", type=Path, help="case folder, or a Decathlon file with four channels")
     for modality in MODALITIES:
         p.add_argument(f"--{modality}", type=Path, action="append", metavar="FILE", help=f"{TITLES[modality]} image")
-    p.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="label map: .nii.gz, .nii, .nrrd, .mha")
+    p.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="label map: .nii.gz, .nii, .nrrd, .mha"
+    )
     p.add_argument("--reference", choices=MODALITIES, help="sequence whose grid carries the result")
     p.add_argument("--labels", choices=WRITABLE, default="brats2023", help="label convention of the output")
     p.add_argument("--probabilities", type=Path, metavar="DIR", help="also write a probability map a region")
@@ -120,7 +122,9 @@ def read_case(arguments: argparse.Namespace, checkpoint: Checkpoint) -> Case:
     elif files:
         case = Case.from_files(files)
     else:
-        raise RequestError("No image was given.", "Give a case folder, or --t1 FILE --t1ce FILE --t2 FILE --flair FILE.")
+        raise RequestError(
+            "No image was given.", "Give a case folder, or --t1 FILE --t1ce FILE --t2 FILE --flair FILE."
+        )
     check_modalities(case, checkpoint.description)
     return Case(case.id, case.images, arguments.reference) if arguments.reference else case
 
@@ -160,5 +164,3 @@ def tell(result: Segmentation, console: Console) -> None:
         share = f"{m.share:.0%}" if math.isfinite(m.share) else "-"
         longest = f"{m.largest_diameter_mm:.1f} mm"
         console.say(f"{region:8}{m.volume_ml:>9.1f} mL{share:>8}{m.lesions:>9}{longest:>11}")
-
-

@@ -37,11 +37,9 @@ def environment(home: Path) -> dict[str, str]:
 def cli(environment: dict[str, str]) -> Cli:
     """Run ``braintumorseg`` to its end."""
 
-    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "BrainTumorSegLib.cli", *map(str, arguments)]
-        return subprocess.run(  # type: ignore[call-overload,no-any-return]
-            command, env=environment, capture_output=True, text=True, timeout=240, check=False, **options
-        )
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
 
     return run
 

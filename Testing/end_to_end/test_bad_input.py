@@ -106,7 +106,8 @@ def test_a_missing_modality_names_it_and_what_the_model_accepts(
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["{t1}", "--t1", "{t1}"], "Decathlon"),
+        (["{t1}"], "Decathlon"),
+        (["{t1}", "--t2", "{t2}"], "as a case beside single sequences"),
         (["--t1", "{t1}", "--t1", "{t2}"], "Two files were given for T1"),
         (["--t1", "{t1}", "--t1ce", "{t1}"], "T1 and as T1ce"),
         ([], "No image was given"),

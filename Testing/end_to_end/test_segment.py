@@ -90,7 +90,7 @@ def test_json_progress_never_falls_and_ends_in_the_result(
     assert done.returncode == 0
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     fractions = [line["fraction"] for line in lines[:-1]]
-    assert fractions == sorted(fractions) and 0 <= fractions[0] and fractions[-1] <= 1
+    assert fractions == sorted(fractions) and fractions[0] >= 0 and fractions[-1] <= 1
     assert {"stage", "fraction", "message"} == set(lines[0])
     assert lines[-1]["result"]["output"] == str(tmp_path / "o.nii.gz")
     failed = cli("segment", case_folder, "-o", tmp_path / "p.nii.gz", "--model", "nosuch", "--progress", "json")
