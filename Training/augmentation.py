@@ -49,7 +49,12 @@ class Augmentation:
             mt.RandScaleIntensityd(image, 0.3, prob=recipe.brightness),
             mt.RandScaleIntensityFixedMeand(image, factors=0.25, prob=recipe.contrast, preserve_range=True),
             mt.RandAdjustContrastd(image, prob=recipe.gamma, gamma=(0.7, 1.5), retain_stats=True),
-            mt.RandSimulateLowResolutiond(image, prob=recipe.low_resolution, zoom_range=(0.5, 1.0)),
+            mt.RandSimulateLowResolutiond(
+                image,
+                prob=recipe.low_resolution,
+                zoom_range=(0.5, 1.0),
+                upsample_mode="trilinear" if dimensions == 3 else "bilinear",
+            ),
         ]
         if recipe.mirror:
             steps += [mt.RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in range(dimensions)]

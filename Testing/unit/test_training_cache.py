@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from BrainTumorSegLib.case import Case
 from BrainTumorSegLib.checkpoint import PreprocessingSpec
 from BrainTumorSegLib.errors import InputError
 from BrainTumorSegLib.modalities import MODALITIES
 from BrainTumorSegLib.preprocessing import prepare
-from BrainTumorSegLib.volume import read_volume, write_volume
+from BrainTumorSegLib.volume import Volume, read_volume, write_volume
 from Testing import samples
 from Testing.training_data import make_patient
-from Training.datasets import cache as module
 from Training.datasets.brats import LabelledCase, find_cases
 from Training.datasets.cache import CaseCache
 
@@ -37,7 +37,12 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids of the cases that were read from their files."""
     seen: list[str] = []
     load = LabelledCase.load
-    monkeypatch.setattr(LabelledCase, "load", lambda self, *rest: (seen.append(self.id), load(self, *rest))[1])
+
+    def noted(case: LabelledCase, *rest: tuple[str, ...]) -> tuple[Case, Volume]:
+        seen.append(case.id)
+        return load(case, *rest)
+
+    monkeypatch.setattr(LabelledCase, "load", noted)
     return seen
 
 
@@ -113,7 +118,7 @@ def test_an_interrupted_case_counts_as_not_done(
         save(file, array)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.np, "save", fail)
+        patch.setattr(np, "save", fail)
         with pytest.raises(OSError, match="No space"):
             cache.get(case)
         assert [path for path in cache.folder.rglob("*") if path.is_file()] == []
