@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import math
 import random
+import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,25 @@ class Keeper(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
         self.lowest = state_dict["lowest"]
+
+
+class Stoppable(Callback):
+    """Makes SIGTERM end a run as Ctrl-C does.
+
+    Lightning's own handler waits for the other processes inside the handler, where they never answer.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Put the handler in the place of Lightning's, which restores what was there before when it is done."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._stop)
+
+    @staticmethod
+    def _stop(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+        if hasattr(signal, "SIGCHLD"):  # torch's handler for workers that die, as they do by the same signal
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        raise KeyboardInterrupt
 
 
 class RandomState(Callback):

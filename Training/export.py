@@ -36,8 +36,8 @@ Table = Mapping[str, Mapping[str, float]]
 def describe_run(recipe: Recipe, split: Split, steps: int) -> Description:
     """The description of a checkpoint, as yet without measured accuracy."""
     packages = ("torch", "monai", "lightning", "numpy")
-    # Where the data lay on this machine is nobody's business.
-    told = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, folder=""))
+    # Where the files lay on this machine is nobody's business.
+    told = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, folder=""), init=Path(recipe.init).name)
     return recipe.describe(
         TrainingRecord(
             data=recipe.data.name,

@@ -113,7 +113,7 @@ def create_trainer(recipe: Recipe, folder: Path, arguments: argparse.Namespace, 
 
     from BrainTumorSegLib.inference.device import resolve_device, resolve_precision
 
-    from .callbacks import AtomicCheckpointIO, IntervalLog, Keeper, RandomState
+    from .callbacks import AtomicCheckpointIO, IntervalLog, Keeper, RandomState, Stoppable
     from .module import MONITOR
 
     o = recipe.optimisation
@@ -121,7 +121,8 @@ def create_trainer(recipe: Recipe, folder: Path, arguments: argparse.Namespace, 
     precision: Any = o.precision
     if precision == "auto":
         precision = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[resolve_precision(target)]
-    callbacks: list[Callback] = [IntervalLog(folder), RandomState(), Keeper(folder, best=recipe.data.fold >= 0)]
+    keeper = Keeper(folder, best=recipe.data.fold >= 0)
+    callbacks: list[Callback] = [IntervalLog(folder), RandomState(), Stoppable(), keeper]
     if o.ema > 0:
         callbacks.append(EMAWeightAveraging(decay=o.ema))
     if o.patience > 0:

@@ -44,6 +44,7 @@ class Place:
         return subprocess.Popen(
             [sys.executable, *launcher, "-m", *self.arguments(name, *extra)],
             cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
         )  # fmt: skip
 
     def train(self, name: str, *extra: str, launcher: tuple[str, ...] = ()) -> tuple[str, str]:
@@ -174,20 +175,22 @@ def test_the_exported_accuracy_is_what_a_user_gets(place: Place, whole: tuple[st
     assert "mean" in whole[0]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
-def test_ctrl_c_keeps_the_last_state(place: Place) -> None:
-    with place.start("interrupted") as process:
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_ctrl_c_and_terminate_keep_the_last_state(place: Place, name: str) -> None:
+    """Sent to the workers too, as a terminal and a scheduler do."""
+    with place.start(name) as process:
         wait_for(process, f"step {INTERVAL}/{STEPS}")
-        while not (place.folder / "interrupted" / "last.ckpt").is_file():
+        while not (place.folder / name / "last.ckpt").is_file():
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.Signals[name])
         _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "Interrupted at step" in errors
     assert "--resume" in errors
     assert "Traceback" not in errors
-    assert place.state("interrupted")["global_step"] in (INTERVAL, 2 * INTERVAL)
-    assert not list((place.folder / "interrupted").glob("*.safetensors"))
+    assert place.state(name)["global_step"] in (INTERVAL, 2 * INTERVAL)
+    assert not list((place.folder / name).glob("*.safetensors"))
 
 
 def test_two_processes_train_one_network(place: Place, whole: tuple[str, str]) -> None:

@@ -65,7 +65,8 @@ def test_averaged_weights_are_taken_from_the_state(tmp_path: Path) -> None:
 
 @pytest.fixture
 def state(tmp_path: Path) -> tuple[SegmentationModule, Path]:
-    recipe = load_recipe(write_recipe(tmp_path / "r.toml", {"fold = 0": 'folder = "/home/somebody/secret"'}))
+    changes = {"fold = 0": 'folder = "/home/somebody/secret"', "# top": 'init = "/home/secret/first.safetensors"'}
+    recipe = load_recipe(write_recipe(tmp_path / "r.toml", changes))
     module = SegmentationModule(recipe)
     torch.save({"state_dict": module.state_dict(), "global_step": 12}, tmp_path / "last.ckpt")
     return module, tmp_path / "last.ckpt"
@@ -88,6 +89,7 @@ def test_without_measuring(
     assert description.training.steps == 12
     assert description.training.training_cases == ("a", "b")
     assert description.training.validation_cases == validation
+    assert description.training.recipe["init"] == "first.safetensors"
     assert description.training.recipe["optimisation"]["learning_rate"] == 5e-3
     assert set(description.training.versions) == {"torch", "monai", "lightning", "numpy"}
     assert b"secret" not in destination.read_bytes()
