@@ -271,6 +271,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     content = path.read_bytes()
     header, body = _split(content, str(path))
     metadata = header["__metadata__"]
+    _read_json(metadata[_DESCRIPTION_KEY], str(path))  # a newer schema may have another digest: it is told first
     if metadata.get(_DIGEST_KEY) != _digest(header, body):
         raise CheckpointError(f"{path} is damaged: its digest does not match.", _AGAIN)
     description = parse_description(metadata[_DESCRIPTION_KEY], str(path))
@@ -339,6 +340,17 @@ def parse_description(text: str, source: str) -> Description:
     Raises:
         CheckpointError: not JSON, a newer schema, missing or mistyped fields.
     """
+    values = _read_json(text, source)
+    try:
+        return from_json(Description, values)
+    except CheckpointError as error:
+        raise CheckpointError(f"{source} cannot be used. {error}", error.remedy) from error
+    except (TypeError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{source} has a wrong description ({error}).", _AGAIN) from error
+
+
+def _read_json(text: str, source: str) -> dict[str, Any]:
+    """The values of a description of a schema that this program knows."""
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -351,9 +363,4 @@ def parse_description(text: str, source: str) -> Description:
             f"{source} has schema version {version}, and this program knows up to {SCHEMA_VERSION}.",
             "Update BrainTumorSeg.",
         )
-    try:
-        return from_json(Description, values)
-    except CheckpointError as error:
-        raise CheckpointError(f"{source} cannot be used. {error}", error.remedy) from error
-    except (TypeError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{source} has a wrong description ({error}).", _AGAIN) from error
+    return values

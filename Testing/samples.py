@@ -164,7 +164,7 @@ def oracle_weights(description: Description) -> dict[str, Any]:
         out_channels=len(description.outputs),
         arguments=description.network.arguments,
     ).eval()
-    weights = {name: torch.zeros_like(tensor) for name, tensor in network.state_dict().items()}
+    weights = {name: torch.zeros(tensor.shape, dtype=tensor.dtype) for name, tensor in network.state_dict().items()}
     middle = (1,) * description.dimensions
     count = len(description.modalities)
     for name in weights:
