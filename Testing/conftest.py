@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import os
+import signal
 
 # Before numpy and torch start their threads; child processes inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["MPLBACKEND"] = "Agg"
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from Testing import samples
+
+
+@pytest.fixture(autouse=True, scope="session")
+def signals_as_on_a_terminal() -> Iterator[None]:
+    """Started by ``nohup`` or in the background, tests and their processes would inherit ignored signals."""
+    before = {}
+    for name, action in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            before[name] = signal.signal(getattr(signal, name), action)
+    yield
+    for name, action in before.items():
+        signal.signal(getattr(signal, name), action)
 
 
 @pytest.fixture(autouse=True)
