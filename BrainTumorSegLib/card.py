@@ -50,13 +50,14 @@ def _accuracy(records: tuple[AccuracyRecord, ...]) -> str:
 
 def _training(d: Description) -> str:
     t = d.training
+    before = t.recipe.get("notes", {}).get("before", "")  # a run that went on from other weights
     versions = ", ".join(f"{name} {version}" for name, version in t.versions.items())
     lines = [
         f"Network: {d.network.family} {d.network.arguments or ''}".rstrip(),
         f"Data: {t.data or 'not stated'}",
         f"Training cases ({len(t.training_cases)}): {', '.join(t.training_cases) or 'not stated'}",
         f"Validation cases ({len(t.validation_cases)}): {', '.join(t.validation_cases) or 'none'}",
-        f"Optimiser steps: {t.steps}",
+        f"Optimiser steps: {t.steps}" + (f", after {before}" if before else ""),
         f"Made with: {versions or 'not stated'}" + (f", commit {t.commit[:12]}" if t.commit else ""),
     ]
     return "\n".join(f"- {line}" for line in lines)

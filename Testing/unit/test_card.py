@@ -1,0 +1,32 @@
+"""What a model card tells."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from BrainTumorSegLib.card import model_card
+from BrainTumorSegLib.checkpoint import AccuracyRecord, TrainingRecord
+from Testing.samples import describe_model
+
+
+def test_a_card_tells_use_inputs_accuracy_training_and_licences() -> None:
+    description = dataclasses.replace(
+        describe_model(),
+        accuracy=(AccuracyRecord("made patients", 6, "Dice", "brats2021", {"ET": 0.5, "WT": 0.87654}),),
+        training=TrainingRecord("made patients", ("A", "B"), ("C",), {"notes": {"before": "9 steps of x"}}, 70),
+        data_licence="CC0",
+        weights_licence="Apache-2.0",
+    )
+    card = model_card(description)
+    assert card.startswith(f"# {description.id}\n")
+    assert "For research, not for clinical use." in card
+    assert "| Measure | ET | WT | Cases | Data | Empty masks |" in card
+    assert "| Dice | 0.500 | 0.877 | 6 | made patients | brats2021 |" in card
+    assert "Training cases (2): A, B" in card and "Validation cases (1): C" in card
+    assert "Optimiser steps: 70, after 9 steps of x" in card
+    assert "Weights: Apache-2.0" in card and "Data: CC0" in card
+
+
+def test_a_card_says_what_is_not_known() -> None:
+    card = model_card(dataclasses.replace(describe_model(), accuracy=(), training=TrainingRecord()))
+    assert "Not measured." in card and "Data: not stated" in card
