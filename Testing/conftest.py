@@ -11,6 +11,7 @@ os.environ["MPLBACKEND"] = "Agg"
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,13 +21,13 @@ from Testing import samples
 @pytest.fixture(autouse=True, scope="session")
 def signals_as_on_a_terminal() -> Iterator[None]:
     """Started by ``nohup`` or in the background, tests and their processes would inherit ignored signals."""
-    before = {}
+    before: dict[str, Any] = {}
     for name, action in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
         if hasattr(signal, name):  # Windows has no SIGHUP
             before[name] = signal.signal(getattr(signal, name), action)
     yield
-    for name, action in before.items():
-        signal.signal(getattr(signal, name), action)
+    for name, handler in before.items():
+        signal.signal(getattr(signal, name), handler)
 
 
 @pytest.fixture(autouse=True)
