@@ -21,9 +21,8 @@ from BrainTumorSegLib.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from BrainTumorSegLib.evaluation import compare_labels
 from BrainTumorSegLib.inference.engine import segment_case
-from BrainTumorSegLib.labels import to_regions
-from BrainTumorSegLib.metrics import dice
 
 from .datasets.brats import LabelledCase
 from .datasets.split import Split
@@ -70,8 +69,8 @@ def measure_dice(
     for labelled in tqdm(cases, desc=bar, leave=False, disable=not sys.stderr.isatty()):
         case, reference = labelled.load()
         result = segment_case(case, checkpoint, device=device)
-        truth = to_regions(reference.array)
-        table[labelled.id] = {region: dice(result.mask(region), truth[region]) for region in result.regions}
+        measures = compare_labels(result.labels.array, reference.array)
+        table[labelled.id] = {region: measures[region]["dice"] for region in result.regions}
     return table
 
 

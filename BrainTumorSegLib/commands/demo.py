@@ -23,7 +23,7 @@ from ..progress import Progress
 from ..segmentation import Segmentation
 from ..volume import Volume, write_volume
 from .console import Console
-from .segment import add_engine_arguments, describe, tell
+from .segment import add_engine_arguments, describe, engine_options, tell
 
 SAMPLE = "BraTS-GLI-00001-000"
 SAMPLE_ADDRESS = "https://github.com/lassoan/SlicerMONAIAuto3DSeg/releases/download/TestingData/"
@@ -53,14 +53,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         label_file = staging.path(folder / "segmentation.nii.gz")  # a folder that cannot be made ends the run here
         progress.report("patient", 0.0, "Fetching the sample" if arguments.sample else "Making a synthetic patient")
         case, truth = (fetch_sample(progress), None) if arguments.sample else make_patient(arguments.seed)
-        result = segment_case(
-            case,
-            checkpoint,
-            device=arguments.device,
-            precision=arguments.precision,
-            mirror=arguments.tta,
-            progress=progress,
-        )
+        result = segment_case(case, checkpoint, **engine_options(arguments), progress=progress)
         progress.report("write", 0.92, "Writing the pictures")
         write_volume(result.labels.with_array(write_labels(result.labels.array)), label_file)
         _write_extras(case, truth, result, folder, staging)

@@ -51,6 +51,11 @@ def add_engine_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--tta", action="store_true", help="average over mirrorings: slower, a little more accurate")
 
 
+def engine_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What :func:`add_engine_arguments` asked for, as the engine calls it."""
+    return {"device": arguments.device, "precision": arguments.precision, "mirror": arguments.tta}
+
+
 def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
     """Segment and write."""
     if arguments.preprocess == "register":
@@ -68,9 +73,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         result = segment_case(
             case,
             checkpoint,
-            device=arguments.device,
-            precision=arguments.precision,
-            mirror=arguments.tta,
+            **engine_options(arguments),
             keep_probabilities=bool(maps),
             progress=progress,
         )
