@@ -42,10 +42,28 @@ def _accuracy(records: tuple[AccuracyRecord, ...]) -> str:
         return "Not measured."
     regions = [region for region in REGIONS if any(region in record.values for record in records)]
     rows = [["Measure", *regions, "Cases", "Data", "Empty masks"], ["---"] * (len(regions) + 4)]
-    for record in records:
+    for record in (record for record in records if not record.modalities):
         figures = [f"{record.values[region]:.3f}" if region in record.values else "" for region in regions]
         rows.append([record.measure, *figures, str(record.cases), record.data, record.convention])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n\nFigures are means over the cases."
+    return f"{_rows(rows)}\n\nFigures are means over the cases.{_subsets(records)}"
+
+
+def _subsets(records: tuple[AccuracyRecord, ...]) -> str:
+    """What is left of the accuracy where sequences are missing."""
+    subsets = [record for record in records if record.modalities]
+    if not subsets:
+        return ""
+    regions = list(subsets[0].values)
+    rows = [["Given", *regions], ["---"] * (len(regions) + 1)]
+    rows += [
+        [", ".join(TITLES[name] for name in r.modalities), *(f"{r.values[region]:.3f}" for region in regions)]
+        for r in subsets
+    ]
+    return f"\n\n{subsets[0].measure} on the same cases where only these sequences are given:\n\n{_rows(rows)}"
+
+
+def _rows(rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _training(d: Description) -> str:

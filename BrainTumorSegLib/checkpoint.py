@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,13 +99,17 @@ class TrainingRecord:
 
 @dataclass(frozen=True)
 class AccuracyRecord:
-    """A measured figure: region → mean over ``cases``, with the convention for empty masks."""
+    """A measured figure: region → mean over ``cases``, with the convention for empty masks.
+
+    ``modalities`` are those that were given; empty stands for all that the model takes.
+    """
 
     data: str
     cases: int
     measure: str
     convention: str
     values: dict[str, float]
+    modalities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -154,6 +159,20 @@ class Description:
     def required_modalities(self) -> tuple[str, ...]:
         """Modalities without which the model does not run."""
         return tuple(name for name in self.modalities if name not in self.optional_modalities)
+
+    @property
+    def modality_subsets(self) -> tuple[tuple[str, ...], ...]:
+        """Every set of modalities that the model runs on, the whole first, then fewer and fewer."""
+        needed = set(self.required_modalities)
+        sizes = range(len(self.modalities), 0, -1)
+        sets = (chosen for size in sizes for chosen in itertools.combinations(self.modalities, size))
+        return tuple(chosen for chosen in sets if needed <= set(chosen))
+
+    def accuracy_with(self, modalities: Collection[str]) -> AccuracyRecord | None:
+        """Measured Dice where just these modalities (of those that the model takes) are given."""
+        given = {name for name in self.modalities if name in modalities}
+        found = (r for r in self.accuracy if r.measure == "Dice" and set(r.modalities or self.modalities) == given)
+        return next(found, None)
 
 
 def _problems(d: Description) -> typing.Iterator[str]:

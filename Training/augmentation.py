@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 from .recipe import AugmentationRecipe
@@ -28,7 +29,10 @@ def _plain_tensors() -> Iterator[None]:
 
 
 class Augmentation:
-    """Turn, scale, mirror, blur and recolour a patch. Ranges follow nnU-Net (Isensee 2021, supplement)."""
+    """Turn, scale, mirror, blur and recolour a patch, leave sequences out.
+
+    Ranges follow nnU-Net (Isensee 2021, supplement).
+    """
 
     def __init__(self, recipe: AugmentationRecipe, dimensions: int) -> None:
         from monai import transforms as mt
@@ -59,6 +63,7 @@ class Augmentation:
         if recipe.mirror:
             steps += [mt.RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in range(dimensions)]
         self._transform = mt.Compose(steps)
+        self._missing = recipe.missing
 
     def __call__(self, image: torch.Tensor, labels: torch.Tensor, seed: int) -> Pair:
         """``image`` ``(C, …)`` float and ``labels`` ``(1, …)`` uint8 → the same, augmented; a function of ``seed``."""
@@ -69,4 +74,13 @@ class Augmentation:
             # The brain goes through the spatial transforms beside the labels, so that outside stays 0 after noise.
             result = self._transform({"image": image, "labels": torch.cat([labels.float(), brain.float()])})
         labels_out, brain_out = result["labels"][:1], result["labels"][1:] > 0.5
-        return (result["image"] * brain_out).contiguous(), labels_out.to(torch.uint8)
+        images = (result["image"] * brain_out).contiguous()
+        images[self._left_out(len(images), seed)] = 0
+        return images, labels_out.to(torch.uint8)
+
+    def _left_out(self, channels: int, seed: int) -> list[int]:
+        """Channels to leave out: none, or as many as a fair die says, all subsets of that size alike."""
+        generator = np.random.default_rng(seed)
+        if channels < 2 or generator.random() >= self._missing:
+            return []
+        return generator.permutation(channels)[: generator.integers(1, channels)].tolist()

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from BrainTumorSegLib.case import Case
 from BrainTumorSegLib.checkpoint import (
     AccuracyRecord,
     Checkpoint,
@@ -59,15 +60,20 @@ def network_weights(training_checkpoint: Path) -> tuple[dict[str, torch.Tensor],
 
 
 def measure_dice(
-    checkpoint: Checkpoint, cases: Sequence[LabelledCase], *, device: str = "auto"
+    checkpoint: Checkpoint, cases: Sequence[LabelledCase], *, modalities: Sequence[str] = (), device: str = "auto"
 ) -> dict[str, dict[str, float]]:
-    """Case id → region → Dice, on the images' own grid through the engine, as a user gets it."""
+    """Case id → region → Dice, on the images' own grid through the engine, as a user gets it.
+
+    ``modalities`` are those that are given; empty stands for all that a case has.
+    """
     from tqdm import tqdm
 
     table = {}
-    bar = f"Measuring {checkpoint.description.id}"
+    bar = f"Measuring {checkpoint.description.id} {' '.join(modalities)}".rstrip()
     for labelled in tqdm(cases, desc=bar, leave=False, disable=not sys.stderr.isatty()):
         case, reference = labelled.load()
+        if modalities:
+            case = Case(case.id, {name: case.images[name] for name in modalities})
         result = segment_case(case, checkpoint, device=device)
         measures = compare_labels(result.labels.array, reference.array)
         table[labelled.id] = {region: measures[region]["dice"] for region in result.regions}
@@ -109,7 +115,7 @@ def export(
     """Write ``destination`` and return it as loaded from there.
 
     The accuracy is that of the very file written: fp16 weights, engine, post-processing; once more without
-    post-processing, so that what it does can be seen.
+    post-processing, so that what it does can be seen; and with every set of modalities that the model runs on.
     """
     weights, steps = network_weights(training_checkpoint)
     description = describe_run(recipe, split, steps)
@@ -127,11 +133,14 @@ def export(
         ),
     }
     print(f"Accuracy on {len(chosen)} patients ({part}), state of step {steps}:\n{format_tables(tables)}", flush=True)
-    records = tuple(
-        AccuracyRecord(f"{recipe.data.name}, {part}", len(chosen), measure_name, "brats2021", means(table))
-        for measure_name, table in tables.items()
-    )
-    return load_checkpoint(save_checkpoint(dataclasses.replace(description, accuracy=records), weights, destination))
+    whole = AccuracyRecord(f"{recipe.data.name}, {part}", len(chosen), "Dice", "brats2021", {})
+    records = [dataclasses.replace(whole, measure=name, values=means(table)) for name, table in tables.items()]
+    for subset in description.modality_subsets[1:]:
+        values = means(measure_dice(checkpoint, chosen, modalities=subset, device=device))
+        print(f"{' '.join(subset):<20}" + "".join(f"  {region} {v:.4f}" for region, v in values.items()), flush=True)
+        records.append(dataclasses.replace(whole, values=values, modalities=subset))
+    measured = dataclasses.replace(description, accuracy=tuple(records))
+    return load_checkpoint(save_checkpoint(measured, weights, destination))
 
 
 def _commit() -> str:

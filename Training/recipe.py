@@ -76,7 +76,12 @@ class SamplingRecipe:
 
 @dataclass(frozen=True)
 class AugmentationRecipe:
-    """Probability of each augmentation (strengths as nnU-Net has them, Isensee 2021); ``mirror``: all axes."""
+    """Probability of each augmentation (strengths as nnU-Net has them, Isensee 2021).
+
+    Attributes:
+        mirror: along all axes, each with probability 0.5.
+        missing: sequences are left out, as many as are chosen at random, at least one stays.
+    """
 
     mirror: bool = True
     affine: float = 0.2
@@ -86,6 +91,7 @@ class AugmentationRecipe:
     contrast: float = 0.15
     gamma: float = 0.15
     low_resolution: float = 0.1
+    missing: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -130,6 +136,7 @@ class Recipe:
     outputs: tuple[OutputSpec, ...]
     tiling: TilingSpec
     modalities: tuple[str, ...] = MODALITIES
+    optional_modalities: tuple[str, ...] = ()
     preprocessing: PreprocessingSpec = PreprocessingSpec()
     postprocessing: PostprocessingSpec = PostprocessingSpec()
     augmentation: AugmentationRecipe = AugmentationRecipe()
@@ -163,6 +170,7 @@ class Recipe:
             dimensions=self.dimensions,
             network=self.network,
             modalities=self.modalities,
+            optional_modalities=self.optional_modalities,
             outputs=self.outputs,
             preprocessing=self.preprocessing,
             tiling=self.tiling,

@@ -22,6 +22,7 @@ from BrainTumorSegLib.errors import BrainTumorSegError, CancelledError, Checkpoi
 from .recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
+    import torch
     from lightning.pytorch import Trainer
 
     from .data import BratsData
@@ -167,8 +168,10 @@ def initialise(module: SegmentationModule, source: str, data: BratsData) -> None
     from BrainTumorSegLib.catalogue import load_model
 
     checkpoint = load_model(source)
+    fresh = module.network.state_dict()
+    weights = {name: _widened(t.float(), fresh.get(name)) for name, t in checkpoint.weights.items()}
     try:
-        module.network.load_state_dict({name: tensor.float() for name, tensor in checkpoint.weights.items()})
+        module.network.load_state_dict(weights)
     except RuntimeError as error:
         raise CheckpointError(
             f"The weights of {source} do not fit the recipe's network.", "Mend init or network."
@@ -176,6 +179,16 @@ def initialise(module: SegmentationModule, source: str, data: BratsData) -> None
     seen = sorted(set(checkpoint.description.training.training_cases) & set(data.split.measured))
     if seen:
         print(f"warning: {source} was trained on {', '.join(seen)}, so their accuracy will be too high.", flush=True)
+
+
+def _widened(weight: torch.Tensor, wanted: torch.Tensor | None) -> torch.Tensor:
+    """A convolution's weight with zeros for input channels that the checkpoint's network did not have."""
+    import torch
+
+    if wanted is None or wanted.ndim < 4 or wanted.shape[1] <= weight.shape[1]:
+        return weight
+    added = wanted.shape[1] - weight.shape[1]
+    return torch.cat([weight, weight.new_zeros(weight.shape[0], added, *weight.shape[2:])], dim=1)
 
 
 def read_state(file: Path, recipe: Recipe, data: BratsData) -> dict[str, Any]:

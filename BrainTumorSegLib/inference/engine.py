@@ -24,6 +24,9 @@ from .predict import Plan, Predictor
 # Skull-stripped brains fill a quarter of the BraTS grid; heads as scanned have air that is not zero.
 _FILLED_IF_NOT_STRIPPED = 0.6
 
+# A region whose measured Dice is lower is not to be relied on; two readers of one tumour agree at about 0.8.
+_TRUSTED_DICE = 0.6
+
 
 def segment_case(
     case: Case,
@@ -136,9 +139,23 @@ def _warnings(case: Case, description: Description, labels: np.ndarray) -> list[
         if len(unknown) == 1:
             written = "its voxels carry the label of the region around it"
         found.append(f"This model does not know {' and '.join(unknown)}; {written}.")
+    return found + _warnings_of_missing(case, description)
+
+
+def _warnings_of_missing(case: Case, description: Description) -> list[str]:
+    """What to expect where sequences that the model could have used were not given."""
     missing = [TITLES[name] for name in description.optional_modalities if name not in case.images]
-    if missing:
-        found.append(f"{' and '.join(missing)} was not given; expect a less accurate result.")
+    if not missing:
+        return []
+    found = [f"{' and '.join(missing)} {'was' if len(missing) == 1 else 'were'} not given"]
+    measured = description.accuracy_with(case.images)
+    if measured is None:
+        return [f"{found[0]}; expect a less accurate result."]
+    figures = ", ".join(f"{region} {value:.2f}" for region, value in measured.values.items())
+    found[0] += f"; with what was given, Dice was {figures} on {measured.cases} validation patients."
+    doubtful = [region for region, value in measured.values.items() if value < _TRUSTED_DICE]
+    if doubtful:
+        found.append(f"Do not rely on {' and '.join(doubtful)}: too little of it shows in the images that were given.")
     return found
 
 

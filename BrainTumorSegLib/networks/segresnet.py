@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from .availability import append_availability
 from .registry import NetworkFamily, register
 
 BLOCKS_DOWN = (1, 2, 2, 4)
@@ -20,19 +21,26 @@ def build(
     blocks_down: Sequence[int] = BLOCKS_DOWN,
     blocks_up: Sequence[int] = (1, 1, 1),
     dropout: float = 0.0,
+    availability: bool = False,
 ) -> nn.Module:
-    """SegResNet with ``width`` filters at full resolution (4.70 M parameters at 16, 18.8 M at 32)."""
+    """SegResNet with ``width`` filters at full resolution (4.70 M parameters at 16, 18.8 M at 32).
+
+    ``availability`` lets it see which channels are missing (all 0), for models that take any subset of them.
+    """
     from monai.networks.nets import SegResNet
 
-    return SegResNet(
+    network = SegResNet(
         spatial_dims=dimensions,
         init_filters=width,
-        in_channels=in_channels,
+        in_channels=in_channels * (2 if availability else 1),
         out_channels=out_channels,
         blocks_down=tuple(blocks_down),
         blocks_up=tuple(blocks_up),
         dropout_prob=dropout or None,
     )
+    if availability:
+        network.register_forward_pre_hook(append_availability)
+    return network
 
 
 def _divisor(arguments: Mapping[str, Any]) -> int:
