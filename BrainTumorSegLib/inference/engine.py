@@ -12,20 +12,14 @@ from .. import __version__
 from ..case import Case
 from ..checkpoint import Checkpoint, Description
 from ..errors import ExecutionError, ModalityError
-from ..labels import REGIONS
 from ..modalities import TITLES
 from ..preprocessing import Prepared, prepare
 from ..progress import Progress
 from ..segmentation import Segmentation
+from .cautions import cautions
 from .device import describe, resolve_device, resolve_precision
 from .postprocess import clean, threshold
 from .predict import Plan, Predictor
-
-# Skull-stripped brains fill a quarter of the BraTS grid; heads as scanned have air that is not zero.
-_FILLED_IF_NOT_STRIPPED = 0.6
-
-# A region whose measured Dice is lower is not to be relied on; two readers of one tumour agree at about 0.8.
-_TRUSTED_DICE = 0.6
 
 
 def segment_case(
@@ -86,7 +80,7 @@ def segment_case(
         labels=case.reference_volume.with_array(labels),
         regions=description.regions,
         provenance=_provenance(checkpoint, case, prepared, describe(target), chosen, mirror, started),
-        warnings=tuple(_warnings(case, description, labels)),
+        warnings=tuple(cautions(case, description, prepared, labels)),
         probabilities=probabilities,
     )
 
@@ -124,39 +118,6 @@ def _compose(
             probabilities[region] = probability
     volume = case.reference_volume.voxel_volume
     return clean(masks, description.postprocessing, volume), probabilities
-
-
-def _warnings(case: Case, description: Description, labels: np.ndarray) -> list[str]:
-    found = []
-    reference = case.reference_volume.array
-    if np.count_nonzero(reference) > _FILLED_IF_NOT_STRIPPED * reference.size:
-        found.append("The images do not look skull-stripped; the model was trained on skull-stripped ones.")
-    if not labels.any():
-        found.append("No tumour was found.")
-    unknown = [region for region in REGIONS if region not in description.regions]
-    if unknown:
-        written = "all of the tumour is written as label 2"
-        if len(unknown) == 1:
-            written = "its voxels carry the label of the region around it"
-        found.append(f"This model does not know {' and '.join(unknown)}; {written}.")
-    return found + _warnings_of_missing(case, description)
-
-
-def _warnings_of_missing(case: Case, description: Description) -> list[str]:
-    """What to expect where sequences that the model could have used were not given."""
-    missing = [TITLES[name] for name in description.optional_modalities if name not in case.images]
-    if not missing:
-        return []
-    found = [f"{' and '.join(missing)} {'was' if len(missing) == 1 else 'were'} not given"]
-    measured = description.accuracy_with(case.images)
-    if measured is None:
-        return [f"{found[0]}; expect a less accurate result."]
-    figures = ", ".join(f"{region} {value:.2f}" for region, value in measured.values.items())
-    found[0] += f"; with what was given, Dice was {figures} on {measured.cases} validation patients."
-    doubtful = [region for region, value in measured.values.items() if value < _TRUSTED_DICE]
-    if doubtful:
-        found.append(f"Do not rely on {' and '.join(doubtful)}: too little of it shows in the images that were given.")
-    return found
 
 
 def _provenance(

@@ -30,3 +30,14 @@ def test_a_card_tells_use_inputs_accuracy_training_and_licences() -> None:
 def test_a_card_says_what_is_not_known() -> None:
     card = model_card(dataclasses.replace(describe_model(), accuracy=(), training=TrainingRecord()))
     assert "Not measured." in card and "Data: not stated" in card
+
+
+def test_a_card_has_a_table_of_the_subsets() -> None:
+    records = (
+        AccuracyRecord("made", 6, "Dice", "brats2021", {"ET": 0.8, "WT": 0.9}),
+        AccuracyRecord("made", 6, "Dice", "brats2021", {"ET": 0.25, "WT": 0.85}, ("t1", "flair")),
+    )
+    card = model_card(dataclasses.replace(describe_model(), accuracy=records))
+    whole, subsets = card.split("where only these sequences are given")
+    assert "| Dice | 0.800 | 0.900 | 6 |" in whole and "0.250" not in whole
+    assert "| Given | ET | WT |" in subsets and "| T1, FLAIR | 0.250 | 0.850 |" in subsets

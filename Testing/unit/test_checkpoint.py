@@ -15,6 +15,7 @@ from safetensors.torch import save
 
 from BrainTumorSegLib.checkpoint import (
     SCHEMA_VERSION,
+    AccuracyRecord,
     Checkpoint,
     NetworkSpec,
     OutputSpec,
@@ -29,6 +30,7 @@ from BrainTumorSegLib.checkpoint import (
     save_checkpoint,
 )
 from BrainTumorSegLib.errors import CheckpointError
+from BrainTumorSegLib.modalities import MODALITIES
 from Testing.samples import describe_model, make_oracle, with_field, write_oracle
 
 WriteCheckpoint = Callable[..., Path]
@@ -344,6 +346,25 @@ def test_regions_follow_from_the_outputs(
 
 def test_required_modalities() -> None:
     assert describe_model(optional_modalities=("t1", "t2")).required_modalities == ("t1ce", "flair")
+
+
+def test_subsets_hold_what_is_required_the_whole_first() -> None:
+    description = describe_model(modalities=("t1", "t1ce", "flair"), optional_modalities=("t1", "flair"))
+    assert description.modality_subsets == (("t1", "t1ce", "flair"), ("t1", "t1ce"), ("t1ce", "flair"), ("t1ce",))
+    assert describe_model().modality_subsets == (MODALITIES,)
+    assert len(describe_model(optional_modalities=MODALITIES).modality_subsets) == 15
+
+
+def test_accuracy_is_that_of_the_modalities_given() -> None:
+    whole = AccuracyRecord("made", 6, "Dice", "brats2021", {"WT": 0.9})
+    part = dataclasses.replace(whole, values={"WT": 0.8}, modalities=("flair",))
+    other = dataclasses.replace(whole, measure="HD95", values={"WT": 5.0})
+    description = describe_model(
+        modalities=("t1", "flair"), optional_modalities=("t1", "flair"), accuracy=(other, whole, part)
+    )
+    assert description.accuracy_with({"flair", "t1", "t2"}) is whole  # it does not take T2
+    assert description.accuracy_with(["flair"]) is part
+    assert description.accuracy_with(["t1"]) is None
 
 
 def test_a_description_survives_json() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from BrainTumorSegLib.case import Case
-from BrainTumorSegLib.checkpoint import Checkpoint, NetworkSpec, PostprocessingSpec, PreprocessingSpec, TilingSpec
+from BrainTumorSegLib.checkpoint import AccuracyRecord, Checkpoint, NetworkSpec, PostprocessingSpec, PreprocessingSpec, TilingSpec
 from BrainTumorSegLib.errors import CancelledError, CheckpointError, DeviceError, ExecutionError, ModalityError
 from BrainTumorSegLib.inference.engine import segment_case
 from BrainTumorSegLib.labels import from_regions, to_regions
@@ -181,6 +181,29 @@ def test_an_optional_sequence_may_be_missing_and_the_result_says_so(patient: Pat
     np.testing.assert_array_equal(result.labels.array, patient.labels.array)
     assert any("T1 was not given" in warning for warning in result.warnings)
     assert "t1 is missing" in result.provenance["preprocessing"]
+
+
+def test_what_to_expect_of_the_sequences_given_is_said_by_hand(patient: Patient) -> None:
+    def record(values: dict[str, float], *given: str) -> AccuracyRecord:
+        return AccuracyRecord("made", 6, "Dice", "brats2021", values, given)
+
+    oracle = make_oracle(
+        optional_modalities=("t1", "t1ce"),
+        accuracy=(
+            record({"ET": 0.8, "TC": 0.85, "WT": 0.9}),
+            record({"ET": 0.79, "TC": 0.84, "WT": 0.9}, "t1ce", "t2", "flair"),
+            record({"ET": 0.31, "TC": 0.62, "WT": 0.885}, "t1", "t2", "flair"),
+        ),
+    )
+    assert run(patient.case(), oracle).warnings == ()
+    assert run(patient.case(("t1ce", "t2", "flair")), oracle).warnings == (
+        "T1 was not given; with what was given, Dice was ET 0.79, TC 0.84, WT 0.90 on 6 validation patients.",
+    )
+    without_contrast = run(patient.case(("t1", "t2", "flair")), oracle).warnings
+    assert without_contrast[0].startswith("T1ce was not given; with what was given, Dice was ET 0.31")
+    assert without_contrast[1].startswith("Do not rely on ET:")
+    neither = run(patient.case(("t2", "flair")), oracle).warnings
+    assert neither == ("T1 and T1ce were not given; expect a less accurate result.",)
 
 
 def test_at_least_one_sequence_of_the_model_must_be_there(patient: Patient) -> None:

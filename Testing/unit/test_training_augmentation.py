@@ -101,3 +101,35 @@ def test_the_state_of_other_generators_is_left_alone() -> None:
     state = torch.get_rng_state()
     Augmentation(AugmentationRecipe(True, 1.0, 1.0), 3)(*painted(), 3)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def four_channels() -> tuple[torch.Tensor, torch.Tensor]:
+    image, labels = painted()
+    return image * torch.tensor([1.0, 2.0, 3.0, 4.0]).reshape(4, 1, 1, 1), labels
+
+
+def test_left_out_sequences_are_zero_and_the_others_untouched() -> None:
+    image, labels = four_channels()
+    augmentation = Augmentation(dataclasses.replace(NONE, missing=1.0), 3)
+    subsets = set()
+    for seed in range(300):
+        out, out_labels = augmentation(image, labels, seed)
+        kept = tuple(channel for channel in range(4) if out[channel].any())
+        assert torch.equal(out[list(kept)], image[list(kept)])
+        assert torch.equal(out_labels, labels)
+        subsets.add(kept)
+    assert len(subsets) == 14  # all but none and all
+
+
+def test_sequences_are_left_out_as_often_as_asked_for_and_one_to_three_alike() -> None:
+    image, labels = four_channels()
+    augmentation = Augmentation(dataclasses.replace(NONE, missing=0.5), 3)
+    left_out = [sum(not out.any() for out in augmentation(image, labels, seed)[0]) for seed in range(600)]
+    assert sum(count == 0 for count in left_out) == pytest.approx(300, abs=50)  # 4 standard deviations
+    for size in (1, 2, 3):
+        assert left_out.count(size) == pytest.approx(100, abs=37)
+
+
+def test_a_single_sequence_is_never_left_out() -> None:
+    image, labels = painted()
+    assert Augmentation(dataclasses.replace(NONE, missing=1.0), 3)(image, labels, 0)[0].any()

@@ -49,6 +49,16 @@ def test_measured_dice_is_that_of_the_users_result(tmp_path: Path) -> None:
     assert table == {"P1": {"ET": pytest.approx(2 * left / (found + left)), "TC": 1.0, "WT": 1.0}}
 
 
+def test_only_the_sequences_asked_for_are_given(tmp_path: Path) -> None:
+    """Without FLAIR the oracle cannot see oedema, so what it finds of WT is the core."""
+    patient = make_patient(2)
+    samples.write_patient(tmp_path, patient, case_id="P1")
+    oracle = samples.make_oracle(optional_modalities=("t1", "flair"))
+    table = measure_dice(oracle, list(find_cases(tmp_path).values()), modalities=("t1ce", "t2"), device="cpu")
+    core, whole = int(np.isin(patient.labels.array, (1, 3)).sum()), int((patient.labels.array > 0).sum())
+    assert table == {"P1": {"ET": 1.0, "TC": 1.0, "WT": pytest.approx(2 * core / (core + whole))}}
+
+
 def test_averaged_weights_are_taken_from_the_state(tmp_path: Path) -> None:
     """Lightning puts the average where the weights usually are, and the raw ones beside."""
     file = tmp_path / "last.ckpt"

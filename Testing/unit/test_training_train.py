@@ -276,6 +276,22 @@ def test_init_starts_from_the_weights_of_a_checkpoint(
     assert f"was trained on {', '.join(expected)}, so their accuracy will be too high" in out
 
 
+def test_init_widens_to_a_network_that_sees_availability(
+    finished: Path, train: Callable[..., tuple[int, Path]]
+) -> None:
+    """What the narrower network knew is kept, and the new channels begin at zero, so at first nothing changes."""
+    source = finished / "tiny.safetensors"
+    changes = STILL | {"# top": f'init = "{source.as_posix()}"', "dropout = 0.1": "dropout = 0.0, availability = true"}
+    code, run = train("init-wider", "--no-measure", "--steps", "1", changes=changes)
+    assert code == 0
+    for name, tensor in exported(run).weights.items():
+        before = exported(finished).weights[name]
+        if name == "convInit.conv.weight":
+            assert torch.equal(tensor[:, :4], before) and tensor.shape[1] == 8 and not tensor[:, 4:].any()
+        else:
+            assert torch.equal(tensor, before), name
+
+
 @pytest.mark.parametrize(("init", "word"), [("no-such-model", "no model"), ("FILE", "do not fit")])
 def test_init_that_cannot_be_used(
     finished: Path,

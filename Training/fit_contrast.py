@@ -1,0 +1,138 @@
+"""``python -m Training.fit_contrast --data DIR``: fit and measure the check of BrainTumorSegLib.preprocessing.contrast.
+
+Prints how many exchanges of two sequences are found and how many right orders are doubted: by leaving each training
+patient out in turn, and on the validation patients, for every set of sequences that may be given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import minimize
+
+from BrainTumorSegLib.checkpoint import PreprocessingSpec
+from BrainTumorSegLib.errors import BrainTumorSegError
+from BrainTumorSegLib.files import atomic
+from BrainTumorSegLib.modalities import MODALITIES
+from BrainTumorSegLib.preprocessing import contrast
+
+from .datasets.brats import find_cases
+from .datasets.cache import CaseCache
+from .datasets.split import read_split
+
+_PENALTY = 0.1
+SUBSETS = tuple(chosen for size in (4, 3, 2) for chosen in itertools.combinations(MODALITIES, size))
+
+Coefficients = dict[tuple[str, str], np.ndarray]
+Seen = Mapping[str, contrast.Appearance]
+
+
+def fit(seen: Iterable[contrast.Appearance]) -> Coefficients:
+    """Ridge logistic regression a pair, without intercept, since exchanging two images changes the sign of all.
+
+    Every set of sequences that holds the pair counts, so that the score gets by without the other two.
+    """
+    everyone = list(seen)
+    result = {}
+    for pair in contrast.PAIRS:
+        places = [_place(chosen) for chosen in SUBSETS if set(pair) <= set(chosen)]
+        rows = np.array([contrast.pair_features(one, place, pair) for one in everyone for place in places])
+        scale = np.sqrt((rows**2).mean(axis=0))
+        result[pair] = _logistic(rows / scale, 1 / len(places)) / scale
+    return result
+
+
+def _place(modalities: Sequence[str]) -> dict[str, int]:
+    return {name: MODALITIES.index(name) for name in modalities}
+
+
+def _logistic(rows: np.ndarray, weight: float) -> np.ndarray:
+    """Coefficients that make ``rows @ coefficients`` positive, each row counting ``weight``."""
+
+    def loss(coefficients: np.ndarray) -> tuple[float, np.ndarray]:
+        odds = rows @ coefficients
+        value = weight * np.logaddexp(0, -odds).sum() + _PENALTY / 2 * coefficients @ coefficients
+        return value, -weight * rows.T @ (1 / (1 + np.exp(odds))) + _PENALTY * coefficients
+
+    return minimize(loss, np.zeros(rows.shape[1]), jac=True).x
+
+
+def judge(one: contrast.Appearance, coefficients: Coefficients, modalities: Sequence[str]) -> tuple[bool, int, int]:
+    """One patient with these sequences: is the right order doubted, exchanges found, exchanges made."""
+    rows = [MODALITIES.index(name) for name in modalities]
+    right = _take(one, rows)
+    doubted = contrast.likeliest_order(right, modalities, coefficients) != tuple(modalities)
+    found = 0
+    exchanges = list(itertools.combinations(range(len(rows)), 2))
+    for i, j in exchanges:
+        exchanged = list(rows)
+        exchanged[i], exchanged[j] = rows[j], rows[i]
+        found += contrast.likeliest_order(_take(one, exchanged), modalities, coefficients) != tuple(modalities)
+    return doubted, found, len(exchanges)
+
+
+def _take(one: contrast.Appearance, rows: Sequence[int]) -> contrast.Appearance:
+    square = np.ix_(rows, rows)
+    return contrast.Appearance(one.single[list(rows)], one.residual[square], one.correlation[square])
+
+
+def table(parts: Mapping[str, Sequence[tuple[contrast.Appearance, Coefficients]]]) -> str:
+    """A line a set of sequences: found exchanges and doubted right orders, for each part of the patients."""
+    lines = [f"{'sequences':<20}" + "".join(f"  {name:>34}" for name in parts)]
+    for modalities in SUBSETS:
+        line = f"{' '.join(modalities):<20}"
+        for patients in parts.values():
+            verdicts = [judge(one, coefficients, modalities) for one, coefficients in patients]
+            doubted, found, made = (sum(column) for column in zip(*verdicts, strict=True))
+            line += f"  {f'found {found}/{made}, doubted {doubted}/{len(patients)}':>34}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def run(data: Path, cache: Path, output: Path) -> None:
+    """Fit to the training patients, print how well it does, write the coefficients."""
+    cases = find_cases(data)
+    split = read_split(data, list(cases), folds=5, fold=-1)
+    store = CaseCache(cache, MODALITIES, PreprocessingSpec())
+    seen = {
+        name: contrast.appearance(store.get(cases[name]).image().astype(np.float32))
+        for name in (*split.training, *split.validation)
+    }
+    training = [seen[name] for name in split.training]
+    coefficients = fit(training)
+    left_out = [(one, fit(other for other in training if other is not one)) for one in training]
+    validation = [(seen[name], coefficients) for name in split.validation]
+    print(table({"training, each left out": left_out, "validation": validation}), flush=True)
+    values = {
+        "features": contrast.FEATURES,
+        "patients": len(training),
+        "coefficients": {" ".join(pair): [float(f"{v:.4g}") for v in c] for pair, c in coefficients.items()},
+    }
+    with atomic(output) as part:
+        part.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    print(f"Wrote {output}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    p = argparse.ArgumentParser(prog="python -m Training.fit_contrast", description=(__doc__ or "").split("\n\n")[0])
+    p.add_argument("--data", type=Path, required=True, help="folder of BraTS cases, with split.json")
+    p.add_argument("--cache", type=Path, default=Path("cache"), help="folder for preprocessed cases")
+    p.add_argument("-o", "--output", type=Path, default=contrast.COEFFICIENTS, help="default: the one that is used")
+    arguments = p.parse_args(argv)
+    try:
+        run(arguments.data, arguments.cache, arguments.output)
+    except BrainTumorSegError as error:
+        print(f"error: {error.sentence()}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
