@@ -1,7 +1,8 @@
-"""``python -m Training.fit_contrast --data DIR``: fit and measure the check of BrainTumorSegLib.preprocessing.contrast.
+"""``python -m Training.input_checks --data DIR``: fit and measure the checks of what a model is given.
 
-Prints how many exchanges of two sequences are found and how many right orders are doubted: by leaving each training
-patient out in turn, and on the validation patients, for every set of sequences that may be given.
+For BrainTumorSegLib.preprocessing.contrast: how many exchanges of two sequences are found and how many right orders are
+doubted, for every set of sequences that may be given. For BrainTumorSegLib.preprocessing.posture: how many turned
+brains are found. Both by leaving each training patient out in turn, and on the validation patients.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize
@@ -20,7 +22,7 @@ from BrainTumorSegLib.checkpoint import PreprocessingSpec
 from BrainTumorSegLib.errors import BrainTumorSegError
 from BrainTumorSegLib.files import atomic
 from BrainTumorSegLib.modalities import MODALITIES
-from BrainTumorSegLib.preprocessing import contrast
+from BrainTumorSegLib.preprocessing import contrast, posture
 
 from .datasets.brats import find_cases
 from .datasets.cache import CaseCache
@@ -95,36 +97,68 @@ def table(parts: Mapping[str, Sequence[tuple[contrast.Appearance, Coefficients]]
     return "\n".join(lines)
 
 
+def judge_posture(mask: np.ndarray, template: np.ndarray) -> tuple[bool, int, int]:
+    """One brain: is its right posture doubted, wrong ones found, wrong ones made."""
+    wrong = [turn for turn in posture.turns() if turn != posture.UPRIGHT]
+    found = sum(posture.posture(posture.turned(mask, turn), template) != posture.UPRIGHT for turn in wrong)
+    return posture.posture(mask, template) != posture.UPRIGHT, found, len(wrong)
+
+
+def mean_outline(masks: Iterable[np.ndarray]) -> np.ndarray:
+    """The template of brains."""
+    return posture.symmetric(np.mean([posture.outline(mask) for mask in masks], axis=0))
+
+
+def fit_contrast(training: Sequence[np.ndarray], validation: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Print how well the check of contrasts does; what is stored of it."""
+    seen = [contrast.appearance(images) for images in training]
+    coefficients = fit(seen)
+    left_out = [(one, fit(other for other in seen if other is not one)) for one in seen]
+    unseen = [(contrast.appearance(images), coefficients) for images in validation]
+    print(table({"training, each left out": left_out, "validation": unseen}), flush=True)
+    rounded = {" ".join(pair): [float(f"{v:.4g}") for v in values] for pair, values in coefficients.items()}
+    return {"features": contrast.FEATURES, "patients": len(training), "coefficients": rounded}
+
+
+def fit_posture(training: Sequence[np.ndarray], validation: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Print how well the check of postures does; what is stored of it."""
+    masks, unseen = ([np.any(images != 0, axis=0) for images in part] for part in (training, validation))
+    template = mean_outline(masks)
+    left_out = [judge_posture(mask, mean_outline(other for other in masks if other is not mask)) for mask in masks]
+    for name, verdicts in (
+        ("training, each left out", left_out),
+        ("validation", [judge_posture(mask, template) for mask in unseen]),
+    ):
+        doubted, found, made = (sum(column) for column in zip(*verdicts, strict=True))
+        print(f"postures, {name}: found {found}/{made}, doubted {doubted}/{len(verdicts)}", flush=True)
+    return {
+        "edge": posture.EDGE,
+        "patients": len(masks),
+        "percent": np.round(100 * template).astype(int).ravel().tolist(),
+    }
+
+
 def run(data: Path, cache: Path, output: Path) -> None:
-    """Fit to the training patients, print how well it does, write the coefficients."""
+    """Fit to the training patients, print how well it does, write what is stored."""
     cases = find_cases(data)
     split = read_split(data, list(cases), folds=5, fold=-1)
     store = CaseCache(cache, MODALITIES, PreprocessingSpec())
-    seen = {
-        name: contrast.appearance(store.get(cases[name]).image().astype(np.float32))
-        for name in (*split.training, *split.validation)
-    }
-    training = [seen[name] for name in split.training]
-    coefficients = fit(training)
-    left_out = [(one, fit(other for other in training if other is not one)) for one in training]
-    validation = [(seen[name], coefficients) for name in split.validation]
-    print(table({"training, each left out": left_out, "validation": validation}), flush=True)
-    values = {
-        "features": contrast.FEATURES,
-        "patients": len(training),
-        "coefficients": {" ".join(pair): [float(f"{v:.4g}") for v in c] for pair, c in coefficients.items()},
-    }
-    with atomic(output) as part:
-        part.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    print(f"Wrote {output}")
+    training, validation = (
+        [store.get(cases[name]).image().astype(np.float32) for name in names]
+        for names in (split.training, split.validation)
+    )
+    for file, make in ((contrast.COEFFICIENTS, fit_contrast), (posture.TEMPLATE, fit_posture)):
+        with atomic(output / file.name) as part:
+            part.write_text(json.dumps(make(training, validation), indent=None) + "\n", encoding="utf-8")
+        print(f"Wrote {output / file.name}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    p = argparse.ArgumentParser(prog="python -m Training.fit_contrast", description=(__doc__ or "").split("\n\n")[0])
+    p = argparse.ArgumentParser(prog="python -m Training.input_checks", description=(__doc__ or "").split("\n\n")[0])
     p.add_argument("--data", type=Path, required=True, help="folder of BraTS cases, with split.json")
     p.add_argument("--cache", type=Path, default=Path("cache"), help="folder for preprocessed cases")
-    p.add_argument("-o", "--output", type=Path, default=contrast.COEFFICIENTS, help="default: the one that is used")
+    p.add_argument("-o", "--output", type=Path, default=contrast.COEFFICIENTS.parent, help="folder; default: in use")
     arguments = p.parse_args(argv)
     try:
         run(arguments.data, arguments.cache, arguments.output)

@@ -12,6 +12,7 @@ from ..labels import REGIONS
 from ..modalities import TITLES
 from ..preprocessing import Prepared
 from ..preprocessing.contrast import mistaken
+from ..preprocessing.posture import looks_turned
 
 # Skull-stripped brains fill a quarter of the BraTS grid; heads as scanned have air that is not zero. Where the air was
 # set to zero the size tells: the training brains measure 1.2 to 1.7 litres, a head 3 and more.
@@ -39,7 +40,10 @@ def _about_images(case: Case, description: Description, prepared: Prepared) -> l
         _LARGEST_BRAIN_ML * 1000
     ):
         return ["The images do not look skull-stripped; the model was trained on skull-stripped ones."]
-    looks = mistaken(prepared.array, description.modalities, math.prod(prepared.grid.spacing))
+    voxel = math.prod(prepared.grid.spacing)
+    if description.preprocessing.orientation == "LPS" and looks_turned(prepared.array, voxel):
+        return ["By its outline the brain does not lie as the headers say: check the orientation of the images."]
+    looks = mistaken(prepared.array, description.modalities, voxel)
     if not looks:
         return []
     given, alike = (", ".join(TITLES[name] for name in names) for names in (looks, looks.values()))

@@ -17,9 +17,12 @@ from BrainTumorSegLib.modalities import MODALITIES
 from BrainTumorSegLib.phantom import make_phantom
 from BrainTumorSegLib.preprocessing import Prepared, contrast, prepare
 from Testing.samples import make_oracle
-from Training.fit_contrast import fit, judge, main, table
+from Training.input_checks import fit, judge, main, table
 
 EXCHANGES = list(itertools.combinations(range(4), 2))
+
+# At 3 mm, since a whole head is large.
+COARSE = make_oracle(preprocessing=PreprocessingSpec(spacing=(3.0, 3.0, 3.0)))
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +96,10 @@ def test_pair_features_change_their_sign_with_the_order(phantoms: list[Prepared]
 def test_the_result_says_that_images_look_exchanged() -> None:
     case = make_phantom(1, (52, 80, 80)).case
     wrong = {**case.images, "t1": case.images["t1ce"], "t1ce": case.images["t1"]}
-    result = segment_case(Case("wrong", wrong), make_oracle(), device="cpu")
+    result = segment_case(Case("wrong", wrong), COARSE, device="cpu")
     expected = "The images given as T1, T1ce look like T1ce, T1: check whether they were exchanged."
     assert expected in result.warnings
-    right = segment_case(case, make_oracle(), device="cpu")
+    right = segment_case(case, COARSE, device="cpu")
     assert not any("exchanged" in warning for warning in right.warnings)
 
 
@@ -124,5 +127,5 @@ def test_stored_coefficients_are_complete() -> None:
 
 
 def test_fitting_without_data_ends_with_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--data", str(tmp_path), "-o", str(tmp_path / "c.json")]) == 2
-    assert "holds no labelled case" in capsys.readouterr().err and not (tmp_path / "c.json").exists()
+    assert main(["--data", str(tmp_path), "-o", str(tmp_path / "out")]) == 2
+    assert "holds no labelled case" in capsys.readouterr().err and not (tmp_path / "out").exists()
