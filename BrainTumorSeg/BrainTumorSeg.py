@@ -1,15 +1,12 @@
 """BrainTumorSeg in 3D Slicer: choose the sequences, click Segment, get ET, TC and WT."""
 
 import importlib.util
-import shutil
 import sys
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-import qt
 import slicer
+import vtk
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.parameterNodeWrapper import parameterNodeWrapper
@@ -26,15 +23,23 @@ _CLONE = Path(__file__).resolve().parents[1]
 if importlib.util.find_spec("BrainTumorSegLib") is None and (_CLONE / "BrainTumorSegLib").is_dir():
     sys.path.append(str(_CLONE))
 
-from BrainTumorSegPanel.engine import EngineRun  # noqa: E402
+from BrainTumorSegPanel import sample, setup, sources  # noqa: E402
+from BrainTumorSegPanel.cohort import CohortPart  # noqa: E402
+from BrainTumorSegPanel.comparison import ComparisonPart, compare_nodes  # noqa: E402
+from BrainTumorSegPanel.content import Content, RunOptions  # noqa: E402
+from BrainTumorSegPanel.diagnostics import LogPart  # noqa: E402
+from BrainTumorSegPanel.folder import FolderRun  # noqa: E402
+from BrainTumorSegPanel.inputs import InputsPart  # noqa: E402
+from BrainTumorSegPanel.models import ModelsPart  # noqa: E402
+from BrainTumorSegPanel.results import ResultsPart  # noqa: E402
+from BrainTumorSegPanel.run import SegmentationRun  # noqa: E402
+from BrainTumorSegPanel.segmenting import SegmentPart  # noqa: E402
 
+from BrainTumorSegLib import mrml  # noqa: E402
 from BrainTumorSegLib.catalogue import DEFAULT_MODEL  # noqa: E402
-from BrainTumorSegLib.errors import BrainTumorSegError, ExecutionError  # noqa: E402
-from BrainTumorSegLib.labels import REGIONS, read_labels, to_regions  # noqa: E402
-from BrainTumorSegLib.modalities import MODALITIES, TITLES, reference_of  # noqa: E402
+from BrainTumorSegLib.errors import BrainTumorSegError, RequestError  # noqa: E402
 
-REQUIREMENTS = Path(__file__).parent / "Resources" / "requirements.txt"
-POLL_MILLISECONDS = 100
+TERMINOLOGY_FILE = Path(__file__).parent / "Resources" / "BrainTumor.term.json"
 
 
 class BrainTumorSeg(ScriptedLoadableModule):
@@ -44,27 +49,38 @@ class BrainTumorSeg(ScriptedLoadableModule):
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = _("Brain Tumor Segmentation")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        parent.dependencies = []
+        parent.dependencies = ["Segmentations", "Terminologies"]
         parent.contributors = ["The BrainTumorSeg contributors"]
         parent.helpText = _(
             "Segments enhancing tumour (ET), tumour core (TC) and whole tumour (WT) from skull-stripped T1, T1ce, T2 "
-            "and FLAIR images. For research, not for clinical use."
+            "and FLAIR images, and measures them. Load the images, click <b>Assign automatically</b>, then "
+            "<b>Segment</b>. The tutorial is in the extension's documentation (docs/tutorial.md).<br>"
+            "<b>For research, not for clinical use.</b>"
         )
-        parent.acknowledgementText = _("Networks by MONAI; regions and conventions by the BraTS challenges.")
+        parent.acknowledgementText = _(
+            "Networks by MONAI; regions and conventions by the BraTS challenges (Menze et al. 2015, Bakas et al. 2017, "
+            "Baid et al. 2021). The sample patient is a part of BraTS 2023."
+        )
+        slicer.app.connect("startupCompleted()", sample.register_sample_data)
 
 
 @parameterNodeWrapper
 class BrainTumorSegParameterNode:
-    """The inputs, kept in the scene."""
+    """The choices that are kept in the scene; model and device are remembered in the settings."""
 
     t1: slicer.vtkMRMLScalarVolumeNode
     t1ce: slicer.vtkMRMLScalarVolumeNode
     t2: slicer.vtkMRMLScalarVolumeNode
     flair: slicer.vtkMRMLScalarVolumeNode
+    outputSegmentation: slicer.vtkMRMLSegmentationNode
+    result: slicer.vtkMRMLSegmentationNode
+    content: Content = Content.REGIONS
+    probabilities: bool = False
+    surfaces: bool = False
 
 
 class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel."""
+    """The panel: its parts, and the run that is under way."""
 
     def __init__(self, parent: Any = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -72,7 +88,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic: BrainTumorSegLogic | None = None
         self._parameterNode: Any = None
         self._connections: Any = None
-        self._run: SegmentationRun | None = None
+        self._observedVolumes: list[Any] = []
 
     def setup(self) -> None:
         """Build the panel; called when the module is first opened."""
@@ -82,213 +98,137 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(panel)
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = BrainTumorSegLogic()
-        self._timer = qt.QTimer()
-        self._timer.setInterval(POLL_MILLISECONDS)
-        self._timer.connect("timeout()", self._poll)
+        self.inputs = InputsPart(self.ui, lambda: self._parameterNode)
+        self.models = ModelsPart(self.ui, self._refresh, self.logic.ensureDependencies)
+        self.results = ResultsPart(self.ui)
+        self.comparison = ComparisonPart(self.ui, lambda: self.results.node)
+        self.log = LogPart(self.ui, sample.FILES)
+        self.cohort = CohortPart(self.ui, self._startFolder, self.log.add)
+        parts = (self.inputs, self.models, self.log)
+        self.segmenting = SegmentPart(self.ui, self.logic, parts, lambda: self._parameterNode, self._showResult)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
-        self.ui.segmentButton.connect("clicked(bool)", self._onSegment)
-        self.ui.cancelButton.connect("clicked(bool)", self._onCancel)
-        for modality in MODALITIES:
-            self._selector(modality).connect("currentNodeChanged(vtkMRMLNode*)", self._checkCanSegment)
-        self._setParameterNode(self.logic.getParameterNode())
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndBatchProcessEvent, self._onSceneEndBatch)
+        self._initializeParameterNode()
 
     def cleanup(self) -> None:
-        """Called when the panel goes away."""
-        self._timer.stop()
-        if self._run:
-            self._run.cancel()
+        """Called when the panel goes away: the application ends, or the module is reloaded."""
+        if self.logic is None:
+            return
+        self.segmenting.close()
+        self.cohort.close()
+        self.models.close()
         self._setParameterNode(None)
         self.removeObservers()
 
     def enter(self) -> None:
-        """Called each time the module is opened."""
-        if self.logic and self._parameterNode is None:
-            self._setParameterNode(self.logic.getParameterNode())
+        """Called each time the module is opened: other modules and the command line may have changed things."""
+        if self.logic is None:
+            return
+        self._initializeParameterNode()
+        self.models.refresh()
+        self.results.refresh()
+        self._refresh()
 
     def exit(self) -> None:
-        """Called each time another module is opened."""
-        self._setParameterNode(None)
+        """Called each time another module is opened; a run goes on."""
+        self._disconnect()
+
+    def onReload(self) -> None:
+        """The parts of the panel are reloaded with the module."""
+        for name in [name for name in sys.modules if name.split(".")[0] == "BrainTumorSegPanel"]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
 
     def _onSceneStartClose(self, caller: Any, event: Any) -> None:
-        if self._run:
-            self._run.cancel()
+        self.segmenting.cancel()
         self._setParameterNode(None)
 
     def _onSceneEndClose(self, caller: Any, event: Any) -> None:
-        if self.logic and self.parent.isEntered:
-            self._setParameterNode(self.logic.getParameterNode())
+        self.results.show(None)
+        if self.parent.isEntered:
+            self._initializeParameterNode()
+
+    def _onSceneEndBatch(self, caller: Any, event: Any) -> None:
+        """A scene was loaded: its choices came before the nodes that they name, and the selectors had missed them."""
+        if self._connections is not None:
+            self._initializeParameterNode()
+
+    def _initializeParameterNode(self) -> None:
+        assert self.logic is not None
+        self._setParameterNode(self.logic.getParameterNode())
 
     def _setParameterNode(self, node: Any) -> None:
-        if self._parameterNode is not None:
-            self._parameterNode.disconnectGui(self._connections)
+        self._disconnect()
         self._parameterNode = node
         if node is not None:
             self._connections = node.connectGui(self.ui)
-            self._checkCanSegment()
+            self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._refresh)
+            self._refresh()
 
-    def _selector(self, modality: str) -> Any:
-        return getattr(self.ui, f"{modality}Selector")
+    def _disconnect(self) -> None:
+        """Let go of the parameter node; its values stay where they are."""
+        self._observeVolumes([])
+        if self._parameterNode is not None and self._connections is not None:
+            self._parameterNode.disconnectGui(self._connections)
+            self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._refresh)
+            self._connections = None
 
-    def _volumes(self) -> dict[str, Any]:
-        nodes = {modality: self._selector(modality).currentNode() for modality in MODALITIES}
-        return {modality: node for modality, node in nodes.items() if node is not None}
+    def _observeVolumes(self, nodes: list[Any]) -> None:
+        """A volume that is moved lies otherwise than its line says."""
+        moved = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
+        for node in self._observedVolumes:
+            self.removeObserver(node, moved, self._onVolumeMoved)
+        self._observedVolumes = nodes
+        for node in nodes:
+            self.addObserver(node, moved, self._onVolumeMoved)
 
-    def _checkCanSegment(self, *_arguments: Any) -> None:
-        missing = [TITLES[modality] for modality in MODALITIES if modality not in self._volumes()]
-        reason = ""
-        if self._run:
-            reason = _("A segmentation is running.")
-        elif missing:
-            reason = _("Choose {names}.").format(names=", ".join(missing))
-        self.ui.segmentButton.enabled = not reason
-        self.ui.segmentButton.toolTip = reason or _("Segment the tumour.")
-        self.ui.cancelButton.enabled = self._run is not None
+    def _onVolumeMoved(self, caller: Any, event: Any) -> None:
+        self.inputs.refresh()
+        self.segmenting.refresh()
 
-    def _onSegment(self, _checked: bool = False) -> None:
+    def _refresh(self, caller: Any = None, event: Any = None) -> None:
+        """Show what the parameter node says."""
+        if self._parameterNode is None:
+            return
+        volumes = list(self.inputs.volumes().values())
+        if volumes != self._observedVolumes:
+            self._observeVolumes(volumes)
+        self.inputs.refresh()
+        self.results.show(self._parameterNode.result)
+        self.comparison.refresh()
+        self.segmenting.refresh()
+
+    def _showResult(self, node: Any) -> None:
+        """A run has made a segmentation; also while another module is open."""
         assert self.logic is not None
-        with slicer.util.tryWithErrorDisplay(_("The segmentation could not be started."), waitCursor=True):
-            self.logic.ensureDependencies()
-            self._run = self.logic.segment(**self._volumes(), device=self.ui.deviceSelector.currentText, wait=False)
-            self._timer.start()
-        self._checkCanSegment()
+        if self.results.node is node:  # it was replaced
+            self.results.measure()
+        (self._parameterNode or self.logic.getParameterNode()).result = node
+        self.results.show(node)
+        self.results.show_slices()
+        self.comparison.refresh()
+        self.ui.resultsCollapsibleButton.collapsed = False
 
-    def _onCancel(self, _checked: bool = False) -> None:
-        if self._run:
-            self._run.cancel()
-
-    def _poll(self) -> None:
-        """Show how far the run is, and load its result when it is done."""
-        run = self._run
-        if run is None:
-            return
-        self.ui.progressBar.value = round(100 * run.progress)
-        self.ui.statusLabel.text = run.message
-        if run.state == "running":
-            return
-        self._timer.stop()
-        self._run = None
-        self._checkCanSegment()
-        self.ui.progressBar.value = 0
-        self.ui.statusLabel.text = _("Cancelled.") if run.state == "cancelled" else ""
-        error = run.error
-        if run.state == "failed" and error:
-            run.close()
-            slicer.util.errorDisplay(error.sentence(), detailedText="\n".join(run.log))
-        elif run.state == "done":
-            with slicer.util.tryWithErrorDisplay(_("The result could not be loaded."), waitCursor=True):
-                run.result()
-                self.ui.statusLabel.text = _summary(run.measurements)
-        else:
-            run.close()
-
-
-def _summary(measurements: dict[str, Any]) -> str:
-    return ", ".join(f"{region} {values['volume_ml']:.1f} mL" for region, values in measurements.items())
-
-
-class SegmentationRun:
-    """A run of the engine on nodes of the scene."""
-
-    def __init__(self, volumes: dict[str, Any], model: str, device: str, segmentation: Any) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="BrainTumorSeg-"))
-        self._reference = volumes[reference_of(volumes)]
-        self._segmentation = segmentation
-        self._output = self._folder / "segmentation.nrrd"
-        self.measurements: dict[str, Any] = {}
-        arguments = ["segment", "-o", str(self._output), "--model", model, "--device", device]
-        try:
-            for modality, node in volumes.items():
-                file = self._folder / f"{modality}.nrrd"
-                # In world coordinates, so that a volume under a transform is segmented where it is shown.
-                if not slicer.util.exportNode(node, str(file), {"useCompression": 0}, world=True):
-                    raise ExecutionError(f"{node.GetName()} could not be written to {file}.", "Is the disk full?")
-                arguments += [f"--{modality}", str(file)]
-            self._engine = EngineRun(arguments, self._folder / "cancel")
-        except BaseException:
-            self.close()
-            raise
-
-    @property
-    def state(self) -> str:
-        """``running``, ``done``, ``cancelled`` or ``failed``."""
-        return self._engine.state
-
-    @property
-    def progress(self) -> float:
-        """0 to 1."""
-        return self._engine.progress
-
-    @property
-    def message(self) -> str:
-        """What it is doing."""
-        return self._engine.message
-
-    @property
-    def log(self) -> list[str]:
-        """The engine's last lines."""
-        return list(self._engine.log)
-
-    @property
-    def error(self) -> BrainTumorSegError | None:
-        """Why it did not end well."""
-        return self._engine.error
-
-    def cancel(self) -> None:
-        """Ask it to end; the scene stays as it was."""
-        if self._folder.is_dir():
-            self._engine.cancel()
-
-    def result(self) -> Any:
-        """Load the result of a run that is done, once; the segmentation node.
-
-        Raises:
-            BrainTumorSegError: the run failed or was cancelled.
-        """
-        try:
-            answer = self._engine.answer()
-            self.measurements = answer["measurements"]
-            self._segmentation = self._load(tuple(self.measurements))
-        finally:
-            if self.state != "running":
-                self.close()
-        return self._segmentation
-
-    def _load(self, regions: tuple[str, ...]) -> Any:
-        """A segment a region, on the grid of the label map."""
-        if not slicer.mrmlScene.IsNodePresent(self._reference):
-            raise ExecutionError("The image was removed while it was segmented.", "Load it again.")
-        labels = slicer.util.loadLabelVolume(str(self._output), {"show": False})
-        try:
-            node = self._segmentation or _newSegmentation(self._reference)
-            masks = to_regions(read_labels(slicer.util.arrayFromVolume(labels), "brats2023"))
-            segments = node.GetSegmentation()
-            for name in regions:
-                segments.RemoveSegment(name)
-                colour = [part / 255 for part in REGIONS[name].colour]
-                segments.AddEmptySegment(name, name, colour)
-                mask = masks[name].astype("uint8")
-                slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, name, labels)
-                segments.GetSegment(name).SetTag("Description", REGIONS[name].title)
-        finally:
-            slicer.mrmlScene.RemoveNode(labels)
-        return node
-
-    def close(self) -> None:
-        """Remove the temporary files."""
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _newSegmentation(reference: Any) -> Any:
-    name = slicer.mrmlScene.GenerateUniqueName(f"{reference.GetName()} tumour")
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
-    node.CreateDefaultDisplayNodes()
-    node.SetReferenceImageGeometryParameterFromVolumeNode(reference)
-    return node
+    def _startFolder(self, source: Path, destination: Path) -> FolderRun | None:
+        assert self.logic is not None
+        if not self.models.terms_accepted():
+            return None
+        self.logic.ensureDependencies()
+        run: FolderRun = self.logic.segmentFolder(
+            source, destination, model=self.models.model, device=self.models.device, wait=False
+        )
+        return run
 
 
 class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
-    """Segmentation of nodes, without any widget."""
+    """Segmentation of nodes and files, without any widget."""
+
+    def __init__(self) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        terminologies = getattr(slicer.modules, "terminologies", None)
+        if terminologies is not None and not terminologies.logic().IsTerminologyContextLoaded(mrml.TERMINOLOGY):
+            terminologies.logic().LoadTerminologyFromFile(str(TERMINOLOGY_FILE))
 
     def getParameterNode(self) -> Any:
         """The wrapped parameter node of the scene."""
@@ -299,23 +239,9 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
         """Install what is missing, after asking: torch through the PyTorch extension, the rest through pip.
 
         Raises:
-            ExecutionError: the PyTorch extension is missing, or the user declined.
+            ExecutionError: Slicer is too old, the user declined, or it could not be installed.
         """
-        if importlib.util.find_spec("torch") is None:
-            try:
-                import PyTorchUtils
-            except ImportError as error:
-                raise ExecutionError(
-                    "PyTorch is missing.", "Install the extension PyTorch in the Extensions Manager."
-                ) from error
-            if (
-                PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=">=2.8")
-                is None
-            ):
-                raise ExecutionError("PyTorch was not installed.", "Click Segment again to install it.")
-        import slicer.packaging
-
-        slicer.packaging.pip_ensure(slicer.packaging.load_requirements(REQUIREMENTS), requester="BrainTumorSeg")
+        setup.ensure()
 
     def segment(
         self,
@@ -323,40 +249,90 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
         t1ce: Any = None,
         t2: Any = None,
         flair: Any = None,
-        model: str = DEFAULT_MODEL,
+        model: str | Path = DEFAULT_MODEL,
         device: str = "auto",
         outputSegmentation: Any = None,
         wait: bool = True,
+        content: Content | str = Content.REGIONS,
+        probabilities: bool = False,
+        surfaces: bool = False,
+        inProcess: bool = False,
     ) -> Any:
-        """Segment volume nodes.
+        """Segment images.
 
         Args:
-            t1: volume node, as the other three; any subset that the model takes.
+            t1: volume node, its name, or a file; as the other three; any subset that the model takes.
             t1ce: T1 with contrast agent.
             t2: T2.
             flair: FLAIR.
             model: id or file.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-            outputSegmentation: its segments ET, TC and WT are replaced; a new node without it.
+            outputSegmentation: segmentation node or its name; its segments of these names are replaced. A new node
+                without it.
             wait: return when it is done, else at once.
+            content: ``regions`` (ET, TC, WT), ``classes`` (NCR, ED, ET) or ``both``.
+            probabilities: also add a volume a region with the network's probabilities.
+            surfaces: also make closed surfaces and show them in 3D.
+            inProcess: run in this process: for tests and debuggers.
 
         Returns:
             The segmentation node, or with ``wait=False`` a :class:`SegmentationRun`.
 
         Raises:
-            BrainTumorSegError: with a remedy.
+            BrainTumorSegError: with a remedy; the scene is as it was.
         """
-        given = {"t1": t1, "t1ce": t1ce, "t2": t2, "flair": flair}
-        volumes = {modality: node for modality, node in given.items() if node is not None}
-        if not volumes:
-            raise ExecutionError("No volume was given.", "Give some of t1, t1ce, t2, flair.")
-        run = SegmentationRun(volumes, str(model), device, outputSegmentation)
-        if not wait:
-            return run
-        while run.state == "running":
-            slicer.app.processEvents()
-            time.sleep(POLL_MILLISECONDS / 1000)
-        return run.result()
+        setup.check()
+        chosen = sources.resolve({"t1": t1, "t1ce": t1ce, "t2": t2, "flair": flair})
+        try:
+            content = Content(content)
+        except ValueError as error:
+            known = ", ".join(repr(item.value) for item in Content)
+            raise RequestError(_("Unknown content {name!r}.").format(name=content), known) from error
+        options = RunOptions(str(model), device, content, probabilities, surfaces, inProcess)
+        run = SegmentationRun(chosen, options, self._segmentationNode(outputSegmentation))
+        return run.result() if wait else run
+
+    def segmentFolder(
+        self,
+        inputFolder: str | Path,
+        outputFolder: str | Path,
+        model: str | Path = DEFAULT_MODEL,
+        device: str = "auto",
+        wait: bool = True,
+    ) -> FolderRun:
+        """Segment a folder of patients, one after another, into ``<case>.nii.gz`` and ``measurements.csv``.
+
+        A case that fails is told in the table and in ``cases`` of what is returned; the others go on.
+
+        Raises:
+            BrainTumorSegError: there is no patient, or the output folder cannot be made.
+        """
+        setup.check()
+        run = FolderRun(Path(inputFolder), Path(outputFolder), RunOptions(str(model), device))
+        if wait:
+            run.wait()
+        return run
+
+    def measurements(self, segmentation: Any) -> dict[str, Any]:
+        """Region → volume, share, lesions and largest diameters of a segmentation node, edited by hand or not."""
+        from BrainTumorSegLib.segmentation import measure
+
+        node = self._segmentationNode(segmentation)
+        return measure(mrml.labels_of(node), mrml.known_regions(node))
+
+    def compare(self, segmentation: Any, reference: Any) -> dict[str, dict[str, Any]]:
+        """Region → measure → value, for a segmentation and a reference segmentation or label volume."""
+        return compare_nodes(self._segmentationNode(segmentation), self._segmentationNode(reference))
+
+    @staticmethod
+    def _segmentationNode(value: Any) -> Any:
+        """A node from itself or its name; None stays None."""
+        if not isinstance(value, str):
+            return value
+        node = slicer.mrmlScene.GetFirstNodeByName(value)
+        if node is None:
+            raise RequestError(_("There is no node called {name}.").format(name=value), _("Check the name."))
+        return node
 
 
 class BrainTumorSegTest(ScriptedLoadableModuleTest):
@@ -370,14 +346,38 @@ class BrainTumorSegTest(ScriptedLoadableModuleTest):
         """All tests."""
         self.setUp()
         self.test_missingModalityIsRefused()
+        self.setUp()
+        self.test_syntheticPatient()
 
     def test_missingModalityIsRefused(self) -> None:
         """What is missing is named, and the scene stays as it was."""
         import numpy as np
 
-        volume = slicer.util.addVolumeFromArray(np.ones((8, 8, 8), np.float32))
+        volume = slicer.util.addVolumeFromArray(np.arange(512, dtype=np.float32).reshape(8, 8, 8))
         before = slicer.mrmlScene.GetNumberOfNodes()
+        try:
+            setup.check()
+        except BrainTumorSegError as error:
+            self.skipTest(str(error))
         with self.assertRaises(BrainTumorSegError) as caught:
-            BrainTumorSegLogic().segment(t1=volume)
+            BrainTumorSegLogic().segment(t1=volume, model="brats-unet2d", device="cpu")
         self.assertIn("FLAIR", str(caught.exception))
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), before)
+
+    def test_syntheticPatient(self) -> None:
+        """From volumes to segments and their sizes, by the engine as a child process."""
+        try:
+            setup.check()
+        except BrainTumorSegError as error:
+            self.skipTest(str(error))
+        from BrainTumorSegLib.phantom import make_phantom
+
+        patient = make_phantom(shape=(52, 80, 80))
+        nodes = {
+            name: slicer.util.addVolumeFromArray(image.array, image.affine, name)
+            for name, image in patient.case.images.items()
+        }
+        logic = BrainTumorSegLogic()
+        segmentation = logic.segment(**nodes, model="brats-unet2d", device="cpu")
+        self.assertEqual(set(mrml.segment_ids(segmentation)), {"ET", "TC", "WT"})
+        self.assertGreater(logic.measurements(segmentation)["WT"].volume_ml, 1)

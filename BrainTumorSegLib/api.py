@@ -11,8 +11,10 @@ import numpy as np
 from .case import Case
 from .catalogue import DEFAULT_MODEL, load_model
 from .checkpoint import Checkpoint
-from .evaluation import compare_labels
+from .evaluation import Settings, compare_labels
 from .inference.engine import segment_case
+from .metrics.measures import DEFAULT_MEASURES
+from .metrics.policy import DEFAULT_POLICY
 from .progress import Progress
 from .segmentation import Segmentation
 from .volume import Volume
@@ -58,23 +60,36 @@ def segment(
 def evaluate(
     prediction: np.ndarray | Volume | Segmentation,
     reference: np.ndarray | Volume,
-    spacing: Sequence[float] = (1.0, 1.0, 1.0),
+    spacing: Sequence[float] | None = None,
+    *,
+    measures: Sequence[str] = DEFAULT_MEASURES,
+    convention: str = DEFAULT_POLICY,
+    hd95: str = "directed",
+    tolerance: float = 1.0,
 ) -> dict[str, dict[str, float]]:
     """Compare two label maps ``(Z, Y, X)`` in the convention of this library.
 
     Args:
         prediction: what a model gave.
         reference: what an expert drew, on the same grid.
-        spacing: voxel size ``(z, y, x)`` in mm, for measures of distance.
+        spacing: voxel size ``(z, y, x)`` in mm; by default that of the reference if it is a volume, else 1 mm.
+        measures: names from :data:`BrainTumorSegLib.metrics.MEASURES`, or ``all``.
+        convention: what empty masks count as: ``brats2021``, ``brats2023``, ``nnunet`` or ``monai``.
+        hd95: definition of HD95: ``directed``, ``pooled`` or ``surfel``.
+        tolerance: of surface Dice, in mm.
 
     Returns:
-        Region → measure → value.
+        Region → measure → value; NaN where the convention leaves a value out.
 
     Raises:
-        GeometryError: the shapes differ.
+        GeometryError: the shapes differ, or the spacing is not positive.
+        RequestError: a name is not known.
     """
+    settings = Settings(tuple(measures), convention, hd95, tolerance)
+    if spacing is None:
+        spacing = reference.spacing if isinstance(reference, Volume) else (1.0, 1.0, 1.0)
     arrays: list[Any] = [
         item.labels.array if isinstance(item, Segmentation) else item.array if isinstance(item, Volume) else item
         for item in (prediction, reference)
     ]
-    return compare_labels(np.asarray(arrays[0]), np.asarray(arrays[1]))
+    return compare_labels(np.asarray(arrays[0]), np.asarray(arrays[1]), spacing, settings)

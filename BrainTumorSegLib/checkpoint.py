@@ -193,7 +193,7 @@ def _problems(d: Description) -> typing.Iterator[str]:
         len(set(d.preprocessing.orientation) & set(pair)) != 1 for pair in ("LR", "PA", "SI")
     ):
         yield f"orientation {d.preprocessing.orientation!r} is none"
-    if d.preprocessing.normalisation not in ("zscore", "none"):
+    if d.preprocessing.normalisation not in ("zscore", "zscore_foreground", "none"):
         yield f"unknown normalisation {d.preprocessing.normalisation!r}"
     if min(d.preprocessing.spacing) < 0:
         yield "its spacing is negative"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,16 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
+from BrainTumorSegLib.errors import InputError
+
 from .augmentation import Augmentation
-from .datasets.brats import LabelledCase
+from .datasets.brats import find_cases
 from .datasets.cache import CachedCase, CaseCache
+from .datasets.case import DataSet
+from .datasets.coco import find_coco
+from .datasets.images import find_images
+from .datasets.lgg import find_lgg
+from .datasets.lgg1p19q import find_lgg1p19q
 from .datasets.patches import PatchDataset, RunningNumbers, Sample
 from .datasets.split import Split
 from .recipe import Recipe
@@ -23,15 +30,35 @@ _MONITORED_PATCHES = 2
 _MONITORED_CASES = 8
 
 
-class BratsData(LightningDataModule):
-    """Patches of BraTS-like cases as a recipe asks for them."""
+def find_data(recipe: Recipe, folder: Path) -> DataSet:
+    """What lies in a folder of the recipe's kind of data; no image is read.
 
-    def __init__(self, recipe: Recipe, cases: Mapping[str, LabelledCase], split: Split, cache: Path) -> None:
+    Raises:
+        RequestError: there is nothing of that kind, or nothing that can be used.
+    """
+    finders: Mapping[str, Callable[[], DataSet]] = {
+        "brats": lambda: DataSet(find_cases(folder)),
+        "lgg": lambda: find_lgg(folder),
+        "images": lambda: find_images(folder, recipe.modalities),
+        "coco": lambda: find_coco(folder, recipe.modalities),
+        "lgg1p19q": lambda: find_lgg1p19q(folder),
+    }
+    found = finders[recipe.data.kind]()
+    if not found.cases:
+        raise InputError(f"{folder} holds no usable patient: {'; '.join(found.problems)}.", "Mend the files.")
+    return found
+
+
+class BratsData(LightningDataModule):
+    """Patches of labelled cases as a recipe asks for them; of any kind, named after the first."""
+
+    def __init__(self, recipe: Recipe, data: DataSet, split: Split, cache: Path) -> None:
         super().__init__()
-        self.recipe, self.cases, self.split = recipe, cases, split
+        self.recipe, self.data, self.cases, self.split = recipe, data, data.cases, split
         # Without a held-out fold some training patients are monitored: that shows a failing run, not accuracy.
         self.monitored = (split.monitoring or split.training)[:_MONITORED_CASES]
-        self._cache = CaseCache(cache, recipe.modalities, recipe.preprocessing)
+        required = tuple(name for name in recipe.modalities if name not in recipe.optional_modalities)
+        self._cache = CaseCache(cache, recipe.modalities, recipe.preprocessing, required)
         self._training: list[CachedCase] = []
         self._monitoring: list[CachedCase] = []
 
@@ -39,7 +66,8 @@ class BratsData(LightningDataModule):
         """Fill the cache; Lightning has one process of each machine do it."""
         names = {*self.split.training, *self.split.monitoring}
         rest = set(self.split.measured) - names
-        self._cache.fill([self.cases[n] for n in sorted(names)], [self.cases[n] for n in sorted(rest)])
+        used, checked = ([self.cases[name] for name in sorted(part)] for part in (names, rest))
+        self._cache.fill(used, checked, self.data.problems)
 
     def setup(self, stage: str) -> None:
         """Open the cached cases."""

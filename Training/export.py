@@ -25,7 +25,7 @@ from BrainTumorSegLib.checkpoint import (
 from BrainTumorSegLib.evaluation import compare_labels
 from BrainTumorSegLib.inference.engine import segment_case
 
-from .datasets.brats import LabelledCase
+from .datasets.case import LabelledCase
 from .datasets.split import Split
 from .recipe import Recipe
 

@@ -15,6 +15,7 @@ from BrainTumorSegLib.networks.registry import family_of
 
 from .losses import create_loss
 from .recipe import OptimisationRecipe, Recipe
+from .supervision import UNKNOWN, Supervision
 
 TRAINING_LOSS = "training_loss"
 MONITOR = "validation_loss"
@@ -46,7 +47,7 @@ class SegmentationModule(LightningModule):
                 f" got {list(recipe.sampling.patch)}.",
                 "Mend sampling.patch.",
             )
-        self.loss = create_loss(recipe.optimisation.loss)
+        self.loss = Supervision(create_loss(recipe.optimisation.loss))
         self._overlap = torch.zeros(2, len(recipe.outputs))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -59,7 +60,7 @@ class SegmentationModule(LightningModule):
         Raises:
             ExecutionError: the loss is not finite.
         """
-        loss = self.loss(self(batch["image"]), batch["target"])
+        loss = self.loss(self(batch["image"]), batch["target"], batch["image"])
         if not torch.isfinite(loss):
             raise ExecutionError(f"The loss is {loss.item()} at step {self.global_step}.", "Lower learning_rate.")
         self._log(TRAINING_LOSS, loss)
@@ -72,9 +73,9 @@ class SegmentationModule(LightningModule):
     def validation_step(self, batch: dict[str, torch.Tensor], index: int) -> None:
         """Loss, and the voxels that Dice is made of."""
         logits = self(batch["image"])
-        self._log(MONITOR, self.loss(logits, batch["target"]), len(batch["image"]))
+        self._log(MONITOR, self.loss(logits, batch["target"], batch["image"]), len(batch["image"]))
         space = [0, *range(2, logits.ndim)]
-        predicted, target = logits > 0, batch["target"] > 0
+        predicted, target = (logits > 0) & (batch["target"] != UNKNOWN), batch["target"] > 0
         self._overlap[0] += 2 * (predicted & target).sum(space)
         self._overlap[1] += predicted.sum(space) + target.sum(space)
 

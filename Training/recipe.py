@@ -22,7 +22,7 @@ from BrainTumorSegLib.errors import CheckpointError, RequestError
 from BrainTumorSegLib.modalities import MODALITIES
 from BrainTumorSegLib.structure import from_json
 
-KINDS = ("brats",)
+KINDS = ("brats", "lgg", "images", "coco", "lgg1p19q")
 OPTIMISERS = ("adamw", "adam", "sgd")
 SCHEDULES = ("cosine", "poly")
 LOSSES = ("dice_bce", "bce")
@@ -32,7 +32,8 @@ _SEE = "Compare it with those in Training/recipes."
 
 # What neither the states nor the patches of a run depend on, so it may change when the run is resumed.
 _FREE = ("title", "version", "notes", "weights_licence", "tiling", "postprocessing", "init", "sampling.workers",
-         "data.name", "data.folder", "data.licence", "optimisation.steps", "optimisation.patience")  # fmt: skip
+         "data.name", "data.folder", "data.licence", "data.validation_patients",
+         "optimisation.steps", "optimisation.patience")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,13 @@ class DataRecipe:
 
     Attributes:
         name: the data in words, for the checkpoint.
-        kind: data module, ``brats``.
+        kind: how the folder is laid out, see Training/datasets.
         folder: where the data lie; ``--data`` goes before it.
         licence: under which terms the data may be used.
         folds, fold: with ``fold`` ≥ 0 the training patients are cut into ``folds`` and that one is held out,
             monitors the run and decides the best state. With -1 all of them train; then nothing is chosen
             by the monitored loss, which is taken on training patients, and the last state is exported.
+        validation_patients: how many validate where neither split.json nor folders say which; 0 is a fifth.
     """
 
     name: str
@@ -55,6 +57,7 @@ class DataRecipe:
     licence: str = ""
     folds: int = 5
     fold: int = -1
+    validation_patients: int = 0
 
 
 @dataclass(frozen=True)

@@ -94,16 +94,25 @@ def load_data(recipe: Recipe, arguments: argparse.Namespace) -> BratsData:
     Raises:
         RequestError: there are none, or the split is wrong.
     """
-    from .data import BratsData
-    from .datasets.brats import find_cases
+    from .data import BratsData, find_data
     from .datasets.split import read_split
 
     if not recipe.data.folder:
         raise RequestError("It is not said where the data lie.", "Give --data DIR, or data.folder in the recipe.")
     folder = Path(recipe.data.folder)
-    cases = find_cases(folder)
-    split = read_split(folder, list(cases), folds=recipe.data.folds, fold=recipe.data.fold)
-    return BratsData(recipe, cases, split.first(2) if arguments.fast_dev_run else split, arguments.cache)
+    d = recipe.data
+    found = find_data(recipe, folder)
+    split = read_split(
+        folder,
+        list(found.cases),
+        folds=d.folds,
+        fold=d.fold,
+        given=found.split,
+        validation_patients=d.validation_patients,
+    )
+    if found.notes:  # the card tells of them too
+        recipe = dataclasses.replace(recipe, data=dataclasses.replace(d, name="; ".join([d.name, *found.notes])))
+    return BratsData(recipe, found, split.first(2) if arguments.fast_dev_run else split, arguments.cache)
 
 
 def create_trainer(recipe: Recipe, folder: Path, arguments: argparse.Namespace, resumed_at: int | None) -> Trainer:
@@ -238,6 +247,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     folder = run_folder(recipe, arguments)
     data = load_data(recipe, arguments)
+    recipe = data.recipe
     seed_everything(recipe.seed, verbose=False)
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high")
@@ -277,12 +287,13 @@ def fit(trainer: Trainer, module: SegmentationModule, data: BratsData, last: Pat
 
 
 def _overview(data: BratsData, state: dict[str, Any] | None) -> str:
-    """What the run is about, in two lines."""
+    """What the run is about, in two lines, and what there is to know of the data."""
     split = data.split
     begin = f"Resuming at step {state['global_step']}" if state else "Training"
     monitored = "of the held-out fold" if split.monitoring else "that also train, so they do not show accuracy"
+    notes = "".join(f"Note: {note}.\n" for note in data.data.notes)
     return (
-        f"{begin}: {len(split.training)} patients train, {len(split.validation)} validate at the end.\n"
+        f"{notes}{begin}: {len(split.training)} patients train, {len(split.validation)} validate at the end.\n"
         f"Validation loss and Dice below are on patches of {len(data.monitored)} patients {monitored}."
     )
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +19,11 @@ from typing import Any
 import BrainTumorSegLib
 from BrainTumorSegLib.errors import BrainTumorSegError, CancelledError, ExecutionError
 
+POLL_SECONDS = 0.1
 _LOG_LINES = 200
+# After a cancel the engine mostly ends by itself. One that is deep in foreign code, or busy with tearing itself down,
+# is killed: what it writes lies in the run's own folder, which goes anyway.
+_CANCEL_GRACE_SECONDS = 0.8
 
 
 def interpreter() -> str:
@@ -49,22 +56,35 @@ class EngineRun:
     """
 
     def __init__(self, arguments: Sequence[str], cancel_file: Path) -> None:
-        """Start ``braintumorseg`` with these arguments; it is cancelled by ``cancel_file``, which must not exist."""
+        """Start ``braintumorseg`` with these arguments; it is cancelled by ``cancel_file``, which must not exist.
+
+        Raises:
+            ExecutionError: no process can be started.
+        """
         self.stage, self.progress, self.message = "", 0.0, "Starting"
         self.log: deque[str] = deque(maxlen=_LOG_LINES)
         self._answer: dict[str, Any] = {}
+        self._predicting: tuple[float, float] | None = None
         self._cancel_file = cancel_file
-        options = ["--progress", "json", "--cancel-file", str(cancel_file)]
-        self._process = subprocess.Popen(
-            [interpreter(), "-m", "BrainTumorSegLib.cli", *arguments, *options],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=environment(),
-            encoding="utf-8",
-            errors="replace",
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows: no console flashes up
-        )
+        self._cancelled_at: float | None = None
+        self._start([*arguments, "--progress", "json", "--cancel-file", str(cancel_file)])
+
+    def _start(self, arguments: list[str]) -> None:
+        try:
+            self._process = subprocess.Popen(
+                [interpreter(), "-m", "BrainTumorSegLib.cli", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=environment(),
+                encoding="utf-8",
+                errors="replace",
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows: no console flashes up
+            )
+        except OSError as error:
+            raise ExecutionError(
+                f"The engine cannot be started ({error.strerror or error}).", "Close other programs and try again."
+            ) from error
         self._reader = threading.Thread(target=self._read, name="engine-output", daemon=True)
         self._reader.start()
 
@@ -86,15 +106,38 @@ class EngineRun:
             self.stage = str(values["stage"])
             self.progress = float(values["fraction"])
             self.message = str(values["message"])
+            if self.stage == "predict" and self._predicting is None:
+                self._predicting = (time.monotonic(), self.progress)
         else:
             self._answer = values
 
     @property
     def state(self) -> str:
-        """``running``, ``done``, ``cancelled`` or ``failed``."""
-        if self._process.poll() is None or self._reader.is_alive():
+        """``running``, ``done``, ``cancelled`` or ``failed``; one that does not heed its cancel is ended here."""
+        if self._is_alive():
+            if self._cancelled_at is not None and time.monotonic() - self._cancelled_at > _CANCEL_GRACE_SECONDS:
+                self._process.kill()
             return "running"
-        return {0: "done", CancelledError.exit_code: "cancelled"}.get(self._process.returncode, "failed")
+        if self._cancelled_at is not None:
+            return "cancelled"
+        return {0: "done", CancelledError.exit_code: "cancelled"}.get(self._exit_code(), "failed")
+
+    def _is_alive(self) -> bool:
+        return self._process.poll() is None or self._reader.is_alive()
+
+    def _exit_code(self) -> int:
+        return self._process.returncode
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """An estimate, once the network has run for a while; None before."""
+        if self._predicting is None:
+            return None
+        since, start = self._predicting
+        done = self.progress - start
+        if done <= 0.02:
+            return None
+        return (time.monotonic() - since) * (1 - self.progress) / done
 
     @property
     def error(self) -> BrainTumorSegError | None:
@@ -108,13 +151,34 @@ class EngineRun:
             return ExecutionError(str(self._answer["error"]), str(self._answer.get("remedy", "")))
         last = self.log[-1] if self.log else "it said nothing"
         return ExecutionError(
-            f"The segmentation ended with exit code {self._process.returncode}: {last}.",
+            f"The segmentation ended with exit code {self._exit_code()}: {last}.",
             "Close other programs if memory may have run out, or see the log.",
         )
 
+    @property
+    def cancelling(self) -> bool:
+        """Whether it was asked to end."""
+        return self._cancelled_at is not None
+
     def cancel(self) -> None:
-        """Ask it to end; it does so within about a second."""
-        self._cancel_file.touch()
+        """End it, within about a second; :attr:`state` has to be looked at meanwhile."""
+        if self._cancelled_at is None and self.state == "running":
+            self._cancelled_at = time.monotonic()
+            try:
+                self._cancel_file.touch()
+            except OSError:  # the disk is full, or the folder gone: there is no other way to tell it
+                self._process.kill()
+
+    def stop(self) -> None:
+        """Cancel and wait until nothing of it runs."""
+        self.cancel()
+        while self.state == "running":
+            self.pause()
+
+    @staticmethod
+    def pause() -> None:
+        """Between two looks at :attr:`state`."""
+        time.sleep(POLL_SECONDS)
 
     def wait(self, timeout: float | None = None) -> None:
         """Block until it has ended.
@@ -139,3 +203,32 @@ class EngineRun:
         if "result" not in self._answer:
             raise ExecutionError("The segmentation ended without a result.", "See the log.")
         return dict(self._answer["result"])
+
+
+class LocalRun(EngineRun):
+    """The same in this process, done when it is made: for tests and debuggers."""
+
+    def _start(self, arguments: list[str]) -> None:
+        from BrainTumorSegLib import cli
+
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            self._code = cli.main(arguments)
+        for line in output.getvalue().splitlines():
+            self._take(line)
+
+    def _is_alive(self) -> bool:
+        return False
+
+    def _exit_code(self) -> int:
+        return self._code
+
+    def wait(self, timeout: float | None = None) -> None:
+        """It has ended already."""
+
+
+def clean_up(engines: Sequence[EngineRun], folder: Path) -> None:
+    """End these runs and remove their folder."""
+    for engine in engines:
+        engine.stop()
+    shutil.rmtree(folder, ignore_errors=True)

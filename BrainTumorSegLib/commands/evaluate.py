@@ -5,50 +5,155 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..errors import BrainTumorSegError, ExecutionError, RequestError
-from ..evaluation import Measures, Table, check_table_name, compare_files, match
-from ..files import atomic
+from ..errors import ExecutionError, RequestError
+from ..evaluation import Evaluation, Settings, compare_evaluations, evaluate_pairs, match, usable_cores
+from ..evaluation.table import (
+    BRATS_MEASURES,
+    LAYOUTS,
+    Comparisons,
+    aligned,
+    as_json,
+    check_table_name,
+    comparison_lines,
+    text,
+    write_table,
+)
+from ..files import Staging, staged
 from ..labels import CONVENTIONS
+from ..metrics.measures import DEFAULT_MEASURES, HD95_DEFINITIONS, MEASURES
+from ..metrics.policy import DEFAULT_POLICY, POLICIES
 from ..progress import Progress
 from .console import Console
+
+# A process takes about a second to start, as long as a case or two take to compare.
+CASES_PER_PROCESS = 3
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """Arguments of the subcommand."""
     p.add_argument("prediction", type=Path, help="label map, or folder of <case>.nii.gz")
     p.add_argument("reference", type=Path, help="label map, or folder of <case>/<case>_seg.nii.gz")
+    p.add_argument("--against", type=Path, metavar="OTHER", help="predictions of another method, compared case by case")
     p.add_argument("-o", "--output", type=Path, metavar="TABLE", help="also write .csv, .json or .md")
     p.add_argument("--report", type=Path, metavar="FILE.html", help="also write a report with pictures")
     for part in ("pred", "ref"):
         p.add_argument(f"--{part}-labels", choices=("auto", *CONVENTIONS), default="auto", help="label convention")
+    p.add_argument("--measures", metavar="NAME[,NAME…]", help=f"all, or some of {', '.join(MEASURES)}")
+    p.add_argument("--convention", choices=POLICIES, default=DEFAULT_POLICY, help="what empty masks count as")
+    p.add_argument("--hd95", choices=HD95_DEFINITIONS, default="directed", help="definition of HD95")
+    p.add_argument("--tolerance", type=float, default=1.0, metavar="MM", help="of surface Dice (default 1)")
+    p.add_argument("--classes", action="store_true", help="measure the tissue classes NCR and ED, too")
+    p.add_argument("--resample", action="store_true", help="bring predictions onto the references' grids")
+    p.add_argument(
+        "--layout", choices=LAYOUTS, default="cases", help="; ".join(f"{k}: {v}" for k, v in LAYOUTS.items())
+    )
+    p.add_argument("--jobs", type=int, metavar="N", help="processes (default: by the number of cases and cores)")
 
 
 def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
     """Compare, print the table, write it."""
-    if arguments.report:
-        raise RequestError("evaluate --report is not there yet.", "Use -o TABLE.md for a table.")
     suffix = check_table_name(arguments.output) if arguments.output else ""
-    pairs = match(arguments.prediction, arguments.reference)
-    rows: dict[str, Measures] = {}
-    failures: dict[str, BrainTumorSegError] = {}
-    labels = (arguments.pred_labels, arguments.ref_labels)
-    for done, (case, (prediction, reference)) in enumerate(pairs.items()):
-        progress.report("evaluate", done / len(pairs), f"Comparing {case}")
-        try:
-            rows[case] = compare_files(prediction, reference, labels=labels)
-        except RequestError as error:
-            if len(pairs) == 1:
-                raise
-            failures[case] = error
-    table = Table(rows, failures)
-    if rows:
-        console.say(table.text())
-        if arguments.output:
-            with atomic(arguments.output) as part:
-                table.write(part, suffix)
-    for case, problem in failures.items():
-        console.warn(f"{case}: {problem.sentence()}")
-    if failures:
-        raise ExecutionError(f"{len(failures)} of {len(pairs)} cases could not be compared: {', '.join(failures)}.")
-    console.result({"cases": rows, "mean": table.means()})
+    if arguments.report and arguments.report.suffix not in (".html", ".htm"):
+        raise RequestError(f"{arguments.report.name} is no name of a report.", "Use a name that ends in .html.")
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise RequestError(f"{arguments.jobs} processes are not possible.", "Give --jobs 1 or more.")
+    evaluation, other = _evaluate(arguments, progress)
+    comparisons = compare_evaluations(evaluation, other) if other and other.results and evaluation.results else None
+    if evaluation.results:
+        _tell(evaluation, other, comparisons, arguments.layout, console)
+        with staged() as staging:
+            if arguments.output:
+                part = staging.path(arguments.output)
+                write_table(part, suffix, evaluation, arguments.layout, comparisons, other)
+            if arguments.report:
+                _report(arguments, evaluation, (comparisons, other.title) if comparisons and other else None, staging)
+    _complain([evaluation, *([other] if other else [])], console)
+    console.result(as_json(evaluation, comparisons, other))
     return 0
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    usual = BRATS_MEASURES if arguments.layout == "brats" else DEFAULT_MEASURES
+    return Settings(
+        measures=tuple(arguments.measures.split(",")) if arguments.measures else usual,
+        convention=arguments.convention,
+        hd95=arguments.hd95,
+        tolerance=arguments.tolerance,
+        tissues=arguments.classes,
+        prediction_labels=arguments.pred_labels,
+        reference_labels=arguments.ref_labels,
+        resample=arguments.resample,
+    )
+
+
+def _evaluate(arguments: argparse.Namespace, progress: Progress) -> tuple[Evaluation, Evaluation | None]:
+    """The evaluation of the predictions, and of the others if there are any."""
+    settings = _settings(arguments)
+    methods = [arguments.prediction, *([arguments.against] if arguments.against else [])]
+    matched = [match(folder, arguments.reference) for folder in methods]
+    if (
+        len(matched) == 2 and len(matched[0]) == len(matched[1]) == 1
+    ):  # two files of one reference, whatever their names
+        matched[1] = dict(zip(matched[0], matched[1].values(), strict=True))
+    if len(matched) == 2 and not matched[0].keys() & matched[1].keys():
+        raise RequestError(
+            f"{methods[0]} and {methods[1]} have no case in common.", "Name the files of both by their cases."
+        )
+    titles = _titles(methods)
+    evaluations = []
+    for number, (pairs, title) in enumerate(zip(matched, titles, strict=True)):
+        span = (number / len(matched), (number + 1) / len(matched))
+        jobs = arguments.jobs or min(usable_cores(), -(-len(pairs) // CASES_PER_PROCESS))
+        found = evaluate_pairs(pairs, settings, jobs=jobs, title=title, progress=progress, span=span)
+        if len(pairs) == 1 and found.failures:
+            raise next(iter(found.failures.values()))
+        evaluations.append(found)
+    return evaluations[0], evaluations[1] if len(evaluations) == 2 else None
+
+
+def _titles(paths: list[Path]) -> list[str]:
+    """Names of the methods: those of the files or folders, with their own folders where they are alike."""
+    names = [path.absolute().name for path in paths]
+    if len(set(names)) < len(names):
+        names = [f"{path.absolute().parent.name}/{name}" for path, name in zip(paths, names, strict=True)]
+    return names
+
+
+def _tell(
+    evaluation: Evaluation, other: Evaluation | None, comparisons: Comparisons | None, layout: str, console: Console
+) -> None:
+    console.say(text(evaluation, layout))
+    if other and comparisons:
+        console.say(f"\nPaired comparison of {evaluation.title} with {other.title}:")
+        console.say(aligned(comparison_lines(comparisons, evaluation, other.title)))
+    for result in (*evaluation.results.values(), *(other.results.values() if other else ())):
+        for note in result.notes:
+            console.warn(f"{result.case}: {note}")
+
+
+def _report(
+    arguments: argparse.Namespace,
+    evaluation: Evaluation,
+    against: tuple[Comparisons, str] | None,
+    staging: Staging,
+) -> None:
+    """The one place where the report of a cohort is asked for; it appears together with the table."""
+    from ..report import ReportOptions, write_cohort_report
+
+    options = ReportOptions(sources=(str(arguments.prediction), str(arguments.reference)), comparisons=against)
+    write_cohort_report(evaluation, staging.path(arguments.report), options)
+
+
+def _complain(evaluations: list[Evaluation], console: Console) -> None:
+    """Name every case that could not be compared, and why.
+
+    Raises:
+        ExecutionError: there are some.
+    """
+    failures = [(case, error) for evaluation in evaluations for case, error in evaluation.failures.items()]
+    for case, error in failures:
+        console.warn(f"{case}: {error.sentence()}")
+    if failures:
+        total = sum(len(evaluation.results) + len(evaluation.failures) for evaluation in evaluations)
+        names = ", ".join(dict.fromkeys(case for case, _ in failures))
+        raise ExecutionError(f"{len(failures)} of {total} cases could not be compared: {names}.")

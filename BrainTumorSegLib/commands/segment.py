@@ -21,19 +21,24 @@ from ..labels import CONVENTIONS, WRITABLE, write_labels
 from ..modalities import MODALITIES, TITLES, stem
 from ..progress import Progress
 from ..segmentation import Segmentation
+from ..slices import is_slice
 from ..volume import check_writable, write_volume
 from .console import Console
-
-_TWO_DIMENSIONAL = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+from .images import run_images
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """Arguments of the subcommand."""
-    p.add_argument("case", nargs="*", type=Path, help="case folder, or a Decathlon file with four channels")
+    p.add_argument("case", nargs="*", type=Path, help="case folder, a Decathlon file, or 2D images")
     for modality in MODALITIES:
         p.add_argument(f"--{modality}", type=Path, action="append", metavar="FILE", help=f"{TITLES[modality]} image")
     p.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="FILE", help="label map: .nii.gz, .nii, .nrrd, .mha"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="label map: .nii.gz, .nii, .nrrd, .mha; for 2D images a folder",
     )
     p.add_argument("--reference", choices=MODALITIES, help="sequence whose grid carries the result")
     p.add_argument("--labels", choices=WRITABLE, default="brats2023", help="label convention of the output")
@@ -60,6 +65,8 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     """Segment and write."""
     if arguments.preprocess == "register":
         raise RequestError("--preprocess register is not there yet.", "Register the images first, or leave it out.")
+    if any(is_slice(path) for path in arguments.case):
+        return run_images(arguments, console, progress)
     check_writable(arguments.output)
     checkpoint = load_model(arguments.model)
     with staged() as staging:
@@ -112,12 +119,6 @@ def read_case(arguments: argparse.Namespace, checkpoint: Checkpoint) -> Case:
             raise ModalityError(f"Two files were given for {TITLES[modality]}: {given[0]} and {given[1]}.", "Give one.")
         if given:
             files[modality] = given[0]
-    flat = [path for path in arguments.case if path.suffix.lower() in _TWO_DIMENSIONAL]
-    if flat:
-        raise RequestError(
-            f"{flat[0]} is a 2D image, and model {checkpoint.description.id} takes volumes.",
-            "Give .nii.gz, .nrrd or .mha files.",
-        )
     if len(arguments.case) > 1:
         raise RequestError("Several cases were given.", "Give one a run, or name the sequences: --t1 FILE …")
     if arguments.case:

@@ -34,6 +34,8 @@ def cautions(case: Case, description: Description, prepared: Prepared, labels: n
 
 
 def _about_images(case: Case, description: Description, prepared: Prepared) -> list[str]:
+    if description.preprocessing.normalisation != "zscore":  # it was made for heads as scanned
+        return []
     reference = case.reference_volume
     filled = np.count_nonzero(reference.array)
     if filled > _FILLED_IF_NOT_STRIPPED * reference.array.size or filled * reference.voxel_volume > (

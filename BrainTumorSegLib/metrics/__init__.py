@@ -1,5 +1,40 @@
-"""Measures of agreement between segmentations."""
+"""Measures of agreement between segmentations; every convention is named in docs/evaluation.md."""
 
-from .overlap import dice
+from .lesions import BRATS2023, Lesion, LesionProtocol, LesionScores, score_lesions
+from .measures import ALL, DEFAULT_MEASURES, HD95_DEFINITIONS, MEASURES, Measure, chosen_measures
+from .overlap import Counts, dice
+from .policy import DEFAULT_POLICY, POLICIES, Emptiness, EmptyPolicy, EmptyRule, emptiness, policy_named
+from .summary import Comparison, EmptyCount, Summary, bootstrap_interval, compare_paired, summarise
+from .surface import SurfaceDistances, surfel_distances, voxel_surface_distances
 
-__all__ = ["dice"]
+__all__ = [
+    "ALL",
+    "BRATS2023",
+    "DEFAULT_MEASURES",
+    "DEFAULT_POLICY",
+    "HD95_DEFINITIONS",
+    "MEASURES",
+    "POLICIES",
+    "Comparison",
+    "Counts",
+    "Emptiness",
+    "EmptyCount",
+    "EmptyPolicy",
+    "EmptyRule",
+    "Lesion",
+    "LesionProtocol",
+    "LesionScores",
+    "Measure",
+    "Summary",
+    "SurfaceDistances",
+    "bootstrap_interval",
+    "chosen_measures",
+    "compare_paired",
+    "dice",
+    "emptiness",
+    "policy_named",
+    "score_lesions",
+    "summarise",
+    "surfel_distances",
+    "voxel_surface_distances",
+]

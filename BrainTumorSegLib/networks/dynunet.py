@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from .instance_norm import allow_single_voxels
 from .registry import NetworkFamily, register
 
 FILTERS = (32, 64, 128, 256, 320, 320)
@@ -23,7 +24,7 @@ def build(
     from monai.networks.nets import DynUNet
 
     strides = [1] + [2] * (len(filters) - 1)
-    return DynUNet(
+    network = DynUNet(
         spatial_dims=dimensions,
         in_channels=in_channels,
         out_channels=out_channels,
@@ -34,6 +35,7 @@ def build(
         res_block=residual,
         deep_supervision=False,
     )
+    return allow_single_voxels(network)
 
 
 def _divisor(arguments: Mapping[str, Any]) -> int:

@@ -10,7 +10,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import CheckpointError
 
@@ -19,7 +19,23 @@ if TYPE_CHECKING:
     from torch import nn
 
 # Modules of this package that register families when imported.
-_FAMILY_MODULES = ("unet", "segresnet", "dynunet")
+_FAMILY_MODULES = (
+    "unet", "u2net", "resunet_a", "resunet_plus_plus",
+    "segresnet", "dynunet", "swin_unetr", "attention_unet", "flexible_unet", "encoders",
+)  # fmt: skip
+
+
+class MultitaskLogits(NamedTuple):
+    """What a network of several tasks returns in training mode, all of the images' spatial size.
+
+    ``segmentation``, ``boundary`` and ``distance`` are logits ``(N, outputs, …)``; the targets of the latter two follow
+    from the masks. ``intensity`` ``(N, C, …)`` reconstructs the images.
+    """
+
+    segmentation: torch.Tensor
+    boundary: torch.Tensor
+    distance: torch.Tensor
+    intensity: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -29,7 +45,8 @@ class NetworkFamily:
     Attributes:
         name: key in checkpoints and recipes.
         build: ``build(dimensions, in_channels, out_channels, **arguments)`` → module whose ``forward`` takes
-            ``(N, C, …)`` and returns logits ``(N, out_channels, …)``.
+            ``(N, C, …)`` and returns logits ``(N, out_channels, …)``. In training mode it may return a list of
+            these, each of which has a loss of its own, or :class:`MultitaskLogits`.
         divisor: spatial sizes must be divisible by ``divisor(arguments)``.
         dimensions: 2, 3 or both.
         channels_last: the dimensions in which it runs faster with channels last in memory, as most do.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..metrics.measures import MEASURES
+
 DISCLAIMER = "For research, not for clinical use."
 NOTHING = "–"
 
@@ -40,3 +42,19 @@ def millilitres(volume: float) -> str:
 def percent(share: float) -> str:
     """A share between 0 and 1 as per cent."""
     return f"{100 * share:.0f} %" if math.isfinite(share) else NOTHING
+
+
+def measure_title(name: str) -> str:
+    """What a measure is called, with its unit; a name that is no measure's stands as words."""
+    if name in MEASURES:
+        return MEASURES[name].label
+    words = str(name).replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
+def measured(name: str, value: float, *, digits: int | None = None) -> str:
+    """A value of a measure with that measure's decimals, a true minus sign, and a dash where there is none."""
+    if digits is None:
+        digits = MEASURES[name].digits if name in MEASURES else 3
+    text = number(value, digits)
+    return text.replace("-", "\N{MINUS SIGN}") if text != NOTHING else text

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel
 import numpy as np
+import pytest
 
 from .making import AFFINE, Cli, make_model
 
@@ -27,29 +33,93 @@ def test_two_files(cli: Cli, tmp_path: Path) -> None:
     reference = write_labels(tmp_path / "r_seg.nii.gz", {2: 6, 1: 4, 4: 2})
     done = cli("evaluate", prediction, reference, "-o", tmp_path / "t.json", "--progress", "none")
     assert done.returncode == 0, done.stderr
+    mean = json.loads((tmp_path / "t.json").read_text())["mean"]
     # WT 4 of 6 columns: 2·4/10; TC 2 of 4: 2·2/6; ET 0 of 2: 0
-    assert json.loads((tmp_path / "t.json").read_text())["mean"] == {
-        "ET": {"dice": 0.0},
-        "TC": {"dice": 2 / 3},
-        "WT": {"dice": 0.8},
-    }
+    assert {region: values["dice"] for region, values in mean.items()} == {"ET": 0.0, "TC": 2 / 3, "WT": 0.8}
+    # The two columns that lack are 1 mm wide; for the region that lacks, the diagonal of 10 × 10 × 15 mm.
+    assert {region: values["hd95"] for region, values in mean.items()} == pytest.approx(
+        {"ET": 425**0.5, "TC": 2.0, "WT": 2.0}
+    )
+    assert "HD95 (mm)" in done.stdout and "ET: empty in the prediction alone in 1 case" in done.stdout
 
 
-def test_folders_match_by_case_and_go_on_past_a_bad_one(cli: Cli, tmp_path: Path) -> None:
+def cohort(folder: Path) -> tuple[Path, Path, Path]:
+    """Predictions of two methods for the cases A, B-1 and C, and their references, named in three ways."""
     for case in ("A", "B-1", "C"):
-        write_labels(tmp_path / "pred" / f"{case}.nii.gz", {2: 4, 1: 2, 3: 1})
-    write_labels(tmp_path / "ref" / "A" / "A_seg.nii.gz", {2: 4, 1: 2, 4: 1})
-    write_labels(tmp_path / "ref" / "B-1" / "B-1-seg.nii.gz", {2: 4, 1: 2, 3: 1})
-    write_labels(tmp_path / "ref" / "C.nii.gz", {2: 4})
-    write_labels(tmp_path / "ref" / "D" / "D_seg.nii.gz", {2: 4})  # a reference nobody predicted
-    (tmp_path / "ref" / "C.nii.gz").write_bytes(b"broken")
+        write_labels(folder / "pred" / f"{case}.nii.gz", {2: 4, 1: 2, 3: 1})
+        write_labels(folder / "other" / f"{case}.nii.gz", {2: 6, 1: 3, 3: 1})
+    write_labels(folder / "ref" / "A" / "A_seg.nii.gz", {2: 4, 1: 2, 4: 1})
+    write_labels(folder / "ref" / "B-1" / "B-1-seg.nii.gz", {2: 4, 1: 2, 3: 1})
+    write_labels(folder / "ref" / "C.nii.gz", {2: 4})
+    write_labels(folder / "ref" / "D" / "D_seg.nii.gz", {2: 4})  # a reference nobody predicted
+    return folder / "pred", folder / "other", folder / "ref"
+
+
+def read_csv(path: Path) -> list[list[str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_folders_match_by_case_and_go_on_past_a_bad_one(cli: Cli, tmp_path: Path, jobs: int) -> None:
+    predictions, _, references = cohort(tmp_path)
+    (references / "C.nii.gz").write_bytes(b"broken")
     table = tmp_path / "table.csv"
-    done = cli("evaluate", tmp_path / "pred", tmp_path / "ref", "-o", table, "--progress", "none")
+    done = cli(
+        "evaluate", predictions, references, "-o", table, "--progress", "none", "--measures", "dice", "--jobs", jobs
+    )
     assert done.returncode == 1 and "C:" in done.stderr and "1 of 3" in done.stderr
-    with table.open(newline="") as file:
-        rows = list(csv.reader(file))
-    assert [row[0] for row in rows] == ["case", "A", "B-1", "mean"]
-    assert rows[-1][1:] == ["1.0000"] * 3
+    rows = read_csv(table)
+    assert [row[0] for row in rows] == ["case", "A", "B-1", "mean", "sd", "median", "q25", "q75"]
+    assert [row[1:] for row in rows[1:4]] == [["1", "1", "1"]] * 3
+
+
+def test_the_published_table_and_another_method(cli: Cli, tmp_path: Path) -> None:
+    predictions, other, references = cohort(tmp_path)
+    done = cli("evaluate", predictions, references, "--layout", "brats", "-o", tmp_path / "brats.csv")
+    assert done.returncode == 0, done.stderr
+    rows = read_csv(tmp_path / "brats.csv")
+    assert [row[0] for row in rows] == ["", "Mean", "StdDev", "Median", "25quantile", "75quantile"]
+    assert rows[0][1:4] == ["Sensitivity_ET", "Sensitivity_WT", "Sensitivity_TC"] and len(rows[0]) == 10
+    done = cli(
+        "evaluate", predictions, references, "--against", other, "-o", tmp_path / "pairs.csv", "--progress", "json"
+    )
+    assert done.returncode == 0, done.stderr
+    pairs = {(row[0], row[1]): row for row in read_csv(tmp_path / "pairs.csv")}
+    assert pairs["dice", "WT"][2:6] == ["3", "1", "0.8", "0.2"]
+    result = json.loads(done.stdout.splitlines()[-1])["result"]
+    assert result["comparison"]["WT"]["dice"]["difference"] == pytest.approx(0.2)
+    fractions = [json.loads(line)["fraction"] for line in done.stdout.splitlines()[:-1]]
+    assert fractions == sorted(fractions) and fractions[-1] == 1
+
+
+def test_every_measure_convention_and_definition(cli: Cli, tmp_path: Path) -> None:
+    prediction = write_labels(tmp_path / "p.nii.gz", {2: 4, 1: 2})
+    reference = write_labels(tmp_path / "r.nii.gz", {2: 6, 1: 4, 4: 2})
+    done = cli(
+        "evaluate", prediction, reference, "-o", tmp_path / "t.json", "--measures", "all", "--classes",
+        "--convention", "nnunet", "--hd95", "surfel", "--tolerance", "2.5", "--ref-labels", "brats2021",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "t.json").read_text())
+    assert set(found["cases"]["p"]) == {"ET", "TC", "WT", "NCR", "ED", "all"}
+    assert found["cases"]["p"]["ET"]["hd95"] is None and found["cases"]["p"]["ET"]["dice"] == 0
+    assert found["settings"]["tolerance"] == 2.5
+    for words in ("weighted by area", "nnU-Net", "2.5 mm", "BraTS 2023 GLI"):
+        assert words in done.stdout
+
+
+def test_another_grid_on_request(cli: Cli, tmp_path: Path) -> None:
+    moved = AFFINE.copy()
+    moved[0, 3] += AFFINE[0, 0]  # by one voxel along x, and the columns with it
+    prediction = write_labels(tmp_path / "p.nii.gz", {2: 3}, moved)
+    reference = write_labels(tmp_path / "r.nii.gz", {2: 4})
+    done = cli("evaluate", prediction, reference)
+    assert done.returncode == 2 and "--resample" in done.stderr and "1 mm apart" in done.stderr
+    done = cli("evaluate", prediction, reference, "--resample", "-o", tmp_path / "t.json")
+    assert done.returncode == 0 and "resampled" in done.stderr
+    wt = json.loads((tmp_path / "t.json").read_text())["mean"]["WT"]
+    assert wt["dice"] == pytest.approx(2 * 3 / 7) and wt["hd95"] == 1  # columns 1 to 3 of 0 to 3
 
 
 def test_what_cannot_be_compared(cli: Cli, tmp_path: Path) -> None:
@@ -57,13 +127,13 @@ def test_what_cannot_be_compared(cli: Cli, tmp_path: Path) -> None:
     moved = AFFINE.copy()
     moved[0, 3] += 2
     for name, maker, word in (
-        ("shape", {"size": 9}, "shape"),
+        ("shape", {"size": 9}, "10×10×10 against 9×9×9"),
         ("affine", {"affine": moved}, "mm apart"),
         ("labels", {}, "3, 4"),
     ):
         boxes = {2: 6, 3: 4, 4: 2} if name == "labels" else {2: 4}
         reference = write_labels(tmp_path / f"{name}.nii.gz", boxes, **maker)
-        done = cli("evaluate", prediction, reference, "-o", tmp_path / "t.csv", "--progress", "none")
+        done = cli("evaluate", prediction, reference, "-o", tmp_path / "out" / "t.csv", "--progress", "none")
         assert done.returncode == 2 and word in done.stderr, done.stderr
     (tmp_path / "empty").mkdir()
     for arguments, word in (
@@ -71,10 +141,41 @@ def test_what_cannot_be_compared(cli: Cli, tmp_path: Path) -> None:
         ([prediction, tmp_path / "empty"], "a file and a folder"),
         ([prediction, tmp_path / "nowhere"], "does not exist"),
         ([prediction, prediction, "-o", tmp_path / "t.xls"], "no kind of table"),
+        ([prediction, prediction, "--measures", "dice,dise"], "'dise'"),
+        ([prediction, prediction, "--tolerance", "-1"], "tolerance"),
+        ([prediction, prediction, "--jobs", "0"], "processes"),
+        ([prediction, prediction, "--report", tmp_path / "r.pdf"], ".html"),
+        ([prediction, prediction, "--convention", "brats1999"], "brats2021"),
     ):
         done = cli("evaluate", *arguments, "--progress", "none")
         assert done.returncode == 2 and word in done.stderr, done.stderr
-    assert not (tmp_path / "t.csv").exists()
+        assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "out").exists() and not (tmp_path / "t.xls").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_leaves_nothing(environment: dict[str, str], tmp_path: Path, jobs: int) -> None:
+    """As a terminal sends it: to the run and its processes alike."""
+    first = write_labels(tmp_path / "pred" / "0.nii.gz", {2: 70, 1: 40, 3: 20}, size=90)
+    for case in range(1, 40):
+        shutil.copy(first, tmp_path / "pred" / f"{case}.nii.gz")
+    command = [sys.executable, "-m", "BrainTumorSegLib.cli", "evaluate", tmp_path / "pred", tmp_path / "pred"]
+    command += ["-o", tmp_path / "out" / "t.csv", "--measures", "all", "--jobs", jobs, "--progress", "json"]
+    process = subprocess.Popen(
+        list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "of 40 (" in line:
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Cancelled" in told and "Traceback" not in told
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(ProcessLookupError):  # none of the run's processes is left
+        os.killpg(process.pid, 0)
 
 
 def test_models_come_go_and_are_verified(cli: Cli, home: Path, tmp_path: Path) -> None:

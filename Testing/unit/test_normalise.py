@@ -54,3 +54,20 @@ def test_the_input_is_left_alone() -> None:
     image = np.array([0.0, 1, 2], np.float32)
     normalise(image)
     assert image.tolist() == [0, 1, 2]
+
+
+def test_air_around_a_head_is_outside_and_fluid_in_it_is_not() -> None:
+    """Noise in the air neither counts nor stays; dark ventricles keep their place below the mean."""
+    generator = np.random.default_rng(0)
+    image = generator.uniform(0, 8, (3, 20, 20))  # air
+    image[:, 4:16, 4:16] = generator.uniform(80, 120, (3, 12, 12))
+    image[:, 8:12, 8:12] = 2  # fluid, darker than the air
+    head = np.zeros(image.shape, dtype=bool)
+    head[:, 4:16, 4:16] = True
+    result = normalise(image, "zscore_foreground")
+    assert not result[~head].any()
+    inside = (image[head] - image[head].mean()) / image[head].std()
+    np.testing.assert_allclose(result[head], inside, atol=1e-5)
+    assert result[1, 10, 10] < -2
+    stripped = np.where(head, image, 0)
+    np.testing.assert_allclose(normalise(stripped, "zscore_foreground"), normalise(stripped), atol=1e-5)

@@ -427,10 +427,10 @@ def test_agreement_with_a_reference(tmp_path: Path) -> None:
     case, segmentation = made(("t1",))
     page = page_of(tmp_path / "r.html", case, segmentation, reference=reference)
     agreement = page.text[page.text.index("Agreement with the reference") :]
-    assert "Dice" in agreement and "HD95 (mm)" in agreement and "0.812" in agreement
+    assert "Dice" in agreement and "HD95 (mm)" in agreement and "0.8123" in agreement
     assert "Convention: brats2023" in agreement
     row = agreement[agreement.index("Whole tumour") :].split("\n")
-    assert row[2:5] == ["0.900", "2.3", "3"]
+    assert row[2:5] == ["0.9000", f"{2.345:.2f}", "3"]
     assert "Agreement" not in page_of(tmp_path / "s.html", case, segmentation).text
 
 

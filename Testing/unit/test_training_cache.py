@@ -17,12 +17,12 @@ from BrainTumorSegLib.preprocessing import prepare
 from BrainTumorSegLib.volume import Volume, read_volume, write_volume
 from Testing import samples
 from Testing.training_data import make_patient
-from Training.datasets.brats import LabelledCase, find_cases
+from Training.datasets.brats import BratsCase, find_cases
 from Training.datasets.cache import CaseCache
 
 
 @pytest.fixture
-def case(tmp_path: Path) -> LabelledCase:
+def case(tmp_path: Path) -> BratsCase:
     samples.write_patient(tmp_path / "data", make_patient(0), case_id="P1")
     return find_cases(tmp_path / "data")["P1"]
 
@@ -36,17 +36,17 @@ def cache(tmp_path: Path) -> CaseCache:
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids of the cases that were read from their files."""
     seen: list[str] = []
-    load = LabelledCase.load
+    load = BratsCase.load
 
-    def noted(case: LabelledCase, *rest: tuple[str, ...]) -> tuple[Case, Volume]:
+    def noted(case: BratsCase, *rest: tuple[str, ...]) -> tuple[Case, Volume]:
         seen.append(case.id)
         return load(case, *rest)
 
-    monkeypatch.setattr(LabelledCase, "load", noted)
+    monkeypatch.setattr(BratsCase, "load", noted)
     return seen
 
 
-def test_images_are_the_engines_and_labels_lie_on_them(case: LabelledCase, cache: CaseCache) -> None:
+def test_images_are_the_engines_and_labels_lie_on_them(case: BratsCase, cache: CaseCache) -> None:
     cached = cache.get(case)
     prepared = prepare(case.load()[0], MODALITIES, PreprocessingSpec())
     assert cached.image().dtype == np.float16
@@ -57,7 +57,7 @@ def test_images_are_the_engines_and_labels_lie_on_them(case: LabelledCase, cache
     assert np.array_equal(cached.labels() == 3, cached.image()[1] > 2)
 
 
-def test_labels_follow_to_another_grid(case: LabelledCase, tmp_path: Path) -> None:
+def test_labels_follow_to_another_grid(case: BratsCase, tmp_path: Path) -> None:
     spec = PreprocessingSpec(orientation="RAS", spacing=(2.0, 1.0, 1.0))
     cached = CaseCache(tmp_path / "cache", MODALITIES, spec).get(case)
     assert cached.image().shape[1:] == cached.labels().shape
@@ -75,13 +75,13 @@ def test_raw_intensities_are_not_squeezed_into_half_precision(tmp_path: Path) ->
     assert cached.image().max() == bright.array.max() > 65504
 
 
-def test_the_second_time_nothing_is_done(case: LabelledCase, cache: CaseCache, loads: list[str]) -> None:
+def test_the_second_time_nothing_is_done(case: BratsCase, cache: CaseCache, loads: list[str]) -> None:
     cache.fill([case])
     cache.fill([case])
     assert loads == ["P1"]
 
 
-def test_preprocessings_do_not_share_files(case: LabelledCase, tmp_path: Path, loads: list[str]) -> None:
+def test_preprocessings_do_not_share_files(case: BratsCase, tmp_path: Path, loads: list[str]) -> None:
     for modalities, spec in (
         (MODALITIES, PreprocessingSpec()),
         (MODALITIES[:2], PreprocessingSpec()),
@@ -92,7 +92,7 @@ def test_preprocessings_do_not_share_files(case: LabelledCase, tmp_path: Path, l
 
 
 @pytest.mark.parametrize("name", ["P1_flair.nii.gz", "P1_seg.nii.gz"])
-def test_a_changed_file_is_done_again(case: LabelledCase, cache: CaseCache, loads: list[str], name: str) -> None:
+def test_a_changed_file_is_done_again(case: BratsCase, cache: CaseCache, loads: list[str], name: str) -> None:
     """Also when the new file is older than the cache, as a copied one is."""
     before = [np.array(a) for a in (cache.get(case).image(), cache.get(case).labels())]
     file = case.images / name
@@ -106,7 +106,7 @@ def test_a_changed_file_is_done_again(case: LabelledCase, cache: CaseCache, load
 
 
 def test_an_interrupted_case_counts_as_not_done(
-    case: LabelledCase, cache: CaseCache, loads: list[str], monkeypatch: pytest.MonkeyPatch
+    case: BratsCase, cache: CaseCache, loads: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second array cannot be written: nothing is there, and the next time all is made."""
     save = np.save
@@ -126,7 +126,7 @@ def test_an_interrupted_case_counts_as_not_done(
     assert loads == ["P1", "P1"]
 
 
-def test_a_kill_between_the_files_counts_as_not_done(case: LabelledCase, cache: CaseCache, loads: list[str]) -> None:
+def test_a_kill_between_the_files_counts_as_not_done(case: BratsCase, cache: CaseCache, loads: list[str]) -> None:
     """The note of the sources is put in place last."""
     cached = cache.get(case)
     (cached.folder / "source.json").unlink()
@@ -159,7 +159,7 @@ def test_all_bad_patients_are_listed_before_training(tmp_path: Path, cache: Case
     assert all("_seg.nii.gz holds labels [0, 1, 2, 4, 7]" in lines[name] for name in ("labels", "checked"))
 
 
-def test_checked_patients_are_read_once_and_not_stored(case: LabelledCase, cache: CaseCache, loads: list[str]) -> None:
+def test_checked_patients_are_read_once_and_not_stored(case: BratsCase, cache: CaseCache, loads: list[str]) -> None:
     cache.fill([], [case])
     cache.fill([], [case])
     assert loads == ["P1"]

@@ -13,7 +13,8 @@ from BrainTumorSegLib.modalities import MODALITIES
 from BrainTumorSegLib.volume import Volume, read_volume, write_volume
 from Testing import samples
 from Testing.training_data import make_patient, write_decathlon
-from Training.datasets.brats import LabelledCase, find_cases
+from Training.datasets.brats import find_cases
+from Training.datasets.case import LabelledCase
 from Training.datasets.split import read_split
 
 NAMES = [f"P{number:02d}" for number in range(20)]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,12 +20,14 @@ from BrainTumorSegLib.modalities import TITLES, is_image, stem
 from BrainTumorSegLib.preprocessing import Grid, check_overlap
 from BrainTumorSegLib.volume import Volume, read_volume
 
+from .case import noting
+
 # ``<case>_seg``, ``<case>-seg``, and the odd ``…_Segm`` of BraTS 2020.
 _SEGMENTATION = re.compile(r"[-_]segm?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class LabelledCase:
+class BratsCase:
     """A case with its expert segmentation: paths only.
 
     Attributes:
@@ -40,6 +41,11 @@ class LabelledCase:
     images: Path
     segmentation: Path
     convention: str = "auto"
+
+    @property
+    def reading(self) -> str:
+        """The convention."""
+        return self.convention
 
     def files(self) -> list[Path]:
         """Every file that the case is read from.
@@ -60,7 +66,7 @@ class LabelledCase:
         problems: list[str] = []
         images = self._read_images(problems)
         stored = labels = None
-        with _noting(problems):
+        with noting(problems):
             stored = read_volume(self.segmentation)
             labels = read_labels(stored.array, self.convention, str(self.segmentation))
         if not problems:
@@ -68,9 +74,9 @@ class LabelledCase:
         case = Case(self.id, images) if images else None
         if case is not None:
             for volume in images.values():
-                with _noting(problems):
+                with noting(problems):
                     check_overlap(volume, case.reference_volume)
-            problems += _misplaced(stored, case.reference_volume) if stored else []
+            problems += misplaced(stored, case.reference_volume) if stored else []
         if problems or case is None or labels is None:
             raise InputError(f"{'; '.join(problems)}.", "Mend the files or take the patient out.")
         return case, case.reference_volume.with_array(labels)
@@ -78,27 +84,18 @@ class LabelledCase:
     def _read_images(self, problems: list[str]) -> dict[str, Volume]:
         """Usable images by modality; what is wrong with the others is added to ``problems``."""
         images: dict[str, Volume] = {}
-        with _noting(problems):
+        with noting(problems):
             if not self.images.is_dir():
                 return dict(Case.from_path(self.images).images)
             for modality, path in find_images(self.images).items():
-                with _noting(problems):
+                with noting(problems):
                     volume = read_volume(path)
                     check_image(volume, modality)
                     images[modality] = volume
         return images
 
 
-@contextmanager
-def _noting(problems: list[str]) -> Iterator[None]:
-    """Go on after something unusable, and remember it."""
-    try:
-        yield
-    except RequestError as error:
-        problems.append(str(error).rstrip("."))
-
-
-def _misplaced(segmentation: Volume, image: Volume) -> list[str]:
+def misplaced(segmentation: Volume, image: Volume) -> list[str]:
     """What keeps the voxels of a segmentation from being those of the image."""
     if segmentation.shape != image.shape:
         return [f"{segmentation.source} has shape {segmentation.shape}, its images {image.shape}"]
@@ -107,14 +104,14 @@ def _misplaced(segmentation: Volume, image: Volume) -> list[str]:
     return [f"{segmentation.source} lies {apart:.1f} mm beside its images"] if apart > min(image.spacing) / 2 else []
 
 
-def find_cases(folder: Path) -> dict[str, LabelledCase]:
+def find_cases(folder: Path) -> dict[str, BratsCase]:
     """Case id → labelled case, in any of the layouts. No image is opened.
 
     Raises:
         RequestError: the folder holds none, or two of one name.
     """
     decathlon = (folder / "imagesTr").is_dir()
-    found: dict[str, LabelledCase] = {}
+    found: dict[str, BratsCase] = {}
     twice = []
     for case in _decathlon(folder) if decathlon else _brats(folder):
         if found.setdefault(case.id, case) is not case:
@@ -129,14 +126,14 @@ def find_cases(folder: Path) -> dict[str, LabelledCase]:
     return found
 
 
-def _brats(folder: Path) -> Iterator[LabelledCase]:
+def _brats(folder: Path) -> Iterator[BratsCase]:
     for path in sorted(folder.rglob("[!.]*")):
         if is_image(path) and _SEGMENTATION.search(stem(path)) and path.is_file():
-            yield LabelledCase(path.parent.name, path.parent, path)
+            yield BratsCase(path.parent.name, path.parent, path)
 
 
-def _decathlon(folder: Path) -> Iterator[LabelledCase]:
+def _decathlon(folder: Path) -> Iterator[BratsCase]:
     for path in sorted((folder / "imagesTr").glob("[!.]*.nii*")):  # hidden: what macOS leaves in the archive
         label = folder / "labelsTr" / path.name
         if label.is_file():
-            yield LabelledCase(stem(path), path, label, "decathlon")
+            yield BratsCase(stem(path), path, label, "decathlon")

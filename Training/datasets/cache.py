@@ -16,7 +16,7 @@ from BrainTumorSegLib.errors import InputError, RequestError
 from BrainTumorSegLib.files import staged
 from BrainTumorSegLib.preprocessing import Grid, onto, prepare
 
-from .brats import LabelledCase
+from .case import LabelledCase
 
 # Part of the folder's name; raise it when what is stored changes.
 _FORMAT = 2
@@ -42,13 +42,21 @@ class CaseCache:
     """A folder of preprocessed cases; each preprocessing has a folder of its own.
 
     A case is done again when one of its files has another name, size or time than when it was done. The note of
-    these is put in place after the arrays, so a case that was interrupted counts as not done.
+    these is put in place after the arrays, so a case that was interrupted counts as not done. Cases must have the
+    ``required`` modalities (all, where that is not said); the others are zero where they are missing.
     """
 
-    def __init__(self, folder: Path, modalities: tuple[str, ...], spec: PreprocessingSpec) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        modalities: tuple[str, ...],
+        spec: PreprocessingSpec,
+        required: tuple[str, ...] | None = None,
+    ) -> None:
         settings = json.dumps([_FORMAT, list(modalities), asdict(spec)], sort_keys=True)
         self.folder = folder / hashlib.sha256(settings.encode()).hexdigest()[:12]
         self.modalities, self.spec = modalities, spec
+        self.required = modalities if required is None else required
 
     def get(self, case: LabelledCase) -> CachedCase:
         """The preprocessed case, made now where it is not there yet or its files have changed.
@@ -61,11 +69,11 @@ class CaseCache:
         source = _fingerprint(case)
         if _read(note) == source:
             return cached
-        images, labels = case.load(self.modalities)
+        images, labels = case.load(self.required)
         prepared = prepare(images, self.modalities, self.spec)
         moved = onto(labels.array, Grid.of(labels), prepared.grid, nearest=True)[prepared.box]
         # z-scores end at 5, where fp16 has steps of 0.004; other intensities may be of any size.
-        kind = np.float16 if self.spec.normalisation == "zscore" else np.float32
+        kind = np.float16 if self.spec.normalisation.startswith("zscore") else np.float32
         with staged() as staging:
             np.save(staging.path(cached.folder / "image.npy"), prepared.array.astype(kind))
             np.save(staging.path(cached.folder / "labels.npy"), np.ascontiguousarray(moved))
@@ -81,35 +89,37 @@ class CaseCache:
         note = self.folder / case.id / "checked.json"
         source = _fingerprint(case)
         if _read(note) != source:
-            case.load(self.modalities)
+            case.load(self.required)
             with staged() as staging:
                 staging.path(note).write_text(source, encoding="utf-8")
 
-    def fill(self, cases: Sequence[LabelledCase], checked: Sequence[LabelledCase] = ()) -> None:
+    def fill(
+        self, cases: Sequence[LabelledCase], checked: Sequence[LabelledCase] = (), known: Sequence[str] = ()
+    ) -> None:
         """Preprocess ``cases`` and check the others, so that a run does not meet bad data after hours.
 
         Raises:
-            InputError: names all that is wrong with all of them.
+            InputError: names all that is wrong with all of them, and the problems ``known`` before.
         """
         from tqdm import tqdm
 
-        problems = []
+        problems: list[str] = []
         steps = [(self.get, case) for case in cases] + [(self.check, case) for case in checked]
         for step, case in tqdm(steps, desc="Preprocessing", leave=False, disable=not sys.stderr.isatty()):
             try:
                 step(case)
             except RequestError as error:
                 problems.append(f"{case.id}: {error}")
-        if problems:
-            listed = "\n  ".join(problems)
-            raise InputError(f"{len(problems)} of {len(steps)} patients cannot be used:\n  {listed}",
-                             "Mend their files, or leave them out by split.json.")  # fmt: skip
+        heading = f"{len(problems)} of {len(steps)} patients cannot be used" if problems else "The data cannot be used"
+        if problems or known:
+            listed = "\n  ".join([*problems, *known])
+            raise InputError(f"{heading}:\n  {listed}", "Mend their files, or leave them out by split.json.")
 
 
 def _fingerprint(case: LabelledCase) -> str:
     """Names, sizes and times of a case's files, and how its labels are read."""
     files = [(path, path.stat()) for path in case.files()]
-    return json.dumps([case.convention, *([path.name, stat.st_size, stat.st_mtime_ns] for path, stat in files)])
+    return json.dumps([case.reading, *([path.name, stat.st_size, stat.st_mtime_ns] for path, stat in files)])
 
 
 def _read(note: Path) -> str:

@@ -15,7 +15,9 @@ from torch.utils.data import Dataset, Sampler
 from BrainTumorSegLib.checkpoint import OutputSpec
 
 from ..augmentation import Augmentation
+from ..supervision import UNKNOWN
 from .cache import CachedCase
+from .case import UNKNOWN_LABEL
 
 Sample = dict[str, torch.Tensor]
 
@@ -23,7 +25,8 @@ Sample = dict[str, torch.Tensor]
 class PatchDataset(Dataset[Sample]):
     """Patches from cached cases, 3D or (for a 2D patch) of axial slices.
 
-    Item ``n`` is ``{"image": (C, *patch) float32, "target": (outputs, *patch) float32}``.
+    Item ``n`` is ``{"image": (C, *patch) float32, "target": (outputs, *patch) float32}``. The target is
+    :data:`~Training.supervision.UNKNOWN` where nothing is known; a patch is centred on a slice where something is.
     """
 
     def __init__(
@@ -59,12 +62,17 @@ class PatchDataset(Dataset[Sample]):
             image, patch_labels = image[:, 0], patch_labels[:, 0]
         if self.augmentation:
             image, patch_labels = self.augmentation(image, patch_labels, int(generator.integers(2**31)))
-        target = [torch.isin(patch_labels[0], torch.tensor(output.labels)) for output in self.outputs]
-        return {"image": image, "target": torch.stack(target).float()}
+        masks = [torch.isin(patch_labels[0], torch.tensor(output.labels)) for output in self.outputs]
+        target = torch.stack(masks).float()
+        target[:, patch_labels[0] == UNKNOWN_LABEL] = UNKNOWN
+        return {"image": image, "target": target}
 
     def _corner(self, labels: np.ndarray, generator: np.random.Generator) -> tuple[int, ...]:
         """First voxel of the patch; ``foreground`` of the patches are centred on tumour, each class alike."""
         centre = [int(generator.integers(size)) for size in labels.shape]
+        if (labels == UNKNOWN_LABEL).any():
+            annotated = np.flatnonzero((labels != UNKNOWN_LABEL).any(axis=(1, 2)))
+            centre[0] = int(generator.choice(annotated))
         if generator.random() < self.foreground:
             classes = np.flatnonzero(np.bincount(np.asarray(labels).ravel(), minlength=4)[1:4]) + 1
             if classes.size:

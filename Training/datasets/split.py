@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,17 @@ class Split:
         return Split(self.training[:count], self.monitoring[:count], self.validation[:count])
 
 
-def read_split(folder: Path, cases: Sequence[str], *, folds: int, fold: int) -> Split:
-    """The split of ``split.json`` (``{"train": […], "validation": […]}``) beside the data, else a random fifth.
+def read_split(
+    folder: Path,
+    cases: Sequence[str],
+    *,
+    folds: int,
+    fold: int,
+    given: Mapping[str, Sequence[str]] | None = None,
+    validation_patients: int = 0,
+) -> Split:
+    """The split of ``split.json`` (``{"train": […], "validation": […]}``) beside the data, else that ``given`` by its
+    folders, else ``validation_patients`` at random (0: a fifth).
 
     Training patients are cut once more when a fold is asked for, so that variants are never chosen by the
     validation patients.
@@ -53,9 +62,11 @@ def read_split(folder: Path, cases: Sequence[str], *, folds: int, fold: int) -> 
     file = folder / "split.json"
     if file.is_file():
         training, validation = _stored_split(file, cases)
+    elif given:
+        training, validation = list(given["train"]), list(given["validation"])
     else:
         order = _shuffled(cases)
-        count = max(len(order) // 5, 1)
+        count = validation_patients or max(len(order) // 5, 1)
         validation, training = order[:count], order[count:]
     held_out = _shuffled(training)[fold::folds] if fold >= 0 else []
     rest = set(training) - set(held_out)

@@ -1,0 +1,118 @@
+"""The panel's folder of patients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from .engine import POLL_SECONDS
+from .folder import CaseOutcome, FolderRun
+from .tables import Table, fill
+from .widgets import errors_shown, remember, setting
+
+
+class CohortPart:
+    """Folders in and out, progress, and what became of each patient."""
+
+    def __init__(self, ui: Any, start: Callable[[Path, Path], FolderRun | None], log: Callable[[str], None]) -> None:
+        """``start`` begins a run, or gives None where the user declined; ``log`` takes the engine's words."""
+        self._ui, self._start, self._log = ui, start, log
+        self._run: FolderRun | None = None
+        self._seen: list[str] = []
+        self._timer = qt.QTimer()
+        self._timer.setInterval(round(1000 * POLL_SECONDS))
+        self._timer.connect("timeout()", self._poll)
+        ui.cohortInputPath.currentPath = setting("CohortInput")
+        ui.cohortOutputPath.currentPath = setting("CohortOutput")
+        for path in (ui.cohortInputPath, ui.cohortOutputPath):
+            path.connect("currentPathChanged(QString)", self.refresh)
+        ui.cohortRunButton.connect("clicked()", self._on_run)
+        ui.cohortCancelButton.connect("clicked()", self.cancel)
+        self.refresh()
+
+    @property
+    def running(self) -> bool:
+        """Whether a run is under way."""
+        return self._run is not None
+
+    def cancel(self) -> None:
+        """Stop; what is finished stays."""
+        if self._run is not None:
+            self._run.cancel()
+
+    def close(self) -> None:
+        """The panel goes away."""
+        self._timer.stop()
+        if self._run is not None:
+            self._run.cancel()
+            self._run.wait()
+            self._run = None
+
+    def refresh(self, *_arguments: Any) -> None:
+        """Say why the button is disabled."""
+        reason = ""
+        if self.running:
+            reason = _("Patients are being segmented.")
+        elif not Path(self._ui.cohortInputPath.currentPath or "?").is_dir():
+            reason = _("Choose the folder of patients.")
+        elif not self._ui.cohortOutputPath.currentPath:
+            reason = _("Choose the output folder.")
+        self._ui.cohortRunButton.enabled = not reason
+        self._ui.cohortRunButton.toolTip = reason or _("Segment the patients of the folder one after another.")
+        self._ui.cohortCancelButton.enabled = self.running
+
+    def _on_run(self) -> None:
+        source, destination = self._ui.cohortInputPath.currentPath, self._ui.cohortOutputPath.currentPath
+        with errors_shown():
+            self._run = self._start(Path(source), Path(destination))
+            if self._run is not None:
+                remember("CohortInput", source)
+                remember("CohortOutput", destination)
+                self._seen = []
+                self._timer.start()
+                self._show(self._run)
+        self.refresh()
+
+    def _poll(self) -> None:
+        run = self._run
+        if run is None:
+            return
+        state = run.state
+        self._show(run)
+        if state == "running":
+            return
+        self._timer.stop()
+        self._run = None
+        for line in run.log:
+            self._log(line)
+        counts = {name: sum(case.state == name for case in run.cases) for name in ("done", "failed")}
+        self._ui.cohortProgressBar.value = 0
+        self._ui.cohortStatusLabel.text = _("{done} segmented, {failed} failed, of {count}.").format(
+            **counts, count=len(run.cases)
+        )
+        self.refresh()
+
+    def _show(self, run: FolderRun) -> None:
+        self._ui.cohortProgressBar.value = round(100 * run.progress)
+        self._ui.cohortStatusLabel.text = run.message
+        states = [case.state for case in run.cases]
+        if states != self._seen:  # the table is made anew only when something has changed
+            self._seen = states
+            rows = tuple((case.name, _state(case), _volumes(case)) for case in run.cases)
+            fill(self._ui.cohortTable, Table((_("Patient"), _("State"), _("Volumes (mL)")), rows))
+
+
+def _state(case: CaseOutcome) -> str:
+    words = {
+        "waiting": _("waiting"), "running": _("running"), "done": _("done"), "cancelled": _("cancelled"),
+        "failed": _("failed: {error}").format(error=case.error),
+    }  # fmt: skip
+    return words[case.state]
+
+
+def _volumes(case: CaseOutcome) -> str:
+    return ", ".join(f"{region} {sizes['volume_ml']:.1f}" for region, sizes in case.measurements.items())

@@ -1,0 +1,198 @@
+"""A folder of patients, one after another: one bad case is told and the rest goes on."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from BrainTumorSegLib.errors import BrainTumorSegError, ExecutionError, InputError, OutputError
+from BrainTumorSegLib.files import atomic
+from BrainTumorSegLib.modalities import from_name, is_image
+
+from .content import RunOptions
+from .engine import EngineRun, clean_up
+from .tables import write_csv
+
+TABLE = "measurements.csv"
+
+
+@dataclass
+class CaseOutcome:
+    """What became of a patient: ``waiting``, ``running``, ``done``, ``failed`` or ``cancelled``."""
+
+    name: str
+    folder: Path
+    state: str = "waiting"
+    error: str = ""
+    measurements: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def find_cases(folder: Path) -> list[CaseOutcome]:
+    """The patients of a folder: its folders that hold images, or the folder itself.
+
+    Raises:
+        InputError: no folder, or none in it.
+    """
+    if not folder.is_dir():
+        raise InputError(_("{folder} is not a folder.").format(folder=folder), _("Choose a folder of patients."))
+    inner = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+    found = [path for path in inner if _has_images(path)] or ([folder] if _has_images(folder) else [])
+    if not found:
+        raise InputError(
+            _("{folder} holds no patient.").format(folder=folder),
+            _("It should hold one folder a patient, with files named like t1.nii.gz."),
+        )
+    return [CaseOutcome(path.resolve().name, path) for path in found]
+
+
+def _has_images(folder: Path) -> bool:
+    return any(is_image(file) and from_name(file.name) for file in folder.iterdir() if file.is_file())
+
+
+class FolderRun:
+    """Segments the patients of a folder into ``<case>.nii.gz`` and a table of measurements.
+
+    Attributes:
+        cases: what became of each, in order.
+        log: the engine's last lines of all cases.
+    """
+
+    def __init__(self, source: Path, destination: Path, options: RunOptions) -> None:
+        """Start with the first case.
+
+        Raises:
+            InputError: the folder holds no patient.
+            OutputError: the destination cannot be written to.
+        """
+        self.cases = find_cases(source)
+        self.log: list[str] = []
+        self._destination, self._options = destination, options
+        self._cancelled = False
+        try:
+            destination.mkdir(parents=True, exist_ok=True)
+            self._folder = Path(tempfile.mkdtemp(prefix="BrainTumorSeg-"))
+        except OSError as error:
+            raise OutputError(
+                _("{folder} cannot be made ({reason}).").format(folder=destination, reason=error.strerror or error),
+                _("Choose another output folder."),
+            ) from error
+        self._engine: EngineRun | None = None
+        self._engines: list[EngineRun] = []  # the last one only; shared with what cleans up
+        self._end = weakref.finalize(self, clean_up, self._engines, self._folder)
+        self._index = -1
+        self._advance()
+
+    @property
+    def state(self) -> str:
+        """``running``, ``done`` or ``cancelled``; each look takes the work on, so it has to be asked for."""
+        engine = self._engine
+        if engine is not None and engine.state != "running":
+            self._finish(engine)
+            self._advance()
+        if self._engine is not None:
+            return "running"
+        return "cancelled" if self._cancelled else "done"
+
+    @property
+    def progress(self) -> float:
+        """0 to 1, over all cases."""
+        within = self._engine.progress if self._engine else 0.0
+        return min((self._index + within) / len(self.cases), 1.0)
+
+    @property
+    def message(self) -> str:
+        """Which case, and what is done to it."""
+        if self._engine is None:
+            return ""
+        return _("{number} of {count}, {name}: {message}").format(
+            number=self._index + 1,
+            count=len(self.cases),
+            name=self.cases[self._index].name,
+            message=self._engine.message,
+        )
+
+    def cancel(self) -> None:
+        """Stop; what is finished stays."""
+        self._cancelled = True
+        if self._engine is not None:
+            self._engine.cancel()
+
+    def wait(self) -> None:
+        """Block until it has ended."""
+        while self.state == "running":
+            slicer.app.processEvents()
+            EngineRun.pause()
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row a region of each case that is done, a row with the error for each that is not."""
+        rows: list[dict[str, Any]] = []
+        for case in self.cases:
+            for region, sizes in case.measurements.items():
+                values = {name: "" if value is None else value for name, value in sizes.items()}
+                rows.append({"case": case.name, "region": region, **values, "error": ""})
+            if case.error:
+                rows.append({"case": case.name, "error": case.error})
+        return rows
+
+    def _advance(self) -> None:
+        """Start the next case that can be started."""
+        self._engine = None
+        while not self._cancelled and self._index + 1 < len(self.cases):
+            self._index += 1
+            case = self.cases[self._index]
+            try:
+                self._engine = EngineRun(self._arguments(case), self._folder / "cancel")
+            except BrainTumorSegError as error:
+                case.state, case.error = "failed", error.sentence()
+                continue
+            self._engines[:] = [self._engine]
+            case.state = "running"
+            return
+        for case in self.cases:
+            if case.state == "waiting":
+                case.state = "cancelled"
+        self._index = len(self.cases)
+        self._end()
+
+    def _arguments(self, case: CaseOutcome) -> list[str]:
+        return [
+            "segment", str(case.folder), "-o", str(self._folder / f"{case.name}.nii.gz"),
+            "--model", self._options.model, "--device", self._options.device,
+        ]  # fmt: skip
+
+    def _finish(self, engine: EngineRun) -> None:
+        """Take over a case that has ended."""
+        case = self.cases[self._index]
+        self.log += [f"{case.name}: {line}" for line in engine.log]
+        try:
+            answer = engine.answer()
+            self._place(case)
+            case.state, case.measurements = "done", answer["measurements"]
+        except BrainTumorSegError as error:
+            case.state = "cancelled" if engine.state == "cancelled" else "failed"
+            case.error = error.sentence() if case.state == "failed" else ""
+        try:
+            write_csv(self.rows(), self._destination / TABLE)
+        except (BrainTumorSegError, OSError) as error:
+            case.error = case.error or str(error)
+
+    def _place(self, case: CaseOutcome) -> None:
+        """From the run's folder to the destination, whole or not at all."""
+        name = f"{case.name}.nii.gz"
+        try:
+            with atomic(self._destination / name) as part:
+                shutil.copyfile(self._folder / name, part)
+        except OSError as error:
+            raise ExecutionError(
+                _("{file} cannot be written ({reason}).").format(
+                    file=self._destination / name, reason=error.strerror or error
+                ),
+                _("Make room on the disk, or choose another folder."),
+            ) from error

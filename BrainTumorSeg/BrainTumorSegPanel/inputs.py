@@ -1,0 +1,159 @@
+"""The panel's images: automatic assignment with its reasons, how they lie, loading and dropping of a case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from BrainTumorSegLib import mrml
+from BrainTumorSegLib.errors import BrainTumorSegError
+from BrainTumorSegLib.modalities import MODALITIES, TITLES, reference_of
+
+from .sample import SAMPLE
+from .sources import assign, load_case, resolve, volumes_of_scene
+from .widgets import errors_shown
+
+
+class DropFilter(qt.QObject):
+    """Takes files that are dropped on a widget."""
+
+    def __init__(self, dropped: Callable[[list[Path]], None]) -> None:
+        qt.QObject.__init__(self)
+        self.dropped = dropped
+
+    def eventFilter(self, target: Any, event: Any) -> bool:  # noqa: N802 - Qt's name
+        """Qt asks this of every event of the widget."""
+        kind = event.type()
+        if kind in (qt.QEvent.DragEnter, qt.QEvent.DragMove) and event.mimeData().hasUrls():
+            event.acceptProposedAction()
+            return True
+        if kind == qt.QEvent.Drop:
+            event.acceptProposedAction()
+            self.dropped([Path(url.toLocalFile()) for url in event.mimeData().urls()])
+            return True
+        return False
+
+
+class InputsPart:
+    """T1, T1ce, T2 and FLAIR; their selectors are bound to the parameter node."""
+
+    def __init__(self, ui: Any, parameters: Callable[[], Any]) -> None:
+        self._ui, self._parameters = ui, parameters
+        self._reasons: dict[str, tuple[str, str]] = {}  # modality → id of the node that was guessed, and why
+        self._problem = ""
+        ui.assignButton.connect("clicked()", self.assign)
+        ui.loadFolderButton.connect("clicked()", self._on_load_folder)
+        ui.sampleButton.connect("clicked()", self._on_sample)
+        self._filter = DropFilter(self.load)
+        ui.dropLabel.installEventFilter(self._filter)
+
+    def volumes(self) -> dict[str, Any]:
+        """Modality → chosen node."""
+        parameters = self._parameters()
+        if parameters is None:
+            return {}
+        nodes = {modality: getattr(parameters, modality) for modality in MODALITIES}
+        return {modality: node for modality, node in nodes.items() if node is not None}
+
+    @property
+    def problem(self) -> str:
+        """Why the chosen images cannot be segmented; empty if they can."""
+        return self._problem
+
+    def assign(self) -> None:
+        """Choose the volumes of the scene by name and DICOM tags; what is not found is left as it is."""
+        parameters = self._parameters()
+        if parameters is None:
+            return
+        found = assign(volumes_of_scene())
+        self._choose({modality: guess.node for modality, guess in found.items()})
+        self._reasons = {modality: (guess.node.GetID(), guess.reason) for modality, guess in found.items()}
+        if not found:
+            slicer.util.infoDisplay(
+                _("No volume's name or DICOM tags speak of T1, T1ce, T2 or FLAIR. Choose the images by hand.")
+            )
+        self.refresh()
+
+    def load(self, paths: Sequence[Path]) -> None:
+        """Load a case folder, or the files of a case, and choose its images."""
+        with errors_shown():
+            nodes = load_case(paths)
+            self._choose(dict.fromkeys(MODALITIES) | nodes)
+            reason = _("file name")
+            self._reasons = {modality: (node.GetID(), reason) for modality, node in nodes.items()}
+            slicer.util.setSliceViewerLayers(background=nodes[reference_of(nodes)], fit=True)
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Say of each image how it lies on the reference, and why it was chosen."""
+        nodes = self.volumes()
+        self._problem = ""
+        for modality in MODALITIES:
+            label = getattr(self._ui, f"{modality}InfoLabel")
+            label.text = self._describe(modality, nodes) if modality in nodes else ""
+            label.visible = bool(label.text)
+        if not self._problem and nodes:
+            try:
+                resolve(nodes)
+            except BrainTumorSegError as error:
+                self._problem = error.sentence()
+
+    def _describe(self, modality: str, nodes: dict[str, Any]) -> str:
+        node = nodes[modality]
+        reference = reference_of(nodes)
+        unusable = _unusable(node)
+        if unusable:
+            self._problem = self._problem or unusable
+            return unusable
+        if _unusable(nodes[reference]):
+            return ""
+        lies = mrml.alignment(node, nodes[reference])
+        if lies is mrml.Alignment.APART:
+            self._problem = self._problem or _(
+                "{title} and {reference} do not overlap in space; choose images of one session, or register them."
+            ).format(title=TITLES[modality], reference=TITLES[reference])
+        line = _("Reference: the result lies on its grid.")
+        if modality != reference:
+            line = {
+                mrml.Alignment.SAME: _("Same grid as {reference}."),
+                mrml.Alignment.RESAMPLED: _("Another grid than {reference}: it will be resampled."),
+                mrml.Alignment.APART: _("Far apart from {reference}."),
+            }[lies].format(reference=TITLES[reference])
+        identifier, reason = self._reasons.get(modality, ("", ""))
+        if reason and identifier == node.GetID():
+            line += " " + _("Assigned by its {reason}.").format(reason=reason)
+        return line
+
+    def _choose(self, nodes: dict[str, Any]) -> None:
+        parameters = self._parameters()
+        if parameters is None:
+            return
+        with slicer.util.NodeModify(parameters):
+            for modality, node in nodes.items():
+                setattr(parameters, modality, node)
+
+    def _on_load_folder(self) -> None:
+        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Case folder"))
+        if folder:
+            self.load([Path(folder)])
+
+    def _on_sample(self) -> None:
+        with errors_shown():
+            import SampleData
+
+            SampleData.SampleDataLogic().downloadSamples(SAMPLE)
+            self.assign()
+
+
+def _unusable(node: Any) -> str:
+    """Why a volume cannot be segmented; empty if it can."""
+    try:
+        mrml.check_volume(node)
+    except BrainTumorSegError as error:
+        return error.sentence()
+    return ""

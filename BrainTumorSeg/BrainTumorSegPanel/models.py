@@ -1,0 +1,214 @@
+"""The panel's models: the list, what each is, adding and removing, terms at first use; and the device."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from BrainTumorSegLib import catalogue
+from BrainTumorSegLib.card import model_card
+from BrainTumorSegLib.checkpoint import Description
+from BrainTumorSegLib.errors import BrainTumorSegError
+from BrainTumorSegLib.modalities import TITLES
+
+from .devices import BASIC, Device, DeviceProbe
+from .engine import POLL_SECONDS, EngineRun
+from .widgets import chosen_value, errors_shown, fill_list, remember, setting
+
+FREE_LICENCE = "Apache-2.0"
+# What was found is kept for the session: each question costs a process that imports torch.
+_known_devices: list[tuple[Device, ...]] = []
+
+
+class ModelsPart:
+    """Which network runs, and where."""
+
+    def __init__(self, ui: Any, changed: Callable[[], None], prepare: Callable[[], None]) -> None:
+        """``changed`` is called when another model is chosen, ``prepare`` before the engine is needed."""
+        self._ui, self._changed, self._prepare = ui, changed, prepare
+        self._probe: DeviceProbe | None = None
+        self._timer = qt.QTimer()
+        self._timer.setInterval(round(1000 * POLL_SECONDS))
+        self._timer.connect("timeout()", self._poll_devices)
+        ui.modelSelector.connect("currentIndexChanged(int)", self._on_model)
+        ui.deviceSelector.connect("currentIndexChanged(int)", self._on_device)
+        ui.addModelButton.connect("clicked()", self._on_add)
+        ui.removeModelButton.connect("clicked()", self._on_remove)
+        ui.openModelsFolderButton.connect("clicked()", self._on_open_folder)
+        self.refresh()
+        self.refresh_devices()
+
+    def close(self) -> None:
+        """The panel goes away."""
+        self._timer.stop()
+        if self._probe is not None:
+            self._probe.close()
+
+    @property
+    def model(self) -> str:
+        """Id of the chosen model."""
+        return chosen_value(self._ui.modelSelector)
+
+    @property
+    def device(self) -> str:
+        """Name of the chosen device."""
+        return chosen_value(self._ui.deviceSelector) or "auto"
+
+    @property
+    def description(self) -> Description | None:
+        """What the chosen model says of itself; None where there is no model."""
+        found = self._models.get(self.model)
+        return found.description if found else None
+
+    def refresh(self) -> None:
+        """Read the models' folders again."""
+        self._models, self._errors = catalogue.installed()
+        entries = [(f"{m.description.title} ({identifier})", identifier) for identifier, m in self._models.items()]
+        fill_list(self._ui.modelSelector, entries, setting("Model", catalogue.DEFAULT_MODEL))
+        self._show()
+
+    def refresh_devices(self) -> None:
+        """Ask which devices there are, unless that is known."""
+        self._list_devices(_known_devices[-1] if _known_devices else BASIC)
+        if not _known_devices and self._probe is None:
+            try:
+                self._probe = DeviceProbe()
+            except (BrainTumorSegError, OSError) as error:  # a run would tell; opening the panel should not
+                self._ui.deviceSelector.toolTip = _("GPUs could not be looked for: {error}").format(error=error)
+            else:
+                self._timer.start()
+
+    def missing(self, given: set[str]) -> str:
+        """Which images the model lacks, in words; empty if it can run."""
+        description = self.description
+        if description is None:
+            return _("No model is installed; add one.")
+        lacking = [TITLES[name] for name in description.required_modalities if name not in given]
+        if not lacking and not given & set(description.modalities):
+            lacking = [_(" or ").join(TITLES[name] for name in description.modalities)]
+        if not lacking:
+            return ""
+        return _("Choose {names}: the model {model} needs it.").format(names=", ".join(lacking), model=description.id)
+
+    def terms_accepted(self) -> bool:
+        """Whether the model may be used; a model with restrictive terms asks once."""
+        description = self.description
+        if description is None or description.weights_licence in ("", FREE_LICENCE):
+            return True
+        key = f"AcceptedTerms/{description.id}-{description.version}"
+        if setting(key) == description.weights_licence:
+            return True
+        question = _(
+            "The weights of the model {model} come under these terms:\n\n{weights}\n\n"
+            "Data it was trained on: {data}\n\n{use}\n\nDo you accept them?"
+        ).format(
+            model=description.id,
+            weights=description.weights_licence,
+            data=description.data_licence or _("not stated"),
+            use=description.intended_use,
+        )
+        if not slicer.util.confirmYesNoDisplay(question, _("Terms of the model")):
+            return False
+        remember(key, description.weights_licence)
+        return True
+
+    def _show(self) -> None:
+        description = self.description
+        lines = [_summary(description)] if description else []
+        lines += [error.sentence() for error in self._errors]
+        self._ui.modelInfoLabel.text = "\n".join(lines)
+        self._ui.modelCardBrowser.setMarkdown(model_card(description) if description else "")
+        chosen = self._models.get(self.model)
+        self._ui.removeModelButton.enabled = chosen is not None and not chosen.embedded
+        self._ui.removeModelButton.toolTip = (
+            _("Delete the chosen model from your models folder.")
+            if self._ui.removeModelButton.enabled
+            else _("Only models that you added can be removed.")
+        )
+
+    def _on_model(self, _index: int = -1) -> None:
+        remember("Model", self.model)
+        self._show()
+        self._changed()
+
+    def _on_device(self, _index: int = -1) -> None:
+        remember("Device", self.device)
+
+    def _list_devices(self, devices: tuple[Device, ...]) -> None:
+        fill_list(self._ui.deviceSelector, [(d.title, d.name) for d in devices], setting("Device", "auto"))
+
+    def _poll_devices(self) -> None:
+        if self._probe is not None and self._probe.poll():
+            self._timer.stop()
+            devices = self._probe.devices or BASIC
+            if self._probe.asked:
+                _known_devices.append(devices)
+            self._probe = None
+            self._list_devices(devices)
+
+    def _on_add(self) -> None:
+        file = qt.QFileDialog.getOpenFileName(
+            slicer.util.mainWindow(), _("Checkpoint"), "", f"{_('Checkpoints')} (*{catalogue.SUFFIX})"
+        )
+        if not file:
+            return
+        with errors_shown():
+            self._prepare()
+            before = set(self._models)
+            # In a child: the network is built to see that it is sound, which needs torch.
+            with tempfile.TemporaryDirectory(prefix="BrainTumorSeg-") as folder:
+                run = EngineRun(["models", "add", file], Path(folder) / "cancel")
+                while run.state == "running":
+                    slicer.app.processEvents()
+                    run.pause()
+            if run.error:
+                raise run.error
+            added = set(catalogue.installed()[0]) - before
+            if added:
+                remember("Model", added.pop())
+            self.refresh()
+            self._changed()
+
+    def _on_remove(self) -> None:
+        with errors_shown():
+            name = self.model
+            if slicer.util.confirmOkCancelDisplay(_("Delete the model {model}?").format(model=name)):
+                catalogue.remove(name)
+                self.refresh()
+                self._changed()
+
+    def _on_open_folder(self) -> None:
+        with errors_shown():
+            folder = catalogue.models_folder()
+            folder.mkdir(parents=True, exist_ok=True)
+            qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(folder)))
+
+
+def _summary(d: Description) -> str:
+    """What a model needs and gives, how good it is, and its terms, in a few lines."""
+    optional = [TITLES[name] for name in d.modalities if name not in d.required_modalities]
+    needs = ", ".join(TITLES[name] for name in d.required_modalities)
+    if optional:
+        needs = ", ".join(filter(None, [needs, _("optional: {names}").format(names=", ".join(optional))]))
+    lines = [
+        _("Needs {needs}; gives {regions}.").format(needs=needs, regions=", ".join(d.regions)),
+        _accuracy(d),
+        _("Weights: {licence}.").format(licence=d.weights_licence or _("licence not stated")),
+    ]
+    return "\n".join(lines)
+
+
+def _accuracy(d: Description) -> str:
+    record = next((record for record in d.accuracy if record.measure == "Dice"), None)
+    if record is None:
+        return _("Accuracy: not measured.")
+    figures = ", ".join(f"{region} {value:.2f}" for region, value in record.values.items())
+    return _("Mean Dice {figures} ({cases} cases: {data}).").format(
+        figures=figures, cases=record.cases, data=record.data
+    )

@@ -1,0 +1,266 @@
+"""A run of the engine on images of the scene, from the files it is given to the nodes that it leaves."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+import time
+import weakref
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from BrainTumorSegLib import mrml
+from BrainTumorSegLib.errors import BrainTumorSegError, ExecutionError
+from BrainTumorSegLib.modalities import TITLES, reference_of
+
+from .content import RunOptions
+from .engine import EngineRun, LocalRun, clean_up
+from .sources import different_patients, name_of, patients_sentence
+
+
+class SegmentationRun:
+    """A run that was started; it is done when :attr:`state` says so, and :meth:`result` loads what it made.
+
+    Attributes:
+        measurements: region → :class:`BrainTumorSegLib.segmentation.RegionMeasurement`, after :meth:`result`.
+        warnings: sentences that a reader of the result must see.
+        probability_nodes: region → volume node, where asked for.
+    """
+
+    def __init__(self, sources: Mapping[str, Any], options: RunOptions, segmentation: Any = None) -> None:
+        """Write the images and start the engine.
+
+        Args:
+            sources: modality → volume node or file, as :func:`.sources.resolve` gives it.
+            options: how it is run.
+            segmentation: the node that gets the result; a new one without it.
+
+        Raises:
+            BrainTumorSegError: an image cannot be used or written, or no process can be started.
+        """
+        self._sources, self._options, self._segmentation = dict(sources), options, segmentation
+        self._reference = self._sources[reference_of(self._sources)]
+        self._node: Any = None
+        self._problem: BrainTumorSegError | None = None
+        self.measurements: dict[str, Any] = {}
+        self.probability_nodes: dict[str, Any] = {}
+        patients = different_patients(self._sources)
+        self.warnings: list[str] = [patients_sentence(patients)] if patients else []
+        self._folder = _make_folder()
+        self._output, self._probabilities = self._folder / "segmentation.nii", self._folder / "probabilities"
+        try:
+            arguments = self._arguments()
+            start = LocalRun if options.in_process else EngineRun
+            self._engine = start(arguments, self._folder / "cancel")
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
+        # Also where nobody asks for the result: nothing stays behind.
+        self._end = weakref.finalize(self, clean_up, [self._engine], self._folder)
+
+    def _arguments(self) -> list[str]:
+        """The command line; nodes are written to the run's folder."""
+        arguments = ["segment", "-o", str(self._output)]
+        arguments += ["--model", self._options.model, "--device", self._options.device]
+        if self._options.probabilities:
+            arguments += ["--probabilities", str(self._probabilities)]
+        for modality, source in self._sources.items():
+            file = source
+            if not isinstance(source, Path):
+                file = self._folder / f"{modality}.nii"
+                _write(source, file)
+            arguments += [f"--{modality}", str(file)]
+        return arguments
+
+    @property
+    def state(self) -> str:
+        """``running``, ``done``, ``cancelled`` or ``failed``."""
+        return "failed" if self._problem else self._engine.state
+
+    @property
+    def stage(self) -> str:
+        """The part of the work that is done now."""
+        return self._engine.stage
+
+    @property
+    def progress(self) -> float:
+        """0 to 1."""
+        return self._engine.progress
+
+    @property
+    def message(self) -> str:
+        """What it is doing, in words."""
+        return self._engine.message
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """An estimate, once there is one."""
+        return self._engine.remaining_seconds
+
+    @property
+    def log(self) -> list[str]:
+        """The engine's last lines."""
+        return list(self._engine.log)
+
+    @property
+    def error(self) -> BrainTumorSegError | None:
+        """Why it did not end well; None while it runs and when it did."""
+        return self._problem or self._engine.error
+
+    def cancel(self) -> None:
+        """Ask it to end, which takes two seconds at most; the scene stays as it was."""
+        self._engine.cancel()
+
+    @property
+    def cancelling(self) -> bool:
+        """Whether it was asked to end."""
+        return self._engine.cancelling
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Block until it has ended, or for ``timeout`` seconds; the application goes on drawing itself."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while self.state == "running" and (until is None or time.monotonic() < until):
+            slicer.app.processEvents()
+            self._engine.pause()
+
+    def close(self) -> None:
+        """End it if it runs, and remove its files; its error and log can still be asked for."""
+        self._end()
+
+    def result(self) -> Any:
+        """The segmentation node; waits for the run, and loads its result when it is first asked for.
+
+        Raises:
+            BrainTumorSegError: the run failed or was cancelled, or an image has left the scene meanwhile.
+        """
+        if self._node is None:
+            self.wait()
+            if self.error:
+                self.close()
+                raise self.error
+            try:
+                self._node = self._load(self._engine.answer())
+            except BrainTumorSegError as error:
+                self._problem = error
+                raise
+            finally:
+                self.close()
+        return self._node
+
+    def _load(self, answer: Mapping[str, Any]) -> Any:
+        """Nodes from files. All is read before the scene is touched."""
+        from BrainTumorSegLib.volume import read_volume
+
+        self._check_scene()
+        labels = read_volume(self._output)
+        maps = {file.name.split(".")[0]: read_volume(file) for file in sorted(self._probabilities.glob("*.nii.gz"))}
+        self.measurements = _measurements(answer["measurements"])
+        self.warnings += answer["warnings"]
+        known = tuple(self.measurements)
+        styles = self._options.content.styles(known)
+        if not styles:
+            self.warnings.append(_("This model does not tell tissue classes apart; regions are shown."))
+            styles = mrml.segment_styles(known, regions=True, classes=False)
+        in_scene = not isinstance(self._reference, Path)
+        place = mrml.Place(
+            mrml.affine_of(self._reference) if in_scene else labels.affine, self._reference if in_scene else None
+        )
+        node = self._target()
+        mrml.write_segments(node, labels.array, styles, place)
+        mrml.write_provenance(node, self._provenance(answer), known)
+        if place.reference is not None:
+            mrml.place_beside(node, place.reference)
+        for region, volume in maps.items():
+            self.probability_nodes[region] = _add_probability(f"{node.GetName()} {region}", volume, place)
+        if self._options.surfaces:
+            show_surfaces(node, True)
+        return node
+
+    def _check_scene(self) -> None:
+        for modality, source in self._sources.items():
+            if not isinstance(source, Path) and not slicer.mrmlScene.IsNodePresent(source):
+                raise ExecutionError(
+                    _("The {title} image was removed while it was segmented.").format(title=TITLES[modality]),
+                    _("Load it again."),
+                )
+
+    def _target(self) -> Any:
+        """The node that gets the result; a new one where the chosen one has gone."""
+        if self._segmentation is not None:
+            if slicer.mrmlScene.IsNodePresent(self._segmentation):
+                return self._segmentation
+            self.warnings.append(_("The output segmentation was removed meanwhile; the result is a new one."))
+        name = slicer.mrmlScene.GenerateUniqueName(f"{_stem(self._reference)} tumour")
+        return slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+
+    def _provenance(self, answer: Mapping[str, Any]) -> dict[str, Any]:
+        """What the engine tells, with the names of the images in place of the temporary files'."""
+        names = {modality: name_of(source) for modality, source in self._sources.items()}
+        return {**answer["provenance"], "inputs": names, "warnings": list(self.warnings)}
+
+
+def _write(node: Any, file: Path) -> None:
+    try:
+        mrml.write_node(node, file)
+    except OSError as error:
+        raise ExecutionError(
+            _("{name} cannot be written to {folder} ({reason}).").format(
+                name=node.GetName(), folder=file.parent, reason=error.strerror or error
+            ),
+            _("Make room on the disk."),
+        ) from error
+
+
+def _make_folder() -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="BrainTumorSeg-"))
+    except OSError as error:
+        raise ExecutionError(
+            _("There is no place for temporary files ({reason}).").format(reason=error.strerror or error),
+            _("Make room on the disk."),
+        ) from error
+
+
+def _measurements(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The measurements that the command line tells, as the library has them."""
+    from BrainTumorSegLib.segmentation import RegionMeasurement
+
+    names = [field.name for field in fields(RegionMeasurement)]
+    result = {}
+    for region, sizes in values.items():
+        known: dict[str, Any] = {name: math.nan if sizes[name] is None else sizes[name] for name in names}
+        result[region] = RegionMeasurement(**known)
+    return result
+
+
+def _add_probability(name: str, volume: Any, place: mrml.Place) -> Any:
+    """A volume of probabilities, where the reference is."""
+    affine = volume.affine if place.reference is None else mrml.own_affine(place.reference)
+    title = slicer.mrmlScene.GenerateUniqueName(_("{name} probability").format(name=name))
+    node = slicer.util.addVolumeFromArray(volume.array.astype("float32"), affine, title)
+    if place.reference is not None:
+        node.SetAndObserveTransformNodeID(place.reference.GetTransformNodeID())
+        mrml.place_beside(node, place.reference)
+    return node
+
+
+def _stem(source: Any) -> str:
+    from BrainTumorSegLib.modalities import stem
+
+    return stem(source) if isinstance(source, Path) else str(source.GetName())
+
+
+def show_surfaces(node: Any, visible: bool) -> None:
+    """Closed surfaces of the segments in the 3D views, made when they are first shown."""
+    if visible:
+        node.CreateClosedSurfaceRepresentation()
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    if display is not None:
+        display.SetVisibility3D(visible)

@@ -1,0 +1,74 @@
+"""What the parts of the panel share: errors shown once, settings, seconds in words."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from BrainTumorSegLib.errors import BrainTumorSegError
+
+_SETTINGS = "BrainTumorSeg/"
+
+
+def show_error(error: BaseException, log: Sequence[str] = ()) -> None:
+    """One message; what the engine said, or where an unexpected error came from, behind its details button."""
+    if isinstance(error, BrainTumorSegError):
+        text, details = error.sentence(), "\n".join(log)
+    else:
+        text = _("Unexpected {kind}: {error}. Please report it with the diagnostics of the log.").format(
+            kind=type(error).__name__, error=error
+        )
+        details = "".join(traceback.format_exception(error))
+    if details:
+        slicer.util.errorDisplay(text, detailedText=details)
+    else:
+        slicer.util.errorDisplay(text)
+
+
+@contextmanager
+def errors_shown() -> Iterator[None]:
+    """Show what goes wrong in a block instead of raising it: slots have nobody to raise it to."""
+    try:
+        yield
+    except Exception as error:
+        show_error(error)
+
+
+def setting(name: str, default: str = "") -> str:
+    """A remembered choice."""
+    value = qt.QSettings().value(_SETTINGS + name)
+    return str(value) if value is not None else default
+
+
+def remember(name: str, value: str) -> None:
+    """Remember a choice."""
+    qt.QSettings().setValue(_SETTINGS + name, value)
+
+
+def duration(seconds: float) -> str:
+    """Rounded for people."""
+    if seconds < 90:
+        return _("{seconds} s").format(seconds=max(5, 5 * round(seconds / 5)))
+    return _("{minutes} min").format(minutes=round(seconds / 60))
+
+
+def fill_list(box: Any, entries: Sequence[tuple[str, str]], chosen: str) -> None:
+    """Put ``(text, value)`` into a QComboBox and choose the value; the first one where it is not there."""
+    blocked = box.blockSignals(True)
+    box.clear()
+    for text, value in entries:
+        box.addItem(text, value)
+    values = [value for _text, value in entries]
+    box.currentIndex = values.index(chosen) if chosen in values else (0 if values else -1)
+    box.blockSignals(blocked)
+
+
+def chosen_value(box: Any) -> str:
+    """The value of a list's current entry; empty where there is none."""
+    return str(box.itemData(box.currentIndex)) if box.currentIndex >= 0 else ""

@@ -1,0 +1,96 @@
+"""``braintumorseg segment IMAGE.tif …``: 2D images of one patient in, a mask image each out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..catalogue import load_model
+from ..checkpoint import Checkpoint
+from ..errors import ModalityError, RequestError
+from ..files import staged
+from ..inference.engine import check_modalities, segment_case
+from ..modalities import MODALITIES
+from ..progress import Progress
+from ..slices import channels_for, read_slice, slice_order, stack_slices
+
+if TYPE_CHECKING:
+    from ..case import Case
+    from .console import Console
+
+
+def run_images(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
+    """Segment the images together, since a patient's slices are normalised together; write ``<stem>_mask.png`` each."""
+    from .segment import describe, engine_options, tell
+
+    paths = check_request(arguments)
+    checkpoint = load_model(arguments.model)
+    if checkpoint.description.dimensions != 2:
+        raise RequestError(
+            f"Model {checkpoint.description.id} runs on volumes, not on 2D images.",
+            "Choose a slice-wise one: braintumorseg models.",
+        )
+    channels = channels_for(checkpoint.description.modalities)
+    with staged() as staging:
+        files = [staging.path(arguments.output / f"{path.stem}_mask.png") for path in paths]
+        facts_file = staging.path(arguments.output / "segmentation.json")
+        report_file = staging.path(arguments.report) if arguments.report else None
+        progress.report("read", 0.0, "Reading the images")
+        case = read_images(paths, channels, checkpoint)
+        result = segment_case(case, checkpoint, **engine_options(arguments), progress=progress)
+        progress.report("write", 0.95, "Writing the masks")
+        for file, mask in zip(files, result.mask("WT"), strict=True):
+            write_mask(mask, file)
+        facts = {**describe(result, "brats2023"), "images": [path.name for path in paths]}
+        facts_file.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        if report_file:
+            from ..report import write_report
+
+            write_report(case, result, report_file)
+    tell(result, console)
+    console.say(f"Wrote {len(paths)} masks to {arguments.output}")
+    console.result({"output": str(arguments.output), **facts})
+    return 0
+
+
+def check_request(arguments: argparse.Namespace) -> list[Path]:
+    """The images in the order of the numbers in their names.
+
+    Raises:
+        RequestError: what was asked for does not go together with 2D images.
+    """
+    paths = sorted(arguments.case, key=slice_order)
+    if any(getattr(arguments, modality) for modality in MODALITIES):
+        raise ModalityError("2D images were given beside single sequences.", "Give the one or the others.")
+    if arguments.probabilities or arguments.reference:
+        option = "--probabilities" if arguments.probabilities else "--reference"
+        raise RequestError(f"{option} is for volumes, not for 2D images.", "Leave it out.")
+    twice = [name for name, count in Counter(path.stem for path in paths).items() if count > 1]
+    if twice:
+        raise RequestError(f"Two images are called {twice[0]}, and so would be their masks.", "Rename one of them.")
+    return paths
+
+
+def read_images(paths: list[Path], channels: tuple[str, ...], checkpoint: Checkpoint) -> Case:
+    """The images as the slices of one case, with what the model needs.
+
+    Raises:
+        InputError: an image cannot be read or has another size or number of channels.
+        ModalityError: a channel that the model needs holds nothing of its own.
+    """
+    name = paths[0].resolve().parent.name if len(paths) > 1 else paths[0].stem
+    case = stack_slices(name, [read_slice(path) for path in paths], channels, str(paths[0].parent))
+    check_modalities(case, checkpoint.description)
+    return case
+
+
+def write_mask(mask: np.ndarray, file: Path) -> None:
+    """A boolean ``(Y, X)`` as a grey PNG of 0 and 255."""
+    from PIL import Image
+
+    Image.fromarray(mask.astype(np.uint8) * 255).save(file, format="PNG")

@@ -1,0 +1,25 @@
+"""Comparing segmentations with references: arrays, files, folders; the measures are in :mod:`..metrics`.
+
+:func:`compare_labels` compares arrays, :func:`compare_files` two files, :func:`evaluate_pairs` the pairs that
+:func:`match` finds in folders. An :class:`Evaluation` holds what came out; :mod:`.table` writes it.
+"""
+
+from .cohort import evaluate_pairs, usable_cores
+from .comparing import compare_files, compare_labels, compare_volumes
+from .matching import match
+from .result import TISSUES, CaseResult, Evaluation, Measures, Settings, compare_evaluations
+
+__all__ = [
+    "TISSUES",
+    "CaseResult",
+    "Evaluation",
+    "Measures",
+    "Settings",
+    "compare_evaluations",
+    "compare_files",
+    "compare_labels",
+    "compare_volumes",
+    "evaluate_pairs",
+    "match",
+    "usable_cores",
+]

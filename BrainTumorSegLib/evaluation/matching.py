@@ -1,0 +1,71 @@
+"""Which prediction belongs to which reference, by the names of files and folders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import RequestError
+from ..modalities import is_image, stem
+
+
+def match(prediction: Path, reference: Path) -> dict[str, tuple[Path, Path]]:
+    """Case id → files of prediction and reference, sorted by id, for two files or two folders.
+
+    ``<case>.nii.gz`` (or ``<case>_seg``, ``<case>-seg``) matches ``<case>/<case>_seg.nii.gz``,
+    ``<case>/<case>-seg.nii.gz`` and ``<case>.nii.gz``. References without a prediction are left alone.
+
+    Raises:
+        RequestError: a path is missing, one is a folder and the other a file, nothing is there to compare,
+            a prediction has no reference, or
+            two files stand for one case.
+    """
+    for path in (prediction, reference):
+        if not path.exists():
+            raise RequestError(f"{path} does not exist.", "Check the path.")
+    if prediction.is_file() and reference.is_file():
+        return {_case_of(prediction): (prediction, reference)}
+    if prediction.is_file() or reference.is_file():
+        raise RequestError(f"{prediction} and {reference} are a file and a folder.", "Give two files or two folders.")
+    references = _references(reference)
+    predictions = _by_case(_images(prediction.iterdir())) or _references(prediction)
+    if not predictions:
+        raise RequestError(f"{prediction} holds no segmentation.", "It should hold <case>.nii.gz files.")
+    alone = sorted(set(predictions) - set(references))
+    if alone:
+        names = ", ".join(alone[:5]) + (" …" if len(alone) > 5 else "")
+        raise RequestError(
+            f"{len(alone)} of {len(predictions)} predictions have no reference in {reference}: {names}.",
+            "A reference is called <case>/<case>_seg.nii.gz, <case>/<case>-seg.nii.gz or <case>.nii.gz.",
+        )
+    pairs = {}
+    for case in sorted(predictions):
+        for files in (predictions[case], references[case]):
+            if len(files) > 1:
+                raise RequestError(
+                    f"Both {files[0]} and {files[1]} look like case {case}.", "Leave one of them in the folder."
+                )
+        pairs[case] = (predictions[case][0], references[case][0])
+    return pairs
+
+
+def _images(paths: Iterable[Path]) -> list[Path]:
+    return sorted(path for path in paths if path.is_file() and is_image(path) and not path.name.startswith("."))
+
+
+def _case_of(path: Path) -> str:
+    name = stem(path)
+    return name[:-4] if name[-4:].lower() in ("_seg", "-seg") else name
+
+
+def _by_case(paths: Iterable[Path]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in paths:
+        found.setdefault(_case_of(path), []).append(path)
+    return found
+
+
+def _references(folder: Path) -> dict[str, list[Path]]:
+    """Files whose names say that they are segmentations, at any depth; then what lies in the folder itself."""
+    named = _by_case(path for path in _images(folder.glob("**/*")) if stem(path) != _case_of(path))
+    return {**_by_case(_images(folder.iterdir())), **named}

@@ -1,0 +1,53 @@
+"""FlexibleUNet: a U-Net decoder over an EfficientNet (Tan 2019) or ResNet (He 2016) encoder, from MONAI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from .registry import NetworkFamily, register
+
+DECODER = (256, 128, 64, 32, 16)
+# Parts of an EfficientNet that only classification uses: they would hold weights that never learn.
+_CLASSIFIER = ("_conv_head", "_bn1", "_fc")
+
+
+def build(
+    dimensions: int,
+    in_channels: int,
+    out_channels: int,
+    encoder: str = "efficientnet-b0",
+    decoder: Sequence[int] = DECODER,
+    dropout: float = 0.0,
+) -> nn.Module:
+    """U-Net over ``encoder`` (``efficientnet-b0`` … ``-b8``, ``resnet10`` … ``resnet200``) with fresh weights."""
+    from monai.networks.nets import FlexibleUNet
+
+    network = FlexibleUNet(
+        in_channels=in_channels,
+        out_channels=out_channels,
+        backbone=encoder,
+        pretrained=False,
+        decoder_channels=tuple(decoder),
+        spatial_dims=dimensions,
+        dropout=dropout,
+        is_pad=False,
+    )
+    discard_classifier(network.encoder)
+    return network
+
+
+def discard_classifier(encoder: nn.Module) -> None:
+    """Take the parts off an encoder that segmentation does not use."""
+    for name in _CLASSIFIER:
+        if hasattr(encoder, name):
+            setattr(encoder, name, nn.Identity())
+
+
+def _divisor(arguments: Mapping[str, Any]) -> int:
+    return 32
+
+
+register(NetworkFamily("flexible_unet", build, _divisor, (2, 3)))

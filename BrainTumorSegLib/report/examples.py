@@ -1,0 +1,128 @@
+"""The worst and the best cases of a cohort, and pictures of them where their images are at hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..case import Case
+from ..errors import BrainTumorSegError
+from ..evaluation.result import CaseResult, Evaluation
+from ..labels import REGIONS, read_labels
+from ..metrics.measures import MEASURES, Measure
+from ..modalities import from_name, is_image, stem
+from ..preprocessing import Grid, check_overlap, resample
+from ..volume import Volume, read_volume
+from .overlays import Overlay, overlays
+
+
+@dataclass(frozen=True)
+class Example:
+    """A case to look at.
+
+    Attributes:
+        case: its id.
+        kind: ``worst`` or ``best``.
+        score: mean over the regions of the measure that cases are ranked by.
+        overlays: pictures, one a region; none without images.
+        remark: why there are none.
+    """
+
+    case: str
+    kind: str
+    score: float
+    overlays: tuple[Overlay, ...] = ()
+    remark: str = ""
+
+
+def ranking_measure(evaluation: Evaluation) -> Measure | None:
+    """The measure that tells good cases from bad ones: the first that was asked for and has a better side."""
+    fit = (MEASURES[name] for name in evaluation.settings.measures if name != "miou")
+    return next((measure for measure in fit if measure.better in ("higher", "lower") and not measure.counts), None)
+
+
+def ranked(evaluation: Evaluation) -> list[tuple[str, float]]:
+    """Case and score, the worst first; cases in which the measure is defined nowhere are left out."""
+    measure = ranking_measure(evaluation)
+    if measure is None:
+        return []
+    scores = []
+    for case, result in evaluation.results.items():
+        values = [result.measures[region][measure.name] for region in REGIONS]
+        if not np.isnan(values).all():
+            scores.append((case, float(np.nanmean(values))))
+    return sorted(scores, key=lambda pair: pair[1], reverse=measure.better == "lower")
+
+
+def examples(evaluation: Evaluation, count: int, images: Path | None = None) -> list[Example]:
+    """Up to ``count`` worst and as many best cases, no case twice.
+
+    Args:
+        evaluation: what was measured.
+        count: of each kind.
+        images: folder of the cases' images; else they are looked for beside the references.
+    """
+    order = ranked(evaluation)
+    worst = order[: min(count, (len(order) + 1) // 2)]
+    best = order[len(worst) :][-count:][::-1]
+    chosen = [(kind, *pair) for kind, pairs in (("worst", worst), ("best", best)) for pair in pairs]
+    return [_example(evaluation, evaluation.results[case], kind, score, images) for kind, case, score in chosen]
+
+
+def _example(evaluation: Evaluation, result: CaseResult, kind: str, score: float, images: Path | None) -> Example:
+    if result.prediction is None or result.reference is None:
+        return Example(result.case, kind, score, remark="It was not read from files.")
+    files = find_case_images(result.case, result.reference, images)
+    if not files:
+        return Example(result.case, kind, score, remark="No images of it were found.")
+    settings = evaluation.settings
+    try:
+        case = Case.from_files(files, result.case)
+        prediction = _labels(result.prediction, settings.prediction_labels)
+        reference = _labels(result.reference, settings.reference_labels)
+        for volume in case.images.values():
+            check_overlap(volume, reference)
+        shown = overlays(case, _onto(prediction, reference), reference)
+    except BrainTumorSegError as error:  # the figures stand without this picture, and the page says why it is missing
+        return Example(result.case, kind, score, remark=error.sentence())
+    return Example(result.case, kind, score, tuple(shown))
+
+
+def find_case_images(case: str, reference: Path, images: Path | None = None) -> dict[str, Path]:
+    """Modality → file of a case, or nothing.
+
+    Looked for in ``<images>/<case>/``, then as ``<images>/<case>_flair.nii.gz`` and the like; without a folder of
+    images beside the reference in the same way. Files that do not tell their sequence apart are passed over.
+    """
+    folder = images or reference.parent
+    for place in (folder / case, folder):
+        files = _images(place, case, own=place.name == case)
+        if files:
+            return files
+    return {}
+
+
+def _images(folder: Path, case: str, own: bool) -> dict[str, Path]:
+    """The sequences in a folder: all of them in a case's own folder, else those whose names begin with the case."""
+    if not folder.is_dir():
+        return {}
+    named = [path for path in sorted(folder.iterdir()) if is_image(path) and path.name[0] != "." and path.is_file()]
+    mine = [path for path in named if own or stem(path).startswith((f"{case}_", f"{case}-"))]
+    found: dict[str, Path] = {}
+    for path in mine:
+        modality = from_name(path.name)
+        if modality is not None:
+            found.setdefault(modality, path)
+    return found
+
+
+def _labels(path: Path, convention: str) -> Volume:
+    volume = read_volume(path)
+    return Volume(read_labels(volume.array, convention, volume.source), volume.affine, volume.source)
+
+
+def _onto(prediction: Volume, reference: Volume) -> Volume:
+    """The prediction on the reference's grid, as it was compared."""
+    return reference.with_array(resample(prediction.array, Grid.of(prediction), Grid.of(reference), nearest=True))

@@ -1,0 +1,107 @@
+"""Where predictions come from: what the files beside them say, and the card of the model that made them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..card import model_card
+from ..catalogue import load_model, resolve
+from ..checkpoint import read_description
+from ..errors import CheckpointError
+from ..modalities import stem
+from .words import number
+
+# What `braintumorseg segment` writes down of each run and what is the same for a whole cohort, if all is well.
+_SHARED = ("model", "device", "precision", "mirror", "preprocessing", "versions")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How predictions were made, as far as it is known.
+
+    Attributes:
+        facts: what and value, for a table.
+        card: the model's card, Markdown; empty where no model is known.
+        remarks: sentences that a reader must see, such as predictions of different models.
+    """
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    card: str = ""
+    remarks: tuple[str, ...] = ()
+
+
+def origin_of(predictions: Iterable[Path | None], model: str | Path | None = None) -> Origin:
+    """Read the ``<case>.json`` files beside the predictions and the card of the model they name.
+
+    Args:
+        predictions: label maps; those without such a file are passed over.
+        model: id or file of the model, where it is known otherwise.
+
+    Raises:
+        CheckpointError: ``model`` was given and cannot be read.
+    """
+    files = [path for path in predictions if path is not None]
+    runs = [run for run in map(_provenance, files) if run]
+    facts = _shared(runs)
+    remarks = []
+    if runs and len(runs) < len(files):
+        remarks.append(f"Only {len(runs)} of {len(files)} predictions come with a record of how they were made.")
+    if len(_distinct(run.get("model") for run in runs)) > 1:
+        remarks.append("The predictions were made by different models.")
+    if model is not None:
+        return Origin(facts, model_card(read_description(resolve(model))), tuple(remarks))
+    return Origin(facts, _card_of(facts.get("model")), tuple(remarks))
+
+
+def _provenance(prediction: Path) -> Mapping[str, Any]:
+    """The record beside a prediction; empty where there is none or the file is something else's."""
+    file = prediction.with_name(f"{stem(prediction)}.json")
+    if not file.is_file():
+        return {}
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # a JSON file of another program may lie there, damaged or not
+        return {}
+    found = content.get("provenance") if isinstance(content, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _shared(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One entry a key: the value where all agree, else the different ones in a list."""
+    facts: dict[str, Any] = {}
+    for key in _SHARED:
+        values = _distinct(run[key] for run in runs if key in run)
+        if len(values) == 1:
+            facts[key] = values[0]
+        elif values:
+            facts[key] = [json.dumps(value, ensure_ascii=False) for value in values]
+    seconds = [run["seconds"] for run in runs if isinstance(run.get("seconds"), int | float)]
+    if seconds:
+        low, high = number(min(seconds)), number(max(seconds))
+        facts["seconds a case"] = f"median {number(float(np.median(seconds)))} (from {low} to {high})"
+    return facts
+
+
+def _distinct(values: Iterable[Any]) -> list[Any]:
+    found: list[Any] = []
+    for value in values:
+        if value not in found:
+            found.append(value)
+    return found
+
+
+def _card_of(model: Any) -> str:
+    """The card of an installed model that is the very one a record names."""
+    if not isinstance(model, Mapping):
+        return ""
+    try:
+        checkpoint = load_model(str(model.get("id", "")))
+    except CheckpointError:  # made by a model that is not installed here: its name and digest stand in the record
+        return ""
+    return model_card(checkpoint.description) if checkpoint.digest == model.get("sha256") else ""

@@ -1,0 +1,171 @@
+"""Runs that do not end well: one message, the scene as it was, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .driving import Panel, Traces, engines, only_message, snapshot
+
+
+def start_slow(panel: Panel, case: Path) -> dict[str, Any]:
+    """A run that takes minutes, in the midst of its work; the nodes."""
+    nodes = panel.load(case)
+    panel.choose_model("slow")
+    panel.click("segmentButton")
+    panel.wait_for("Running the network")
+    return nodes
+
+
+def test_cancel_within_two_seconds(panel: Panel, case: Path) -> None:
+    nodes = panel.load(case)
+    before = snapshot()
+    panel.choose_model("slow")
+    panel.click("segmentButton")
+    assert not panel.ui.segmentButton.enabled
+    assert "running" in panel.ui.segmentButton.toolTip
+    panel.wait_for("Running the network")
+    assert panel.ui.progressBar.value > 0
+    started = time.monotonic()
+    panel.click("cancelButton")
+    panel.wait_to_end()
+    assert time.monotonic() - started < 2
+    assert snapshot() == before
+    assert panel.ui.statusLabel.text == "Cancelled."
+    assert panel.ui.segmentButton.enabled
+    assert not engines()
+    assert nodes["t1"].GetScene() is not None
+
+
+def test_a_killed_child_is_told_once(panel: Panel, case: Path) -> None:
+    start_slow(panel, case)
+    before = snapshot()
+    for process in engines():
+        os.kill(process, signal.SIGKILL)
+    panel.wait_to_end()
+    assert "exit code -9" in only_message(panel.desk).text
+    assert snapshot() == before
+    assert panel.ui.segmentButton.enabled
+
+
+def test_an_input_deleted_during_the_run(panel: Panel, case: Path, models: dict[str, Path]) -> None:
+    import slicer
+
+    nodes = panel.load(case)
+    panel.click("segmentButton")
+    slicer.mrmlScene.RemoveNode(nodes["t2"])
+    before = snapshot()
+    panel.wait_to_end()
+    assert "T2 image was removed" in only_message(panel.desk).text
+    assert snapshot() == before
+
+
+def test_the_scene_is_closed_during_the_run(panel: Panel, case: Path) -> None:
+    import slicer
+
+    start_slow(panel, case)
+    slicer.mrmlScene.Clear(0)
+    panel.wait_to_end()
+    panel.wait_until(lambda: not engines(), 5)
+    assert not slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    assert not panel.ui.segmentButton.enabled
+    assert panel.ui.t1Selector.currentNode() is None
+
+
+def test_another_module_is_opened_during_the_run(panel: Panel, case: Path) -> None:
+    """A run goes on; its result is there when the user comes back."""
+    import slicer
+
+    panel.load(case)
+    panel.click("segmentButton")
+    slicer.util.selectModule("SegmentEditor")
+    panel.wait_to_end()
+    slicer.util.selectModule("BrainTumorSeg")
+    assert panel.ui.resultSelector.currentNode() is not None
+    assert len(panel.table("resultsTable")) == 4
+    panel.desk.take()
+
+
+def test_the_module_is_reloaded_during_the_run(panel: Panel, case: Path, application: Traces) -> None:
+    start_slow(panel, case)
+    before, old = snapshot(), panel.widget
+    panel.widget.onReload()
+    assert panel.widget is not old
+    panel.wait_until(lambda: not engines(), 5)
+    assert snapshot() == before
+    assert not application.left_files()
+    panel.choose_model("exact")
+    assert panel.ui.t1Selector.currentNode() is not None, "the choices are in the scene"
+    assert panel.segment() is not None
+    panel.desk.take()
+
+
+def test_the_application_ends_during_the_run(panel: Panel, case: Path, application: Traces) -> None:
+    import slicer
+
+    start_slow(panel, case)
+    slicer.modules.braintumorseg.close()
+    assert not engines()
+    assert not application.left_files()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists() or os.getuid() != 0, reason="needs a small file system")
+def test_a_full_disk(panel: Panel, case: Path, application: Traces, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The images cannot be written for the child: the limit on a file's size stands for the disk's end."""
+    import resource
+
+    panel.load(case)
+    before = snapshot()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        panel.click("segmentButton")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    message = only_message(panel.desk)
+    assert "cannot be written" in message.text
+    assert "room on the disk" in message.text
+    assert snapshot() == before
+    assert not application.left_files()
+
+
+def test_no_folder_for_temporary_files(panel: Panel, case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    panel.load(case)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    panel.click("segmentButton")
+    assert "no place for temporary files" in only_message(panel.desk).text
+    assert panel.ui.segmentButton.enabled
+
+
+@pytest.mark.parametrize("answer", ["Yes", "No"])
+def test_gpu_memory_runs_out(
+    panel: Panel, case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    """The child of the first run says what torch says; the second runs on the CPU, if the user wants it."""
+    out_of_memory = tmp_path / "python"
+    sentence = '{"error": "The GPU cuda:0 has not enough memory.", "remedy": "Close other programs."}'
+    out_of_memory.write_text(f"#!/bin/sh\necho '{sentence}'\nexit 1\n")
+    out_of_memory.chmod(0o755)
+    panel.load(case)
+    before = snapshot()
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.executable", str(out_of_memory))
+        panel.desk.answer(answer)
+        panel.click("segmentButton")
+        patch.undo()
+        panel.wait_to_end()
+    question = panel.desk.take()[0]
+    assert "memory" in question.text
+    assert "CPU" in question.text
+    if answer == "No":
+        assert snapshot() == before
+    else:
+        assert panel.ui.resultSelector.currentNode() is not None
+        assert "on cpu" in panel.ui.logText.plainText

@@ -1,0 +1,210 @@
+"""What the panel tells of a segmentation, and what it lets one do with it. Runs are made in this process: fast."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from BrainTumorSegLib.labels import to_regions
+from BrainTumorSegLib.segmentation import measure
+from Testing import samples
+
+from .driving import Panel, only_message, segment_names
+
+REGIONS = ("ET", "TC", "WT")
+
+
+@pytest.fixture
+def result(panel: Panel, case: Path, models: dict[str, Path]) -> Any:
+    """A segmentation of the sample patient, shown in the panel."""
+    nodes = panel.load(case)
+    node = panel.widget.logic.segment(**nodes, model=models["exact"], device="cpu", inProcess=True)
+    panel.ui.resultSelector.setCurrentNode(node)
+    return node
+
+
+@pytest.fixture
+def truth(result: Any, case: Path) -> Any:
+    """The reference segmentation as a label volume."""
+    import slicer
+
+    return slicer.util.loadLabelVolume(str(next(case.glob("*seg*"))), {"name": "truth"})
+
+
+def test_table_copy_and_file_agree_with_the_library(
+    panel: Panel, result: Any, patient: samples.Patient, tmp_path: Path
+) -> None:
+    import slicer
+
+    expected = measure(patient.labels)
+    rows = panel.table("resultsTable")
+    assert [row[0] for row in rows[1:]] == list(REGIONS)
+    for row in rows[1:]:
+        sizes = expected[row[0]]
+        shown = [f"{sizes.volume_ml:.2f}", f"{100 * sizes.share:.1f}", str(sizes.lesions)]
+        shown += [f"{sizes.largest_diameter_mm:.1f}", f"{sizes.largest_axial_diameter_mm:.1f}"]
+        assert row[1:] == shown
+    panel.click("copyTableButton")
+    assert slicer.app.clipboard().text() == "".join("\t".join(row) + "\n" for row in rows)
+    panel.desk.answer(str(tmp_path / "sizes"))
+    panel.click("exportTableButton")
+    panel.desk.take()
+    with (tmp_path / "sizes.csv").open() as file:
+        written = list(csv.DictReader(file))
+    assert [row["region"] for row in written] == list(REGIONS)
+    assert float(written[0]["volume_ml"]) == pytest.approx(expected["ET"].volume_ml)
+    assert written[0]["segmentation"] == result.GetName()
+
+
+def test_an_edited_segment_is_measured_again(panel: Panel, result: Any) -> None:
+    import slicer
+
+    before = panel.table("resultsTable")
+    reference = panel.ui.t1ceSelector.currentNode()
+    identifier = result.GetSegmentation().GetSegmentIdBySegmentName("ET")
+    half = slicer.util.arrayFromSegmentBinaryLabelmap(result, identifier, reference).copy()
+    half[:, :, half.shape[2] // 2 :] = 0
+    slicer.util.updateSegmentBinaryLabelmapFromArray(half, result, identifier, reference)
+    slicer.util.selectModule("SegmentEditor")
+    slicer.util.selectModule("BrainTumorSeg")
+    after = panel.table("resultsTable")
+    assert float(after[1][1]) == pytest.approx(half.sum() / 1000, abs=0.006)
+    assert after != before
+
+
+def test_without_a_result_nothing_can_be_done(panel: Panel) -> None:
+    buttons = ("copyTableButton", "exportTableButton", "editButton", "showSlicesButton", "show3DButton", "jumpButton")
+    assert not [name for name in buttons if getattr(panel.ui, name).enabled]
+    assert panel.ui.resultsTable.rowCount == 0
+
+
+def test_slice_views_show_the_reference_with_contours(panel: Panel, result: Any) -> None:
+    import slicer
+
+    panel.click("showSlicesButton")
+    reference = panel.ui.t1ceSelector.currentNode()
+    widgets = [slicer.app.layoutManager().sliceWidget(name) for name in ("Red", "Yellow", "Green")]
+    assert {w.mrmlSliceCompositeNode().GetBackgroundVolumeID() for w in widgets} == {reference.GetID()}
+    display = result.GetDisplayNode()
+    assert (display.GetVisibility2DOutline(), display.GetVisibility2DFill()) == (1, 0)
+
+
+def test_surfaces_are_switched_on_and_off(panel: Panel, result: Any) -> None:
+    import slicer
+
+    view = slicer.app.layoutManager().threeDWidget(0).threeDView()
+    resets = view.resets
+    panel.click("show3DButton")
+    segmentation = result.GetSegmentation()
+    for name in REGIONS:
+        surface = segmentation.GetSegment(segmentation.GetSegmentIdBySegmentName(name))
+        assert surface.GetRepresentation("Closed surface").GetNumberOfPoints() > 100
+    assert result.GetDisplayNode().GetVisibility3D()
+    assert view.resets == resets + 1
+    panel.click("show3DButton")
+    assert not result.GetDisplayNode().GetVisibility3D()
+
+
+def test_jump_to_a_lesion(panel: Panel, result: Any, patient: samples.Patient) -> None:
+    import slicer
+
+    assert panel.ui.lesionSelector.count == 1
+    slices = [slicer.app.layoutManager().sliceWidget(name).mrmlSliceNode() for name in ("Red", "Yellow", "Green")]
+    for node in slices:
+        node.SetSliceOffset(-400)
+    panel.click("jumpButton")
+    voxel = np.argwhere(patient.labels.array > 0).mean(0)[::-1]
+    x, y, z = (patient.labels.affine @ [*voxel, 1])[:3]
+    for node, place in zip(slices, (z, x, y), strict=True):
+        assert node.GetSliceOffset() == pytest.approx(place, abs=1.5)
+
+
+def test_on_to_the_segment_editor(panel: Panel, result: Any) -> None:
+    import slicer
+
+    module = slicer.modules.segmenteditor
+    opened = module.opened
+    panel.click("editButton")
+    assert module.opened == opened + 1
+    assert module.editor.segmentation is result
+    assert module.editor.volume is panel.ui.t1ceSelector.currentNode()
+    slicer.util.selectModule("BrainTumorSeg")
+
+
+def test_comparison_with_a_reference(panel: Panel, result: Any, truth: Any) -> None:
+    assert not panel.ui.compareButton.enabled
+    panel.ui.referenceSelector.setCurrentNode(truth)
+    panel.click("compareButton")
+    header, *rows = panel.table("comparisonTable")
+    assert [row[0] for row in rows] == list(REGIONS)
+    column = next(index for index, title in enumerate(header) if title.lower().startswith("dice"))
+    assert [row[column] for row in rows] == ["1.000"] * 3
+
+
+def test_comparison_across_grids(panel: Panel, result: Any, truth: Any, patient: samples.Patient) -> None:
+    """The reference on a grid shifted by whole voxels gives the same Dice as arrays shifted by hand."""
+    import slicer
+
+    matrix = np.eye(4)
+    matrix[2, 3] = 2
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    truth.SetAndObserveTransformNodeID(transform.GetID())
+    measures = panel.widget.logic.compare(result, truth)
+    for name, first in to_regions(patient.labels.array).items():
+        second = np.roll(first, 2, axis=0)
+        dice = 2 * (first & second).sum() / (first.sum() + second.sum())
+        assert measures[name]["dice"] == pytest.approx(dice)
+
+
+def test_a_segmentation_is_no_reference_for_itself(panel: Panel, result: Any) -> None:
+    panel.ui.referenceSelector.setCurrentNode(result)
+    if panel.ui.compareButton.enabled:
+        panel.click("compareButton")
+        assert "itself" in only_message(panel.desk).text
+    else:
+        assert "itself" in panel.ui.compareButton.toolTip
+
+
+def test_any_segmentation_with_known_names_can_be_shown(panel: Panel, truth: Any) -> None:
+    """Made by other software: the table comes from its segments; without known names it stays empty."""
+    import slicer
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "foreign")
+    slicer.modules.segmentations.logic().ImportLabelmapToSegmentationNode(truth, node)
+    panel.ui.resultSelector.setCurrentNode(node)
+    assert panel.ui.resultsTable.rowCount == 0
+    for name, label in zip(("NCR", "ED", "ET"), list(segment_names(node)), strict=True):
+        identifier = node.GetSegmentation().GetSegmentIdBySegmentName(label)
+        node.GetSegmentation().GetSegment(identifier).SetName(name)
+    slicer.util.selectModule("SegmentEditor")
+    slicer.util.selectModule("BrainTumorSeg")
+    assert panel.ui.resultsTable.rowCount == 3
+
+
+def test_the_log_can_be_copied(panel: Panel, result: Any) -> None:
+    import slicer
+
+    panel.click("copyDiagnosticsButton")
+    text = slicer.app.clipboard().text()
+    for word in ("BrainTumorSeg", "torch", "3D Slicer 5.12", "model exact"):
+        assert word in text
+
+
+def test_downloads_and_caches_are_cleared_when_confirmed(panel: Panel, home: Path) -> None:
+    cache = home / "cache"
+    cache.mkdir()
+    (cache / "file").write_bytes(bytes(2_000_000))
+    panel.desk.answer("Cancel")
+    panel.click("clearCachesButton")
+    assert cache.exists()
+    panel.desk.answer("Ok")
+    panel.click("clearCachesButton")
+    assert not cache.exists()
+    assert (home / "models" / "exact.safetensors").exists()
+    assert "Freed 2.0 MB" in panel.ui.logText.plainText
+    panel.desk.take()
