@@ -191,7 +191,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Show what the parameter node says."""
         if self._parameterNode is None:
             return
-        volumes = list(self.inputs.volumes().values())
+        volumes = list({node.GetID(): node for node in self.inputs.volumes().values()}.values())
         if volumes != self._observedVolumes:
             self._observeVolumes(volumes)
         self.inputs.refresh()

@@ -230,18 +230,20 @@ def write_segments(node: Any, labels: np.ndarray, styles: tuple[SegmentStyle, ..
 
     Raises:
         GeometryError: the node is under a transform that is not linear.
+        InputError: it holds segments that cannot be made label maps.
     """
     segmentation = node.GetSegmentation()
-    if place.reference is not None and segmentation.GetNumberOfSegments() == 0:
-        node.SetAndObserveTransformNodeID(place.reference.GetTransformNodeID())
+    if segmentation.GetNumberOfSegments() == 0:
+        if place.reference is not None:
+            node.SetAndObserveTransformNodeID(place.reference.GetTransformNodeID())
+    elif not segmentation.CreateRepresentation("Binary labelmap"):  # others' segments, which may be surfaces
+        raise InputError(f"{node.GetName()} cannot take label maps.", "Choose another output segmentation.")
     affine = _local_affine(node, place)
     with slicer.util.NodeModify(node):
         _set_geometry(node, affine, labels.shape, place.reference)
         for name in STYLES:  # a former result goes whole, also what this one does not have
             if segmentation.GetSegment(name) is not None:
                 segmentation.RemoveSegment(name)
-        if segmentation.GetNumberOfSegments():  # others', which may be surfaces
-            segmentation.CreateRepresentation("Binary labelmap")
         segmentation.SetSourceRepresentationName("Binary labelmap")
         for style in styles:
             segment = slicer.vtkSegment()

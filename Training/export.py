@@ -25,7 +25,7 @@ from BrainTumorSegLib.checkpoint import (
 from BrainTumorSegLib.evaluation import compare_labels
 from BrainTumorSegLib.inference.engine import segment_case
 
-from .datasets.case import LabelledCase
+from .datasets.case import UNKNOWN_LABEL, LabelledCase
 from .datasets.split import Split
 from .recipe import Recipe
 
@@ -64,7 +64,8 @@ def measure_dice(
 ) -> dict[str, dict[str, float]]:
     """Case id → region → Dice, on the images' own grid through the engine, as a user gets it.
 
-    ``modalities`` are those that are given; empty stands for all that a case has.
+    ``modalities`` are those that are given; empty stands for all that a case has. Voxels of which nothing is known
+    do not count.
     """
     from tqdm import tqdm
 
@@ -73,9 +74,10 @@ def measure_dice(
     for labelled in tqdm(cases, desc=bar, leave=False, disable=not sys.stderr.isatty()):
         case, reference = labelled.load()
         if modalities:
-            case = Case(case.id, {name: case.images[name] for name in modalities})
+            case = Case(case.id, {name: case.images[name] for name in modalities if name in case.images})
         result = segment_case(case, checkpoint, device=device)
-        measures = compare_labels(result.labels.array, reference.array)
+        known = reference.array != UNKNOWN_LABEL
+        measures = compare_labels(result.labels.array * known, reference.array * known)
         table[labelled.id] = {region: measures[region]["dice"] for region in result.regions}
     return table
 

@@ -81,7 +81,10 @@ class SegmentationRun:
     @property
     def state(self) -> str:
         """``running``, ``done``, ``cancelled`` or ``failed``."""
-        return "failed" if self._problem else self._engine.state
+        state = "failed" if self._problem else self._engine.state
+        if state in ("cancelled", "failed"):  # nothing of it is needed any more
+            self._end()
+        return state
 
     @property
     def stage(self) -> str:

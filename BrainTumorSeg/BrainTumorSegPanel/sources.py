@@ -118,9 +118,16 @@ def load_case(paths: Iterable[Path]) -> dict[str, Any]:
             nodes[modality] = slicer.util.loadVolume(str(file), {"show": False})
         except RuntimeError as error:
             for node in nodes.values():
-                slicer.mrmlScene.RemoveNode(node)
+                _remove(node)
             raise InputError(_("{file} cannot be read.").format(file=file), _("Copy it again.")) from error
     return nodes
+
+
+def _remove(volume: Any) -> None:
+    """A volume with what was made for it alone."""
+    for part in (volume.GetDisplayNode(), volume.GetStorageNode(), volume):
+        if part is not None:
+            slicer.mrmlScene.RemoveNode(part)
 
 
 def assign(nodes: list[Any]) -> dict[str, Guess]:

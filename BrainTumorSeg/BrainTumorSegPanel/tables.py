@@ -40,7 +40,7 @@ class Table:
 def measurement_table(measurements: Mapping[str, Any]) -> Table:
     """For the panel: a row a region."""
     header = (
-        _("Region"), _("Volume (mL)"), _("Share (%)"), _("Lesions"), _("Longest (mm)"), _("Longest axial (mm)")
+        _("Region"), _("Volume (mL)"), _("Share (%)"), _("Lesions"), _("Longest (mm)"), _("Axial (mm)")
     )  # fmt: skip
     rows = []
     for region, sizes in measurements.items():

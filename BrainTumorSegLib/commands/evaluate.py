@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..catalogue import resolve
+from ..checkpoint import read_description
 from ..errors import ExecutionError, RequestError
 from ..evaluation import Evaluation, Settings, compare_evaluations, evaluate_pairs, match, usable_cores
 from ..evaluation.table import (
@@ -36,6 +38,9 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--against", type=Path, metavar="OTHER", help="predictions of another method, compared case by case")
     p.add_argument("-o", "--output", type=Path, metavar="TABLE", help="also write .csv, .json or .md")
     p.add_argument("--report", type=Path, metavar="FILE.html", help="also write a report with pictures")
+    p.add_argument("--images", type=Path, metavar="DIR", help="images for the report (default: beside the references)")
+    p.add_argument("--figures", type=Path, metavar="DIR", help="also write the report's figures as PNG")
+    p.add_argument("--model", metavar="ID|FILE", help="model whose card is in the report (default: as recorded)")
     for part in ("pred", "ref"):
         p.add_argument(f"--{part}-labels", choices=("auto", *CONVENTIONS), default="auto", help="label convention")
     p.add_argument("--measures", metavar="NAME[,NAME…]", help=f"all, or some of {', '.join(MEASURES)}")
@@ -53,8 +58,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
     """Compare, print the table, write it."""
     suffix = check_table_name(arguments.output) if arguments.output else ""
-    if arguments.report and arguments.report.suffix not in (".html", ".htm"):
-        raise RequestError(f"{arguments.report.name} is no name of a report.", "Use a name that ends in .html.")
+    _check_report(arguments)
     if arguments.jobs is not None and arguments.jobs < 1:
         raise RequestError(f"{arguments.jobs} processes are not possible.", "Give --jobs 1 or more.")
     evaluation, other = _evaluate(arguments, progress)
@@ -66,6 +70,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
                 part = staging.path(arguments.output)
                 write_table(part, suffix, evaluation, arguments.layout, comparisons, other)
             if arguments.report:
+                progress.report("report", 1.0, "Drawing the report")
                 _report(arguments, evaluation, (comparisons, other.title) if comparisons and other else None, staging)
     _complain([evaluation, *([other] if other else [])], console)
     console.result(as_json(evaluation, comparisons, other))
@@ -131,6 +136,24 @@ def _tell(
             console.warn(f"{result.case}: {note}")
 
 
+def _check_report(arguments: argparse.Namespace) -> None:
+    """Refuse before the work what the report could not do after it.
+
+    Raises:
+        RequestError: a name that is none of a page, a folder that is not there, an option without a report.
+        CheckpointError: the model cannot be read.
+    """
+    for option in ("images", "figures", "model"):
+        if getattr(arguments, option) and not arguments.report:
+            raise RequestError(f"--{option} is for the report, and none is asked for.", "Add --report FILE.html.")
+    if arguments.report and arguments.report.suffix not in (".html", ".htm"):
+        raise RequestError(f"{arguments.report.name} is no name of a report.", "Use a name that ends in .html.")
+    if arguments.images and not arguments.images.is_dir():
+        raise RequestError(f"{arguments.images} is no folder of images.", "Check the path.")
+    if arguments.model:
+        read_description(resolve(arguments.model))
+
+
 def _report(
     arguments: argparse.Namespace,
     evaluation: Evaluation,
@@ -140,7 +163,14 @@ def _report(
     """The one place where the report of a cohort is asked for; it appears together with the table."""
     from ..report import ReportOptions, write_cohort_report
 
-    options = ReportOptions(sources=(str(arguments.prediction), str(arguments.reference)), comparisons=against)
+    folder = arguments.figures
+    options = ReportOptions(
+        images=arguments.images,
+        model=arguments.model,
+        sources=(str(arguments.prediction), str(arguments.reference)),
+        comparisons=against,
+        figure=(lambda name: staging.path(folder / name)) if folder else None,
+    )
     write_cohort_report(evaluation, staging.path(arguments.report), options)
 
 

@@ -75,3 +75,13 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
     return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")
+
+
+def free_memory(device: torch.device) -> None:
+    """Give back what torch keeps of a device's memory for later."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()

@@ -17,7 +17,7 @@ from ..preprocessing import Prepared, prepare
 from ..progress import Progress
 from ..segmentation import Segmentation
 from .cautions import cautions
-from .device import describe, resolve_device, resolve_precision
+from .device import describe, free_memory, resolve_device, resolve_precision
 from .postprocess import clean, threshold
 from .predict import Plan, Predictor
 
@@ -60,19 +60,7 @@ def segment_case(
     chosen = resolve_precision(target, precision)
     progress.report("load", 0.15, f"Loading {description.id} on {describe(target)}, {chosen}")
     predictor = Predictor(checkpoint.build(), Plan.of(description, mirror=mirror), target, chosen)
-
-    def tick(done: int, total: int) -> None:
-        part = "slices" if description.dimensions == 2 else "window"
-        progress.report("predict", 0.2 + 0.7 * done / total, f"Running the network, {part} {done + 1} of {total}")
-
-    try:
-        outputs = predictor(prepared.array, tick)
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "out of memory" not in str(error).lower():
-            raise
-        raise ExecutionError(
-            f"Memory ran out on {describe(target)}.", "Close other programs, or choose --device cpu."
-        ) from error
+    outputs, shortage = _predict(predictor, prepared.array, progress)
     progress.report("finish", 0.9, "Placing the result on the reference grid")
     labels, probabilities = _compose(outputs, prepared, description, case, keep_probabilities)
     return Segmentation(
@@ -80,9 +68,39 @@ def segment_case(
         labels=case.reference_volume.with_array(labels),
         regions=description.regions,
         provenance=_provenance(checkpoint, case, prepared, describe(target), chosen, mirror, started),
-        warnings=tuple(cautions(case, description, prepared, labels)),
+        warnings=(*shortage, *cautions(case, description, prepared, labels)),
         probabilities=probabilities,
     )
+
+
+def _predict(predictor: Predictor, array: np.ndarray, progress: Progress) -> tuple[np.ndarray, list[str]]:
+    """Outputs on the box, and what had to be changed for want of memory: smaller and smaller parts, then an error."""
+
+    def tick(done: int, total: int) -> None:
+        part = "slices" if predictor.plan.dimensions == 2 else "window"
+        progress.report("predict", 0.2 + 0.7 * done / total, f"Running the network, {part} {done + 1} of {total}")
+
+    shortage: list[str] = []
+    while True:
+        try:
+            return predictor(array, tick), shortage
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and "out of memory" not in str(error).lower():
+                raise
+            smaller = predictor.plan.smaller()
+            if smaller is None:
+                raise ExecutionError(
+                    f"Memory ran out on {describe(predictor.device)}, even in small parts.",
+                    "Close other programs, or choose --device cpu.",
+                ) from error
+        predictor = Predictor(predictor.network, smaller, predictor.device, predictor.precision)
+        free_memory(predictor.device)
+        window = " × ".join(str(size) for size in smaller.patch)
+        parts = f"windows of {window} voxels" if smaller.dimensions == 3 else f"{smaller.batch} slices at a time"
+        progress.report("predict", 0.2, f"Memory ran short, going on in {parts}")
+        # Slices do not see each other, windows do: in shorter ones the network knows less of what is around.
+        if smaller.dimensions == 3:
+            shortage = [f"Memory ran short, so the network ran in {parts}; expect a less accurate result."]
 
 
 def check_modalities(case: Case, description: Description) -> None:

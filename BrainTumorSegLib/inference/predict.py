@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 SLICES_PER_BATCH = 8
 
+# Networks see too little of the head in windows shorter than this many voxels.
+SHORTEST_WINDOW = 48
+
 # Called with done and total parts of the work; may raise to end it.
 Tick = Callable[[int, int], None]
 
@@ -35,6 +38,7 @@ class Plan:
         overlap: share of a window that its neighbour covers too.
         divisor: windows are padded to a multiple of it.
         mirror: average over all mirrorings (8 in 3D, 4 in 2D).
+        batch: slices that go through a 2D network at once.
     """
 
     dimensions: int
@@ -42,6 +46,15 @@ class Plan:
     overlap: float
     divisor: int
     mirror: bool = False
+    batch: int = SLICES_PER_BATCH
+
+    def smaller(self) -> Plan | None:
+        """The same with half the batch (2D) or windows half as long (3D), for want of memory; None below that."""
+        if self.dimensions == 2:
+            return replace(self, batch=self.batch // 2) if self.batch > 1 else None
+        shortest = max(self.divisor, SHORTEST_WINDOW)
+        patch = tuple(max(size // 2 // self.divisor * self.divisor, min(size, shortest)) for size in self.patch)
+        return replace(self, patch=patch) if patch != self.patch else None
 
     @classmethod
     def of(cls, description: Description, *, mirror: bool = False) -> Plan:
@@ -104,7 +117,8 @@ class Predictor:
         filled = [z for z in range(volume.shape[1]) if volume[:, z].any()]
         result: np.ndarray | None = None
         padding, crop = _padding(tuple(volume.shape[-2:]), self.plan)
-        batches = [filled[start : start + SLICES_PER_BATCH] for start in range(0, len(filled), SLICES_PER_BATCH)]
+        size = self.plan.batch
+        batches = [filled[start : start + size] for start in range(0, len(filled), size)]
         for done, indices in enumerate(batches):
             tick(done, len(batches))
             images = torch.nn.functional.pad(volume[:, indices].movedim(0, 1), padding)

@@ -123,23 +123,28 @@ def score_lesions(
     blobs, _ = ndimage.label(dilate(reference, protocol.dilation), np.ones((3, 3, 3)))
     rimmed = prediction & (blobs > 0)
     pairs = np.divmod(np.unique(blobs[rimmed].astype(np.int64) * (number + 1) + components[rimmed]), number + 1)
-    voxel = float(np.prod(spacing))
+    places = ndimage.find_objects(components)
     lesions, ignored = [], 0
-    for blob, around in enumerate(ndimage.find_objects(blobs), start=1):
-        truth = reference[around] & (blobs[around] == blob)
-        volume = np.count_nonzero(truth) * voxel
+    for blob, place in enumerate(ndimage.find_objects(blobs), start=1):
         partners = pairs[1][pairs[0] == blob]
+        around = _union([place, *(places[partner - 1] for partner in partners)])
+        truth = reference[around] & (blobs[around] == blob)
+        volume = np.count_nonzero(truth) * float(np.prod(spacing))
         if volume <= protocol.smallest:
             ignored += 1
         elif not partners.size:
             lesions.append(Lesion(volume, False, 0.0, penalty))
         else:
-            whole = np.zeros_like(reference)
-            whole[around] = truth
-            predicted = np.isin(components, partners)
-            hd95 = surfel_distances(predicted, whole, spacing).hd95("surfel") if distances else penalty
-            lesions.append(Lesion(volume, True, dice(predicted, whole), hd95))
+            predicted = np.isin(components[around], partners)
+            hd95 = surfel_distances(predicted, truth, spacing).hd95("surfel") if distances else penalty
+            lesions.append(Lesion(volume, True, dice(predicted, truth), hd95))
     return LesionScores(tuple(lesions), ignored, number - len(np.unique(pairs[1])), penalty)
+
+
+def _union(boxes: Sequence[tuple[slice, ...]]) -> tuple[slice, ...]:
+    """The box around boxes."""
+    axes = zip(*boxes, strict=True)
+    return tuple(slice(min(s.start for s in axis), max(s.stop for s in axis)) for axis in map(tuple, axes))
 
 
 def dilate(mask: np.ndarray, steps: int) -> np.ndarray:

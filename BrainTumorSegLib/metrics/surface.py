@@ -125,21 +125,22 @@ def _interior(mask: np.ndarray) -> np.ndarray:
 
 
 def _both_ways(first: np.ndarray, second: np.ndarray, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Distances in mm from each true voxel of ``first`` to the nearest of ``second``, and back."""
-    return _to_nearest(first, second, spacing), _to_nearest(second, first, spacing)
-
-
-def _to_nearest(surface: np.ndarray, other: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """From each true voxel of ``surface`` to the nearest one of ``other``, in mm, exact.
+    """Distances in mm from each true voxel of ``first`` to the nearest of ``second``, and back; exact.
 
     Points are few beside the voxels of a box, so a tree of them beats a distance transform; and where the
     surfaces coincide, which is most of the way in a good prediction, nothing needs to be searched.
     """
+    places = [np.flatnonzero(surface) for surface in (first, second)]
+    points = [np.stack(np.unravel_index(place, first.shape), axis=1) for place in places]
+    apart = [~second.ravel()[places[0]], ~first.ravel()[places[1]]]
+    return _to_nearest(points[0], points[1], apart[0], spacing), _to_nearest(points[1], points[0], apart[1], spacing)
+
+
+def _to_nearest(points: np.ndarray, targets: np.ndarray, apart: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """From each of ``points`` (indices) to the nearest of ``targets`` in mm; 0 for those not ``apart`` from them."""
     from scipy.spatial import cKDTree
 
-    points, targets = np.argwhere(surface), np.argwhere(other)
     distances = np.zeros(len(points))
-    apart = ~other[surface]
     if apart.any():
         tree = cKDTree(targets * np.asarray(spacing), balanced_tree=False, compact_nodes=False)
         _, nearest = tree.query(points[apart] * np.asarray(spacing))

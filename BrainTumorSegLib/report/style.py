@@ -37,7 +37,7 @@ img { display: block; width: 100%; height: auto; border-radius: .4rem; }
 figcaption { margin-top: .4rem; }
 table { border-collapse: collapse; width: 100%; background: var(--panel); border-radius: .4rem; }
 caption { text-align: left; padding-bottom: .5rem; font-weight: 700; font-size: 1.05rem; color: var(--text); }
-.wide + .quiet { margin-top: .5rem; }
+.wide + p { margin-top: .5rem; }
 th, td { padding: .45rem .75rem; text-align: right; vertical-align: top; border-bottom: 1px solid var(--line);
   font-variant-numeric: tabular-nums; }
 th:first-child, .record td, .record th { text-align: left; }
@@ -103,7 +103,7 @@ code { font-size: .88em; overflow-wrap: anywhere; }
     --note: #fff; --note-edge: #000; --accent: #000; }
   @page { size: A4; margin: 15mm; }
   main { max-width: none; padding: 0; }
-  body { font-size: 9.5pt; }
+  html { font-size: 9pt; }
   nav, th button::after { display: none; }
   .montage img { min-width: 0; }
   img, svg { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
@@ -112,7 +112,7 @@ code { font-size: .88em; overflow-wrap: anywhere; }
   .grid th, .grid td { padding: .2rem .35rem; }
   .grid th:first-child { position: static !important; box-shadow: none !important; }
   .plots { grid-template-columns: repeat(3, 1fr); }
-  .panels { grid-template-columns: repeat(4, minmax(0, 1fr)); max-width: 148mm; gap: 0 .4rem; }
+  .panels { grid-template-columns: repeat(4, minmax(0, 1fr)); max-width: 134mm; gap: 0 .4rem; }
   .panels figcaption { font-size: 7pt; }
   .tiles { grid-template-columns: repeat(3, 1fr); }
   .tile { border: 1px solid var(--line); border-top-width: .3rem; }

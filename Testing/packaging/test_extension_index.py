@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +18,12 @@ from .tree import ROOT, WEIGHTS
 MIB = 1024**2
 KEYS = {"$schema", "build_dependencies", "build_subdirectory", "category", "scm_revision", "scm_url", "tier"}
 # Ways to fetch or to run something while CMake configures.
+# The same in Python, and what starts a program.
+_REACHING = {
+    "urlopen", "urlretrieve", "downloadFile", "downloadSample", "downloadSamples", "pip_install", "pip_ensure",
+    "pip_uninstall", "installTorch", "system", "popen", "Popen", "check_call", "check_output", "run",
+}  # fmt: skip
+_NETWORK = {"urllib.request", "http", "http.client", "requests", "socket", "ftplib", "smtplib", "aiohttp", "httpx"}
 _ACTIVE = re.compile(r"DOWNLOAD|UPLOAD|ExternalProject|FetchContent|execute_process|\bpip\b|GLOB", re.IGNORECASE)
 
 
@@ -132,3 +140,117 @@ def test_checkout_and_history_stay_small() -> None:
     kibibytes = dict(line.split(": ") for line in counted.splitlines())
     history = 1024 * (int(kibibytes["size"]) + int(kibibytes["size-pack"]))
     assert checkout + history <= 100 * MIB, f"checkout {checkout / MIB:.0f} MiB, history {history / MIB:.0f} MiB"
+
+
+def module_files() -> list[Path]:
+    return sorted((ROOT / "BrainTumorSeg").rglob("*.py"))
+
+
+def at_file_scope(tree: ast.AST) -> Iterator[ast.AST]:
+    """The nodes that run when the file is imported: all but the bodies of functions."""
+    for node in ast.iter_child_nodes(tree):
+        yield node
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield from at_file_scope(node)
+
+
+def called(node: ast.Call) -> str:
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+
+
+def reaching_out(source: str) -> list[str]:
+    """Calls at file scope that download, install or start something."""
+    nodes = at_file_scope(ast.parse(source))
+    return [called(node) for node in nodes if isinstance(node, ast.Call) and called(node) in _REACHING]
+
+
+def network_imports(source: str) -> list[str]:
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        found += [name for name in names if name in _NETWORK]
+    return found
+
+
+def test_importing_the_module_reaches_for_nothing() -> None:
+    """Nothing is downloaded, uploaded, installed or started when Slicer starts."""
+    found = {file.name: reaching_out(file.read_text("utf-8")) for file in module_files()}
+    assert len(found) > 1
+    assert not {name: calls for name, calls in found.items() if calls}
+
+
+def test_the_module_itself_does_not_use_the_network() -> None:
+    """Samples and packages come through Slicer's own ways, after a click."""
+    found = {file.name: network_imports(file.read_text("utf-8")) for file in module_files()}
+    assert not {name: modules for name, modules in found.items() if modules}
+
+
+def test_the_checks_see_what_they_look_for() -> None:
+    lines = [
+        "import subprocess, socket",
+        "class A:",
+        "    x = slicer.util.pip_install('y')",
+        "def f(): subprocess.Popen(1)",
+    ]
+    source = "\n".join([*lines, "if True:", "    urlopen('z')", "from urllib import request"])
+    assert reaching_out(source) == ["pip_install", "urlopen"]
+    assert network_imports(source) == ["socket", "urllib.request"]
+
+
+def test_no_program_is_part_of_the_repository() -> None:
+    """The Index takes sources; weights are data."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no git clone")
+    listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    suffixes = {".exe", ".dll", ".so", ".dylib", ".pyd", ".whl", ".jar", ".zip", ".pkl", ".pt", ".pth"}
+    assert not [name for name in listing.splitlines() if Path(name).suffix in suffixes]
+
+
+def test_names_are_as_the_index_wants_them(entry: dict[str, object]) -> None:
+    """ "Slicer" belongs to the repository's name, not to the extension's; no blanks, not version numbers."""
+    name = Path(urlsplit(str(entry["scm_url"])).path).stem
+    assert name.startswith("Slicer")
+    assert name.removeprefix("Slicer").isalnum()
+    assert "slicer" not in "BrainTumorSeg".lower()
+
+
+def test_cmake_versions(cmake: str) -> None:
+    found = re.search(r"cmake_minimum_required\(VERSION (\d+)\.(\d+)", cmake)
+    assert found, "no cmake_minimum_required"
+    assert (3, 16) <= (int(found[1]), int(found[2])) <= (3, 28), "what Slicer's own build has"
+
+
+def test_readme_says_what_a_visitor_looks_for() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for word in ("not for clinical use", "## Licence", "Apache-2.0", "Slicer", "Brain Tumor Segmentation"):
+        assert word in text, word
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
+    assert pictures
+    assert not [name for name in pictures if not (ROOT / name).is_file()]
+
+
+def test_links_of_the_documents_lead_somewhere() -> None:
+    broken = []
+    for file in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        for target in re.findall(r"\]\(([^)#\s]+)", file.read_text(encoding="utf-8")):
+            if "://" not in target and not (file.parent / target).exists():
+                broken.append(f"{file.relative_to(ROOT)}: {target}")
+    assert not broken
+
+
+def test_a_screenshot_shows_the_module(cmake: str) -> None:
+    """At least one that is large enough for a page, and light enough to load."""
+    for address in addresses(cmake, "EXTENSION_SCREENSHOTURLS"):
+        file = ROOT / "docs" / address.rpartition("/")[2]
+        assert file.stat().st_size <= 2 * MIB
+        with Image.open(file) as image:
+            assert image.width >= 600
+
+
+def test_downloads_can_be_removed() -> None:
+    """There is a button for it, and its code."""
+    ui = (ROOT / "BrainTumorSeg" / "Resources" / "UI" / "BrainTumorSeg.ui").read_text(encoding="utf-8")
+    assert 'name="clearCachesButton"' in ui
+    assert any("clearCachesButton" in file.read_text("utf-8") for file in module_files())

@@ -1,8 +1,8 @@
 """Draws the pictures of the documentation from a real run on the bench.
 
-``python -m Testing.slicer.pictures CASE_FOLDER [-m MODEL] [-o docs]`` loads a case through the panel, segments it in the
-child process, and writes ``slicer-panel.png``, ``slicer-results.png``, ``slicer-views.png`` and ``slicer-overview.png``.
-The views are drawn by VTK from the nodes of the scene; the application itself has no part in them.
+``python -m Testing.slicer.pictures CASE_FOLDER [-m MODEL] [-o docs]`` loads a case through the panel, segments it in
+the child process, and writes ``slicer-panel.png``, ``slicer-results.png``, ``slicer-views.png`` and
+``slicer-overview.png``. The views are drawn by VTK from the nodes of the scene; the application has no part in them.
 """
 
 from __future__ import annotations
@@ -14,32 +14,19 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 os.environ["QT_SCALE_FACTOR"] = "2"  # as on a screen of high resolution
-_DARK = {
-    "Window": "#2f3136", "Base": "#26282c", "AlternateBase": "#2f3136", "Button": "#3b3e44", "Text": "#e8e8e8",
-    "WindowText": "#e8e8e8", "ButtonText": "#e8e8e8", "Highlight": "#3d7ab8", "HighlightedText": "#ffffff",
-    "ToolTipBase": "#26282c", "ToolTipText": "#e8e8e8", "PlaceholderText": "#9a9a9a", "Link": "#7ab6f0",
-    "Light": "#4a4d54", "Midlight": "#44474e", "Mid": "#303238", "Dark": "#1f2124", "Shadow": "#141517",
-}  # fmt: skip
 WIDTH = 460
 
 
 def dress() -> None:
-    """Fusion in Slicer's dark colours, whatever the machine's own style is."""
+    """Qt's own style and a font that is everywhere, whatever the machine's are."""
     import qt
     import slicer
 
     slicer.app.setStyle("Fusion")
-    palette = qt.QPalette()
-    for role, colour in _DARK.items():
-        palette.setColor(getattr(qt.QPalette, role), qt.QColor(colour))
-    for role in ("Text", "WindowText", "ButtonText"):
-        palette.setColor(qt.QPalette.Disabled, getattr(qt.QPalette, role), qt.QColor("#7d8087"))
-    slicer.app.setPalette(palette)
     font = qt.QFont("DejaVu Sans")
     font.setPointSize(9)
     slicer.app.setFont(font)
@@ -53,15 +40,12 @@ def grab(widget: Any, opened: set[str], path: Path) -> None:
 
     for part in widget.findChildren(ctk.ctkCollapsibleButton):
         part.collapsed = part.name not in opened
-    widget.setMinimumSize(WIDTH, 0)
-    for _ in range(3):
-        slicer.app.processEvents()
+    for _ in range(3):  # wrapped lines settle step by step
         widget.layout().activate()
-        widget.resize(WIDTH, widget.minimumSizeHint().height())
-    slicer.app.processEvents()
+        widget.resize(WIDTH, max(widget.layout().totalHeightForWidth(WIDTH), widget.sizeHint().height()))
+        slicer.app.processEvents()
     picture = qt.QPixmap(widget.size * widget.devicePixelRatioF())
     picture.setDevicePixelRatio(widget.devicePixelRatioF())
-    picture.fill(qt.QColor(_DARK["Window"]))
     widget.render(picture)
     picture.save(str(path))
 
@@ -81,7 +65,8 @@ def run(case: Path, model: str, folder: Path) -> tuple[Any, Any]:
     panel.choose_model(model)
     panel.wait_until(lambda: panel.widget.models._probe is None)
     shell = slicer.modules.braintumorseg.widgetRepresentation()
-    grab(shell, {"inputsCollapsibleButton", "modelCollapsibleButton", "outputCollapsibleButton", "segmentCollapsibleButton"}, folder / "slicer-panel.png")
+    before = ("inputs", "model", "output", "segment")
+    grab(shell, {f"{name}CollapsibleButton" for name in before}, folder / "slicer-panel.png")
     node = panel.segment()
     reference = next(case.glob("*seg.nii.gz"), None)
     opened = {"segmentCollapsibleButton", "resultsCollapsibleButton"}
@@ -108,20 +93,25 @@ def main() -> int:
         panel, node = run(given.case.resolve(), given.model, given.output)
         from .views import draw_views
 
-        picture = draw_views(node, panel.ui.t1ceSelector.currentNode())
-        picture.save(given.output / "slicer-views.png", optimize=True)
-        side = given.output / "overview-panel.png"
-        overview(Image.open(side).convert("RGB"), picture).save(given.output / "slicer-overview.png", optimize=True)
-        side.unlink()
+        file = given.output / "overview-panel.png"
+        side = Image.open(file).convert("RGB")
+        views = draw_views(node, panel.ui.t1ceSelector.currentNode(), side.height // 2)
+        smaller(views).save(given.output / "slicer-views.png", optimize=True)
+        smaller(beside(side, views)).save(given.output / "slicer-overview.png", optimize=True)
+        file.unlink()
         held.module.close()
     return 0
 
 
-def overview(panel: Image.Image, views: Image.Image) -> Image.Image:
-    """Panel on the left, views on the right, in one picture of the views' height."""
-    height = views.height
-    whole = Image.new("RGB", (panel.width + views.width, height), _DARK["Window"])
-    whole.paste(panel.crop((0, 0, panel.width, min(panel.height, height))), (0, 0))
+def smaller(picture: Image.Image) -> Image.Image:
+    """Two thirds: sharp enough for a page, and light."""
+    return picture.resize((2 * picture.width // 3, 2 * picture.height // 3), Image.Resampling.LANCZOS)
+
+
+def beside(panel: Image.Image, views: Image.Image) -> Image.Image:
+    """Panel on the left, views on the right."""
+    whole = Image.new("RGB", (panel.width + views.width, views.height))
+    whole.paste(panel, (0, 0))
     whole.paste(views, (panel.width, 0))
     return whole
 

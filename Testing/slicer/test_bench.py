@@ -23,7 +23,7 @@ PROBE = "import PySide6.QtWidgets, PySide6.QtUiTools, slicer"
 def environment() -> dict[str, str]:
     """Of the processes.
 
-    Skips where a library of the system is missing (Debian: libegl1, libgl1, libxkbcommon0, libfontconfig1, libdbus-1-3).
+    Skips where the system lacks a library (Debian: libegl1, libgl1, libxkbcommon0, libfontconfig1, libdbus-1-3).
     """
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "PYTHONPATH": str(ROOT)}
     probe = subprocess.run([sys.executable, "-c", PROBE], env=environment, capture_output=True, text=True, check=False)
@@ -38,7 +38,17 @@ def environment() -> dict[str, str]:
 @pytest.mark.parametrize("name", FILES)
 def test_bench(name: str, environment: dict[str, str], tmp_path: Path) -> None:
     """All tests of a file pass; else their own report is shown."""
-    command = [sys.executable, "-m", "pytest", str(BENCH / name), "-q", "--tb=short", "--no-header", "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        str(BENCH / name),
+        "-q",
+        "--tb=short",
+        "--no-header",
+        "-p",
+        "no:cacheprovider",
+    ]
     command += [f"--basetemp={tmp_path / 'bench'}"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -10,8 +10,7 @@ import vtk
 from PIL import Image
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
-SIDE = 640  # pixels of a view
-BAR = 6
+BAR = 8
 # View: axis of the array (z, y, x) that it looks along, colour of its bar as in Slicer.
 _SLICES = {"R": (0, (0.95, 0.36, 0.33)), "Y": (2, (0.93, 0.84, 0.30)), "G": (1, (0.43, 0.69, 0.29))}
 _ORDER = ("WT", "TC", "ET")
@@ -54,18 +53,21 @@ def _oriented(volume: Any) -> tuple[int, ...]:
     return tuple(axis for axis, (sign, wanted) in enumerate(zip(signs, (1, 1, -1), strict=True)) if sign * wanted < 0)
 
 
-def slice_renderer(node: Any, reference: Any, name: str) -> Any:
+def slice_renderer(node: Any, reference: Any, name: str, side: int) -> Any:
     """A slice through the middle of the tumour with the contours of the segments."""
     axis, bar = _SLICES[name]
     turned = _oriented(reference)
     masks = {region: np.flip(array, turned) for region, array in masks_of(node, reference).items()}
     image = np.flip(slicer.util.arrayFromVolume(reference), turned)
-    core = masks.get("ET") if masks["ET"].any() else masks["WT"]
+    core = masks["ET"] if masks["ET"].any() else masks["WT"]
     index = int(core.sum(tuple(other for other in range(3) if other != axis)).argmax())
     spacing = reference.GetSpacing()
     plane_spacing = {0: (spacing[0], spacing[1]), 1: (spacing[0], spacing[2]), 2: (spacing[1], spacing[2])}[axis]
+    planes = {region: array.take(index, axis) for region, array in {"": image, **masks}.items()}
+    if axis == 2:  # the nose to the left, as Slicer has it
+        planes = {region: plane[:, ::-1] for region, plane in planes.items()}
     renderer = vtk.vtkRenderer()
-    shown = _image(image.take(index, axis), plane_spacing)
+    shown = _image(planes.pop(""), plane_spacing)
     inside = image[image > 0]
     actor = vtk.vtkImageActor()
     levels = vtk.vtkImageMapToWindowLevelColors()
@@ -76,13 +78,13 @@ def slice_renderer(node: Any, reference: Any, name: str) -> Any:
     actor.GetMapper().SetInputConnection(levels.GetOutputPort())
     actor.InterpolateOn()
     renderer.AddActor(actor)
-    for number, (region, array) in enumerate(masks.items(), start=1):
-        renderer.AddActor(_contour(_image(array.take(index, axis), plane_spacing), colour_of(node, region), number))
+    for number, (region, plane) in enumerate(planes.items(), start=1):
+        renderer.AddActor(_contour(_image(plane, plane_spacing), colour_of(node, region), number))
     renderer.GetActiveCamera().ParallelProjectionOn()
     renderer.ResetCamera()
     rows, columns = image.take(index, axis).shape
     renderer.GetActiveCamera().SetParallelScale(0.5 * max(rows * plane_spacing[1], columns * plane_spacing[0]) * 0.86)
-    _add_bar(renderer, bar, name)
+    _add_bar(renderer, bar, name, side)
     return renderer
 
 
@@ -104,9 +106,9 @@ def _contour(image: Any, colour: tuple[float, float, float], height: int) -> Any
     return actor
 
 
-def _add_bar(renderer: Any, colour: tuple[float, float, float], text: str) -> None:
+def _add_bar(renderer: Any, colour: tuple[float, float, float], text: str, side: int) -> None:
     points = vtk.vtkPoints()
-    for x, y in ((0, 1 - BAR / SIDE), (1, 1 - BAR / SIDE), (1, 1), (0, 1)):
+    for x, y in ((0, 1 - BAR / side), (1, 1 - BAR / side), (1, 1), (0, 1)):
         points.InsertNextPoint(x, y, 0)
     cells = vtk.vtkCellArray()
     cells.InsertNextCell(4, [0, 1, 2, 3])
@@ -125,15 +127,15 @@ def _add_bar(renderer: Any, colour: tuple[float, float, float], text: str) -> No
     if text:
         label = vtk.vtkTextActor()
         label.SetInput(text)
-        label.GetTextProperty().SetFontSize(24)
+        label.GetTextProperty().SetFontSize(30)
         label.GetTextProperty().SetColor(colour)
         label.GetTextProperty().BoldOn()
-        label.SetPosition(14, SIDE - 44)
+        label.SetPosition(14, side - 56)
         renderer.AddViewProp(label)
 
 
-def surface_renderer(node: Any, reference: Any) -> Any:
-    """The closed surfaces of the segments in the brain, seen from the front and the right."""
+def surface_renderer(node: Any, reference: Any, side: int) -> Any:
+    """The closed surfaces of the segments in the brain, seen from the front and the tumour's side."""
     renderer = vtk.vtkRenderer()
     renderer.SetBackground(0.62, 0.66, 0.82)
     renderer.SetBackground2(0.86, 0.88, 0.94)
@@ -156,11 +158,15 @@ def surface_renderer(node: Any, reference: Any) -> Any:
         renderer.AddActor(actor)
     camera = renderer.GetActiveCamera()
     camera.SetViewUp(0, 0, 1)
-    camera.SetPosition(0.75, 1.0, 0.45)
+    bounds = [0.0] * 6
+    reference.GetRASBounds(bounds)
+    middle = (bounds[0] + bounds[1]) / 2
+    left = node.GetSegmentCenterRAS(segmentation.GetSegmentIdBySegmentName("WT"))[0] < middle
+    camera.SetPosition(-0.9 if left else 0.9, 0.9, 0.4)
     camera.SetFocalPoint(0, 0, 0)
     renderer.ResetCamera()
     camera.Zoom(1.35)
-    _add_bar(renderer, (0.45, 0.45, 0.75), "")
+    _add_bar(renderer, (0.45, 0.45, 0.75), "", side)
     return renderer
 
 
@@ -193,18 +199,18 @@ def _brain(reference: Any) -> Any:
     return actor
 
 
-def draw_views(node: Any, reference: Any) -> Image.Image:
-    """Axial and 3D above, coronal and sagittal below: Slicer's four-up."""
+def draw_views(node: Any, reference: Any, side: int) -> Image.Image:
+    """Axial and 3D above, coronal and sagittal below, as Slicer's four-up; each of ``side`` pixels."""
     window = vtk.vtkRenderWindow()
     window.SetOffScreenRendering(1)
     window.SetMultiSamples(0)  # else translucent surfaces vanish
     window.SetAlphaBitPlanes(1)
-    window.SetSize(2 * SIDE, 2 * SIDE)
+    window.SetSize(2 * side, 2 * side)
     places = {
-        (0, 1): slice_renderer(node, reference, "R"),
-        (1, 1): surface_renderer(node, reference),
-        (0, 0): slice_renderer(node, reference, "G"),
-        (1, 0): slice_renderer(node, reference, "Y"),
+        (0, 1): slice_renderer(node, reference, "R", side),
+        (1, 1): surface_renderer(node, reference, side),
+        (0, 0): slice_renderer(node, reference, "G", side),
+        (1, 0): slice_renderer(node, reference, "Y", side),
     }
     for (column, row), renderer in places.items():
         renderer.SetViewport(column / 2, row / 2, (column + 1) / 2, (row + 1) / 2)

@@ -7,9 +7,17 @@ import pytest
 import torch
 
 from BrainTumorSegLib.case import Case
-from BrainTumorSegLib.checkpoint import AccuracyRecord, Checkpoint, NetworkSpec, PostprocessingSpec, PreprocessingSpec, TilingSpec
+from BrainTumorSegLib.checkpoint import (
+    AccuracyRecord,
+    Checkpoint,
+    NetworkSpec,
+    PostprocessingSpec,
+    PreprocessingSpec,
+    TilingSpec,
+)
 from BrainTumorSegLib.errors import CancelledError, CheckpointError, DeviceError, ExecutionError, ModalityError
 from BrainTumorSegLib.inference.engine import segment_case
+from BrainTumorSegLib.inference.predict import Predictor
 from BrainTumorSegLib.labels import from_regions, to_regions
 from BrainTumorSegLib.metrics import dice
 from BrainTumorSegLib.preprocessing import Grid, normalise, reorient
@@ -271,6 +279,35 @@ def test_memory_that_runs_out_is_an_error_of_its_own(patient: Patient, monkeypat
         with pytest.raises(ExecutionError, match="Memory ran out on cpu") as caught:
             run(patient.case(), make_oracle())
         assert caught.value.remedy
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_where_memory_runs_short_parts_get_smaller_and_the_result_says_so(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch, dimensions: int
+) -> None:
+    """Memory suffices only for small parts; the oracle sees single voxels, so its result stays the same."""
+    most = 50**3 if dimensions == 3 else 3 * 28 * 24
+    sizes: list[int] = []
+    unlimited = Predictor._probabilities
+
+    def limited(self: Predictor, images: torch.Tensor) -> torch.Tensor:
+        sizes.append(images[:, 0].numel())
+        if sizes[-1] > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return unlimited(self, images)
+
+    monkeypatch.setattr(Predictor, "_probabilities", limited)
+    large = make_patient((20, 120, 100)) if dimensions == 3 else patient
+    tiling = TilingSpec((96, 96, 96), 0.25) if dimensions == 3 else TilingSpec((0, 0), 0.0)
+    result = run(large.case(), make_oracle(dimensions, tiling=tiling))
+    np.testing.assert_array_equal(result.labels.array, large.labels.array)
+    assert max(sizes) > most >= sizes[-1]
+    said = [warning for warning in result.warnings if warning.startswith("Memory ran short")]
+    assert said == (
+        ["Memory ran short, so the network ran in windows of 48 × 48 × 48 voxels; expect a less accurate result."]
+        if dimensions == 3
+        else []
+    )
 
 
 def test_unknown_devices_and_networks_are_refused(patient: Patient) -> None:

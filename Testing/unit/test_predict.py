@@ -210,3 +210,18 @@ def test_a_patch_that_the_network_cannot_halve_is_refused() -> None:
     with pytest.raises(CheckpointError, match="12") as caught:
         Plan.of(description)
     assert "8" in caught.value.remedy
+
+
+def test_smaller_plans_by_hand() -> None:
+    plan = Plan(3, (128, 128, 64), 0.25, 8)
+    half = plan.smaller()
+    assert half == Plan(3, (64, 64, 48), 0.25, 8)
+    quarter = half.smaller() if half else None
+    assert quarter == Plan(3, (48, 48, 48), 0.25, 8) and quarter.smaller() is None
+    assert Plan(3, (32, 32, 32), 0.25, 8).smaller() is None, "never larger than it was"
+    flat: Plan | None = Plan(2, (0, 0), 0.0, 8)
+    batches = []
+    while flat:
+        batches.append(flat.batch)
+        flat = flat.smaller()
+    assert batches == [8, 4, 2, 1]

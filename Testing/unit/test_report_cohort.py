@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from BrainTumorSegLib.cli import main
 from BrainTumorSegLib.errors import CheckpointError, InputError
 from BrainTumorSegLib.evaluation import CaseResult, Evaluation, Settings, compare_evaluations
 from BrainTumorSegLib.report import ReportOptions, write_cohort_report
@@ -239,6 +240,50 @@ def test_cases_with_images_are_shown_and_figures_written(tmp_path: Path) -> None
     assert len(pictures) == 4 and all(case in (picture["alt"] or "") for picture in pictures)
     written = list(figures.iterdir())
     assert [path.suffix for path in written] == [".png"] and written[0].read_bytes().startswith(b"\x89PNG")
+
+
+# --- on the command line -----------------------------------------------------------------------------------
+
+
+def folders(folder: Path) -> tuple[str, str]:
+    """Two cases whose predictions are half right."""
+    for case in ("p1", "p2"):
+        for kind, size in (("pred", 4), ("ref", 8)):
+            labels = np.zeros((12, 12, 12), np.uint8)
+            labels[2:10, 2 : 2 + size, 2:10] = 2
+            (folder / kind).mkdir(exist_ok=True)
+            write_volume(Volume(labels, np.eye(4)), folder / kind / f"{case}.nii.gz")
+    return str(folder / "pred"), str(folder / "ref")
+
+
+def test_evaluate_writes_report_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    options = ["--measures", "dice", "--report", str(out / "r.html"), "--figures", str(out / "figures")]
+    assert main(["evaluate", *folders(tmp_path), *options, "--model", MODEL]) == 0
+    found = Page((out / "r.html").read_text(encoding="utf-8"))
+    row = next(row for row in found.tables["Summary over the cases"] if row[0].strip() == "WT")
+    assert row[1:3] == ["2", "0.6667"] and "Training cases" in found.text
+    assert [path.name for path in (out / "figures").iterdir()] == ["dice.png"]
+    assert "0.6667" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--figures", "{}/figures"], "--report"),
+        (["--report", "{}/r.html", "--images", "{}/nowhere"], "nowhere"),
+        (["--report", "{}/r.html", "--model", "no-such-model"], "no-such-model"),
+        (["--report", "{}/r.docx"], ".html"),
+    ],
+)
+def test_wrong_requests_end_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], word: str
+) -> None:
+    places = folders(tmp_path)
+    assert main(["evaluate", *places, *(option.format(tmp_path) for option in options)]) == 2
+    told = capsys.readouterr()
+    assert word in told.err and "Dice" not in told.out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pred", "ref"]
 
 
 # --- where the predictions come from -----------------------------------------------------------------------

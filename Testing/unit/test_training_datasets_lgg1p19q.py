@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from BrainTumorSegLib.case import Case
 from BrainTumorSegLib.checkpoint import OutputSpec, PreprocessingSpec
 from BrainTumorSegLib.errors import InputError, RequestError
 from BrainTumorSegLib.preprocessing import Grid, reorient
 from BrainTumorSegLib.volume import Volume, read_volume, write_volume
 from Testing.image_data import write_lgg1p19q
-from Testing.samples import AFFINE
+from Testing.samples import AFFINE, make_oracle, make_patient
 from Training.datasets.cache import CaseCache
 from Training.datasets.case import UNKNOWN_LABEL
 from Training.datasets.lgg1p19q import find_lgg1p19q, mark_unknown
 from Training.datasets.patches import PatchDataset
+from Training.export import measure_dice
 from Training.supervision import UNKNOWN
 
 MODALITIES = ("t1ce", "t2")
@@ -75,6 +78,32 @@ def test_patches_lie_where_something_is_known(tmp_path: Path, patch: tuple[int, 
             assert known.all()
             assert target.sum() <= tumour[3].sum()
     assert seen == ({0, 1} if len(patch) == 2 else {UNKNOWN, 0, 1})
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """The made patient with all but three slices unknown, in memory."""
+
+    id: str = "P"
+    reading: str = ""
+
+    def files(self) -> list[Path]:
+        return []
+
+    def load(self, modalities: tuple[str, ...] = ()) -> tuple[Case, Volume]:
+        patient = make_patient()
+        labels = np.full_like(patient.labels.array, UNKNOWN_LABEL)
+        labels[6:9] = patient.labels.array[6:9]
+        return patient.case(("t1ce", "t2", "flair")), patient.labels.with_array(labels)
+
+
+def test_annotated_slices_alone_are_measured() -> None:
+    """What is found elsewhere is no false positive; a sequence that is missing anyway can be left out once more."""
+    assert (make_patient().labels.array[9:] > 0).any()
+    oracle = make_oracle(optional_modalities=("t1",))
+    everything = {"P": {"ET": 1.0, "TC": 1.0, "WT": 1.0}}
+    assert measure_dice(oracle, [Sparse()], device="cpu") == everything
+    assert measure_dice(oracle, [Sparse()], modalities=("t1", "t1ce", "t2", "flair"), device="cpu") == everything
 
 
 def test_all_that_is_wrong_is_listed_at_once(tmp_path: Path) -> None:

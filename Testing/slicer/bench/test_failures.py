@@ -136,7 +136,9 @@ def test_a_full_disk(panel: Panel, case: Path, application: Traces, monkeypatch:
     assert not application.left_files()
 
 
-def test_no_folder_for_temporary_files(panel: Panel, case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_folder_for_temporary_files(
+    panel: Panel, case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     panel.load(case)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
     panel.click("segmentButton")

@@ -58,7 +58,9 @@ def test_bundle(result: Any, panel: Panel, tmp_path: Path) -> None:
     import slicer
 
     expected, table = facts(result), panel.table("resultsTable")
-    chosen = {name: getattr(panel.ui, f"{name}Selector").currentNode().GetName() for name in ("t1", "t1ce", "t2", "flair")}
+    chosen = {
+        name: getattr(panel.ui, f"{name}Selector").currentNode().GetName() for name in ("t1", "t1ce", "t2", "flair")
+    }
     provenance = result.GetAttribute("BrainTumorSeg.provenance")
     voxels = mask(result, "ET", panel.ui.t1ceSelector.currentNode())
     name = result.GetName()

@@ -8,6 +8,7 @@ import typing
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,10 +73,7 @@ def test_parameters_of_the_ui_exist_and_can_be_bound(tree: ElementTree.Element) 
         node for node in ast.parse(source).body if isinstance(node, ast.ClassDef) and "ParameterNode" in node.name
     )
     names = {part.target.id: part for part in declared.body if isinstance(part, ast.AnnAssign)}  # type: ignore[union-attr]
-    types = {
-        name: eval(ast.unparse(part.annotation), vars(BrainTumorSeg))  # noqa: S307 - the module's own source
-        for name, part in names.items()
-    }
+    types = {name: eval(ast.unparse(part.annotation), vars(BrainTumorSeg)) for name, part in names.items()}
     bound = [(widget, parameter_of(widget)) for widget in tree.iter("widget") if parameter_of(widget)]
     assert {name for _, name in bound} == set(types), "each parameter has one widget"
     assert len(bound) == len(types)
@@ -100,7 +98,9 @@ def test_names_are_unique_and_speak(tree: ElementTree.Element) -> None:
 def test_every_node_selector_is_linked_to_the_scene(tree: ElementTree.Element) -> None:
     selectors = {w.attrib["name"] for w in tree.iter("widget") if w.attrib["class"] == "qMRMLNodeComboBox"}
     linked = {
-        one.findtext("receiver") for one in tree.iter("connection") if one.findtext("slot", "").startswith("setMRMLScene")
+        one.findtext("receiver")
+        for one in tree.iter("connection")
+        if one.findtext("slot", "").startswith("setMRMLScene")
     }
     assert selectors == linked
 
@@ -113,7 +113,9 @@ def test_everything_to_click_says_what_it_does(panel: Panel, tree: ElementTree.E
 def test_words_are_translatable(tree: ElementTree.Element) -> None:
     """Texts a person reads may not be marked as not to be translated, and the code passes its own through ``_``."""
     for widget in tree.iter("widget"):
-        for text in widget.findall("property[@name='text']/string") + widget.findall("property[@name='toolTip']/string"):
+        for text in widget.findall("property[@name='text']/string") + widget.findall(
+            "property[@name='toolTip']/string"
+        ):
             assert text.get("notr") != "true" or not (text.text or "").strip(), widget.attrib["name"]
 
 
@@ -126,7 +128,9 @@ def test_enumerators_are_spelt_as_pythonqt_has_them() -> None:
     found = []
     for file in python_files():
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            text = ast.unparse(node) if isinstance(node, ast.Attribute) else ""
+            if not isinstance(node, ast.Attribute):
+                continue
+            text = ast.unparse(node)
             parts = text.split(".")
             if len(parts) == 4 and parts[0] == "qt":
                 scope = getattr(getattr(qt, parts[1], None), parts[2], None)
@@ -140,6 +144,6 @@ def test_real_types_of_the_wrapper(application: Traces) -> None:
     """Annotations are plain classes: a parameter that the application could not keep would fail only there."""
     import BrainTumorSeg
 
-    wrapper = BrainTumorSeg.BrainTumorSegParameterNode
+    wrapper: Any = BrainTumorSeg.BrainTumorSegParameterNode
     assert set(wrapper.allParameters) >= {"t1", "t1ce", "t2", "flair"}
     assert not [name for name in wrapper.allParameters if typing.get_origin(name)]

@@ -186,7 +186,9 @@ class Application(QtWidgets.QApplication):
             Path(name).mkdir(parents=True, exist_ok=True)
         tempfile.tempdir = self.__dict__["folders"]["temporary"]
         QtCore.QSettings.setDefaultFormat(QtCore.QSettings.Format.IniFormat)
-        QtCore.QSettings.setPath(QtCore.QSettings.Format.IniFormat, QtCore.QSettings.Scope.UserScope, str(folder / "settings"))
+        QtCore.QSettings.setPath(
+            QtCore.QSettings.Format.IniFormat, QtCore.QSettings.Scope.UserScope, str(folder / "settings")
+        )
 
     def assemble(self, application_logic: Any) -> None:
         """Managers and the main window."""

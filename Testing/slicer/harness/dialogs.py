@@ -91,8 +91,11 @@ class Desk:
             sys.__excepthook__(kind, error, trace)
 
         sys.excepthook = hook
-        # An exception in a destructor or a weak reference's callback.
-        sys.unraisablehook = lambda args: args.exc_value and self.uncaught.append(args.exc_value)
+        sys.unraisablehook = lambda args: self._keep(args.exc_value)  # in destructors and callbacks of weak references
+
+    def _keep(self, error: BaseException | None) -> None:
+        if error is not None:
+            self.uncaught.append(error)
 
 
 DESK = Desk()

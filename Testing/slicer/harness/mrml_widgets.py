@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import slicer
+from PySide6 import QtCore, QtWidgets
 from vtkmodules.util.misc import calldata_type
 from vtkmodules.util.vtkConstants import VTK_OBJECT
-from PySide6 import QtCore, QtWidgets
 
 from .ctk_module import Property, Signal, state_property
 from .pythonqt import stand_in

@@ -12,8 +12,8 @@ from types import ModuleType
 from typing import Any
 
 import slicer
-from vtkmodules.vtkCommonCore import vtkCommand
 from PySide6 import QtWidgets
+from vtkmodules.vtkCommonCore import vtkCommand
 
 PROPERTY = "SlicerParameterName"
 
@@ -22,7 +22,7 @@ class _Kind:
     """How values of one type are kept."""
 
     def __init__(self, type_: Any) -> None:
-        self.type = type_
+        self.type: Any = type_
         self.is_node = isinstance(type_, type) and issubclass(type_, slicer.vtkMRMLNode)
         self.is_enum = isinstance(type_, type) and issubclass(type_, enum.Enum)
         if not (self.is_node or self.is_enum or type_ in (bool, str)):
@@ -38,8 +38,8 @@ class _Kind:
             raise TypeError(f"parameter {name} is a {self.type.__name__}, not {value!r}")
         if self.is_node:
             node.SetParameter(name, "")
-            node.SetNodeReferenceID(name, value.GetID() if value is not None else None)
-        elif self.is_enum:
+            node.SetNodeReferenceID(name, None if value is None else value.GetID())
+        elif isinstance(value, enum.Enum):
             node.SetParameter(name, value.name)
         else:
             node.SetParameter(name, str(value))
@@ -57,7 +57,8 @@ class _Connector:
     """Links one widget with one parameter."""
 
     def __init__(self, widget: Any, kind: _Kind) -> None:
-        self.widget, self.kind, self._callback = widget, kind, None
+        self.widget, self.kind = widget, kind
+        self._callback: Callable[[], None] | None = None
         exact = type(widget)
         if kind.type is bool and exact is QtWidgets.QCheckBox:
             self.signal = "stateChanged(int)"
@@ -100,6 +101,7 @@ class _Wrapper:
     """What the decorator adds to a class."""
 
     allParameters: dict[str, _Kind]
+    _defaults: dict[str, Any]
 
     def __init__(self, parameterNode: Any, prefix: str | None = None) -> None:
         self.parameterNode = parameterNode
@@ -111,7 +113,7 @@ class _Wrapper:
 
     def default(self, name: str) -> Any:
         """A parameter's first value."""
-        declared = getattr(type(self), "_defaults")[name]
+        declared = self._defaults[name]
         return self.allParameters[name].default() if declared is None else declared
 
     def getValue(self, name: str) -> Any:

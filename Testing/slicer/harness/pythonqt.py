@@ -79,8 +79,8 @@ def make_strict(*modules: ModuleType) -> None:
     for cls in classes_of(*modules):
         _install_properties(cls)
         cls.__setattr__ = _setattr  # type: ignore[assignment,method-assign]
-    QtCore.QObject.name = NameAlias()  # type: ignore[attr-defined]
-    QtCore.QObject.className = lambda self: self.metaObject().className()  # type: ignore[attr-defined]
+    QtCore.QObject.name = NameAlias()
+    QtCore.QObject.className = lambda self: self.metaObject().className()
 
 
 def stand_in(cls: type) -> type:
@@ -118,7 +118,7 @@ def _setattr(self: Any, name: str, value: Any) -> None:
         declared = self.metaObject().property(self.metaObject().indexOfProperty(name))
         QtProperty(name, declared.typeName(), declared.isWritable()).__set__(self, value)
     elif hasattr(type(descriptor), "__set__"):
-        descriptor.__set__(self, value)  # type: ignore[union-attr]
+        descriptor.__set__(self, value)
     elif isinstance(value, QtCore.SignalInstance):  # PySide6 keeps them so
         _set_attribute(self, name, value)
     elif _is_cpp(cls):

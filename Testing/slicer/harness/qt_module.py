@@ -150,8 +150,13 @@ def build() -> ModuleType:
         if issubclass(cls, QtWidgets.QDialog):
             cls.exec_ = _dialog_exec  # type: ignore[attr-defined]
     box = QtWidgets.QMessageBox
-    box.exec_ = _message_box_exec  # type: ignore[attr-defined]
-    for name, buttons in {"information": ("Ok",), "warning": ("Ok",), "critical": ("Ok",), "question": ("Yes", "No")}.items():
+    box.exec_ = _message_box_exec
+    for name, buttons in {
+        "information": ("Ok",),
+        "warning": ("Ok",),
+        "critical": ("Ok",),
+        "question": ("Yes", "No"),
+    }.items():
         setattr(box, name, staticmethod(_static_message(*buttons)))
     for name in ("getOpenFileName", "getOpenFileNames", "getSaveFileName", "getExistingDirectory"):
         setattr(QtWidgets.QFileDialog, name, staticmethod(_static_question("file")))

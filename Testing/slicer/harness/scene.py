@@ -64,7 +64,7 @@ def build_scene() -> SimpleNamespace:
     application = slicer.vtkSlicerApplicationLogic()
     application.SetMRMLScene(scene)
     application.SetHomeDirectory(share)
-    application.SetShareDirectory(share)
+    application.SetShareDirectory("colours")  # below the former; there are none
     application.SetSliceLogics(vtkCollection())
     colors = slicer.vtkSlicerColorLogic()
     colors.SetMRMLApplicationLogic(application)

@@ -1,0 +1,263 @@
+"""The module in the application: what it tells of itself, models, folders of patients, first-run set-up, reload."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from Testing.slicer.harness.module import ROOT
+
+from .driving import Panel, Traces, only_message, snapshot
+
+
+def test_what_the_module_tells_of_itself(bench: SimpleNamespace, application: Traces) -> None:
+    import slicer
+
+    from Testing.slicer.harness.neighbours import SampleDataLogic
+
+    module = slicer.modules.braintumorseg
+    assert module.title == "Brain Tumor Segmentation"
+    assert module.categories == ["Segmentation"]
+    assert "not for clinical use" in module.helpText
+    assert "BraTS" in module.acknowledgementText
+    assert module.contributors
+    sample = SampleDataLogic.sources["BraTS-GLI-00001-000"]
+    assert len(sample["uris"]) == 4
+    assert all(len(checksum) == len("SHA256:") + 64 for checksum in sample["checksums"])
+    assert Path(sample["thumbnail"]).is_file()
+
+
+def test_its_own_test_passes(application: Traces) -> None:
+    """What *Reload and Test* runs."""
+    import BrainTumorSeg
+
+    test = BrainTumorSeg.BrainTumorSegTest()
+    test.setUp()
+    test.test_missingModalityIsRefused()
+
+
+def test_reload(panel: Panel, case: Path) -> None:
+    """The code is read anew, the parts as well; the choices stay, since they are in the scene."""
+    nodes = panel.load(case)
+    widget, part = panel.widget, sys.modules["BrainTumorSegPanel.results"]
+    panel.widget.onReload()
+    assert panel.widget is not widget
+    assert type(panel.widget) is not type(widget)
+    assert sys.modules["BrainTumorSegPanel.results"] is not part
+    assert panel.ui.flairSelector.currentNode() is nodes["flair"]
+    panel.choose_model("exact")
+    assert panel.ui.segmentButton.enabled
+    panel.ui.t1Selector.setCurrentNode(None)
+    panel.raise_uncaught()
+    assert "T1" in panel.ui.segmentButton.toolTip
+
+
+def test_leaving_and_coming_back(panel: Panel, case: Path) -> None:
+    import slicer
+
+    nodes = panel.load(case)
+    slicer.util.selectModule("SegmentEditor")
+    nodes["t2"].SetName("other")
+    slicer.util.selectModule("BrainTumorSeg")
+    assert panel.ui.t2Selector.currentNode() is nodes["t2"]
+    slicer.util.selectModule("SegmentEditor")
+    slicer.mrmlScene.Clear(0)
+    slicer.util.selectModule("BrainTumorSeg")
+    assert panel.ui.t2Selector.currentNode() is None
+    assert not panel.ui.segmentButton.enabled
+
+
+def test_closing_the_scene_again_and_again(panel: Panel, case: Path) -> None:
+    """No observer stays, no parameter node is doubled."""
+    import slicer
+
+    counts = []
+    for _ in range(4):
+        panel.load(case)
+        slicer.mrmlScene.Clear(0)
+        panel.raise_uncaught()
+        counts.append((slicer.mrmlScene.GetNumberOfNodes(), len(panel.widget.Observations)))
+    assert len(set(counts)) == 1, counts
+
+
+def test_model_and_device_are_remembered(panel: Panel) -> None:
+    import slicer
+
+    panel.choose_model("whole")
+    panel.ui.deviceSelector.currentIndex = 1
+    slicer.modules.braintumorseg.close()
+    slicer.util.selectModule("BrainTumorSeg")
+    assert panel.ui.modelSelector.itemData(panel.ui.modelSelector.currentIndex) == "whole"
+    assert panel.ui.deviceSelector.currentText == "cpu"
+
+
+def test_cards_of_the_models(panel: Panel) -> None:
+    panel.choose_model("brats-unet2d")
+    assert "Needs T1, T1ce, T2, FLAIR" in panel.ui.modelInfoLabel.text
+    assert "Dice" in panel.ui.modelInfoLabel.text
+    assert "brats-unet2d" in panel.ui.modelCardBrowser.toPlainText()
+    assert not panel.ui.removeModelButton.enabled, "it comes along"
+    panel.choose_model("flair-only")
+    assert "Needs FLAIR" in panel.ui.modelInfoLabel.text
+
+
+def test_a_model_is_added_and_removed(panel: Panel, models: dict[str, Path], home: Path) -> None:
+    installed = home / "models" / "whole.safetensors"
+    panel.choose_model("whole")
+    panel.desk.answer("Ok")
+    panel.click("removeModelButton")
+    assert "whole" in only_message(panel.desk).text
+    assert not installed.exists()
+    panel.desk.answer(str(models["whole"]))
+    panel.click("addModelButton")
+    assert installed.is_file()
+    assert panel.ui.modelSelector.itemData(panel.ui.modelSelector.currentIndex) == "whole"
+    panel.desk.take()
+
+
+def test_a_file_that_is_no_model(panel: Panel, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"no checkpoint")
+    count = panel.ui.modelSelector.count
+    panel.desk.answer(str(broken))
+    panel.click("addModelButton")
+    assert "broken.safetensors" in panel.desk.take()[-1].text
+    assert panel.ui.modelSelector.count == count
+
+
+def test_restrictive_terms_are_shown_once(panel: Panel, case: Path) -> None:
+    panel.load(case)
+    panel.choose_model("terms")
+    before = snapshot()
+    panel.desk.answer("No")
+    panel.click("segmentButton")
+    text = only_message(panel.desk).text
+    assert "CC-BY-NC-4.0" in text
+    assert "only for research" in text
+    assert snapshot() == before
+    panel.desk.answer("Yes")
+    assert panel.segment() is not None
+    panel.desk.take()
+    panel.click("segmentButton")
+    panel.click("cancelButton")
+    panel.wait_to_end()
+    assert not panel.desk.take(), "not asked again"
+
+
+def test_a_folder_of_patients(panel: Panel, case: Path, tmp_path: Path) -> None:
+    patients, output = tmp_path / "patients", tmp_path / "out"
+    for name in ("A", "B", "C"):
+        shutil.copytree(case, patients / name)
+    next((patients / "B").glob("*t2f*")).unlink()
+    (patients / "no images").mkdir()
+    assert not panel.ui.cohortRunButton.enabled
+    panel.ui.cohortInputPath.currentPath = str(patients)
+    panel.ui.cohortOutputPath.currentPath = str(output)
+    before = snapshot()
+    panel.click("cohortRunButton")
+    panel.wait_until(lambda: not panel.ui.cohortCancelButton.enabled)
+    states = {row[0]: row[1] for row in panel.table("cohortTable")[1:]}
+    assert states["A"] == states["C"] == "done"
+    assert states["B"].startswith("failed")
+    assert "FLAIR" in states["B"]
+    assert sorted(path.name for path in output.iterdir()) == ["A.nii.gz", "C.nii.gz", "measurements.csv"]
+    with (output / "measurements.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["case"], row["region"]) for row in rows if row["region"]][:3] == [
+        ("A", "ET"),
+        ("A", "TC"),
+        ("A", "WT"),
+    ]
+    assert snapshot() == before
+
+
+@pytest.fixture
+def first_run(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """As on a computer where monai is missing; what pip would be asked for."""
+    import importlib.metadata
+
+    from Testing.slicer.harness import packages
+
+    if not hasattr(sys.modules["slicer.packaging"], "_missing"):
+        pytest.skip("Slicer's own packaging would install")
+    packages.installed.clear()
+    real = importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name == "monai" and not packages.installed:
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+    return packages.installed
+
+
+def test_the_first_run_asks_and_installs(panel: Panel, case: Path, first_run: list[dict[str, Any]]) -> None:
+    panel.load(case)
+    panel.desk.answer("Ok")
+    panel.click("segmentButton")
+    question = only_message(panel.desk).text
+    assert "monai" in question
+    assert "MB" in question
+    panel.click("cancelButton")
+    panel.wait_to_end()
+    assert [one["missing"] for one in first_run] == [["monai>=1.5"]]
+    held = first_run[0]["constraints"].splitlines()
+    for name in ("numpy", "scipy", "torch", "SimpleITK"):
+        assert any(line.lower().startswith(f"{name.lower()}==") for line in held), name
+    assert not any(line.startswith("monai") for line in held)
+
+
+def test_who_declines_gets_no_run(panel: Panel, case: Path, first_run: list[dict[str, Any]]) -> None:
+    panel.load(case)
+    panel.desk.answer("Cancel")
+    panel.click("segmentButton")
+    assert "not installed" in panel.desk.take()[-1].text
+    assert panel.ui.segmentButton.enabled
+    assert not first_run
+
+
+def test_torch_comes_through_its_extension(
+    panel: Panel, case: Path, monkeypatch: pytest.MonkeyPatch, application: Traces
+) -> None:
+    """Without torch and without the extension PyTorch: one message that says what to install."""
+    import importlib.util
+
+    real = importlib.util.find_spec
+    panel.load(case)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name == "torch" else real(name, *rest))
+    panel.click("segmentButton")
+    assert "extension PyTorch" in only_message(panel.desk).text
+    asked: list[dict[str, Any]] = []
+    extension = ModuleType("PyTorchUtils")
+    logic = SimpleNamespace(installTorch=lambda **options: asked.append(options))
+    extension.__dict__["PyTorchUtilsLogic"] = lambda: logic
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", extension)
+    panel.click("segmentButton")
+    assert "not installed" in only_message(panel.desk).text
+    assert asked == [{"askConfirmation": True, "torchVersionRequirement": ">=2.8"}]
+
+
+def test_nothing_is_imported_that_slicer_lacks() -> None:
+    """The module is imported while the application starts, when torch and nibabel may not be there yet."""
+    import subprocess
+
+    program = (
+        "import sys, tempfile; from pathlib import Path\n"
+        "for name in ('torch', 'monai', 'nibabel', 'safetensors'): sys.modules[name] = None\n"
+        "from Testing.slicer.harness.start import start\n"
+        "held = start(Path(tempfile.mkdtemp()))\n"
+        "import slicer; slicer.util.selectModule('BrainTumorSeg')\n"
+        "from Testing.slicer.harness.dialogs import DESK; assert not DESK.uncaught, DESK.uncaught\n"
+        "held.module.close(); print('opened')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert "opened" in done.stdout, done.stderr

@@ -1,0 +1,179 @@
+"""Nodes to images and label maps, and back, on a real scene without the application."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+slicer = pytest.importorskip("slicer", reason="needs slicer-core: pip install -e .[slicer]")
+vtk = pytest.importorskip("vtk")
+
+from BrainTumorSegLib import mrml  # noqa: E402
+from BrainTumorSegLib.errors import GeometryError, InputError  # noqa: E402
+from BrainTumorSegLib.preprocessing import grid  # noqa: E402
+from BrainTumorSegLib.volume import read_volume  # noqa: E402
+
+ALL = ("ET", "TC", "WT")
+TURN = np.array([[0, -1, 0, 5], [1, 0, 0, 6], [0, 0, 1, 7], [0, 0, 0, 1]], float)
+SHEAR = np.array([[1, 0.2, 0, 5], [0, 1.3, 0, 6], [0, 0, 1, 7], [0, 0, 0, 1]], float)
+
+
+@pytest.fixture
+def scene() -> Any:
+    """With the logic that knows how to make label maps of surfaces."""
+    scene = slicer.vtkMRMLScene()
+    scene.logic = slicer.vtkSlicerSegmentationsModuleLogic()
+    scene.logic.SetMRMLScene(scene)
+    return scene
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    """NCR within ET within ED, off the centre, so that a flipped axis shows."""
+    array = np.zeros((10, 12, 14), np.uint8)
+    array[2:8, 2:9, 3:11] = 2
+    array[3:7, 4:8, 4:9] = 3
+    array[4:6, 5:7, 5:8] = 1
+    return array
+
+
+def add_volume(scene: Any, transform: np.ndarray | None = None, dtype: str = "int16") -> Any:
+    """An oblique, anisotropic volume under a linear transform."""
+    volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "P1_t1ce")
+    values = np.random.default_rng(0).integers(0, 500, (10, 12, 14)).astype(dtype)
+    slicer.util.updateVolumeFromArray(volume, values)
+    affine = np.array([[-1, 0.2, 0, 10], [0.2, -1, 0.1, 20], [0, 0.1, 1, -5.3], [0, 0, 0, 1]], float)
+    affine[:3, :3] = np.linalg.qr(affine[:3, :3])[0] * [1.5, 1, 2]
+    volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(affine))
+    if transform is not None:
+        node = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+        node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(transform))
+        volume.SetAndObserveTransformNodeID(node.GetID())
+    return volume
+
+
+def add_segmentation(scene: Any) -> Any:
+    return scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "result")
+
+
+def styles(known: tuple[str, ...] = ALL) -> tuple[mrml.SegmentStyle, ...]:
+    return mrml.segment_styles(known, regions=True, classes=False)
+
+
+@pytest.mark.parametrize("transform", [None, TURN, SHEAR])
+def test_labels_come_back_where_the_volume_is_shown(
+    scene: Any, labels: np.ndarray, transform: np.ndarray | None
+) -> None:
+    volume, node = add_volume(scene, transform), add_segmentation(scene)
+    mrml.write_segments(node, labels, styles(), mrml.Place(mrml.affine_of(volume), volume))
+    back = mrml.labels_of(node)
+    np.testing.assert_array_equal(back.array, labels)
+    np.testing.assert_allclose(back.affine, mrml.affine_of(volume), atol=1e-9)
+    assert node.GetTransformNodeID() == volume.GetTransformNodeID()
+    assert not mrml.holds_other_work(node)
+
+
+def test_classes_alone_come_back_too(scene: Any, labels: np.ndarray) -> None:
+    volume, node = add_volume(scene), add_segmentation(scene)
+    chosen = mrml.segment_styles(ALL, regions=False, classes=True)
+    mrml.write_segments(node, labels, chosen, mrml.Place(mrml.affine_of(volume), volume))
+    assert set(mrml.segment_ids(node)) == {"NCR", "ED", "ET"}
+    np.testing.assert_array_equal(mrml.labels_of(node).array, labels)
+    assert mrml.known_regions(node) == ALL
+
+
+def test_a_result_of_files_has_the_grid_of_its_reference(scene: Any, labels: np.ndarray) -> None:
+    node, affine = add_segmentation(scene), mrml.affine_of(add_volume(scene))
+    mrml.write_segments(node, labels, styles(), mrml.Place(affine))
+    back = mrml.labels_of(node)
+    np.testing.assert_array_equal(back.array, labels)
+    np.testing.assert_allclose(back.affine, affine, atol=1e-9)
+
+
+def test_empty_regions(scene: Any, labels: np.ndarray) -> None:
+    volume, node = add_volume(scene), add_segmentation(scene)
+    mrml.write_segments(node, np.zeros_like(labels), styles(), mrml.Place(mrml.affine_of(volume), volume))
+    assert tuple(mrml.segment_ids(node)) == ("ET", "TC", "WT")
+    assert not mrml.labels_of(node).array.any()
+
+
+def test_other_segments_and_their_place_stay(scene: Any, labels: np.ndarray) -> None:
+    """Into a segmentation with a surface that somebody drew, under a transform of its own."""
+    volume, node = add_volume(scene, TURN), add_segmentation(scene)
+    sphere = vtk.vtkSphereSource()
+    sphere.SetRadius(3)
+    sphere.Update()
+    node.GetSegmentation().SetSourceRepresentationName("Closed surface")
+    node.AddSegmentFromClosedSurfaceRepresentation(sphere.GetOutput(), "mine")
+    mrml.write_segments(node, labels, styles(), mrml.Place(mrml.affine_of(volume), volume))
+    names = {node.GetSegmentation().GetNthSegment(index).GetName() for index in range(4)}
+    assert names == {"mine", *ALL}
+    assert node.GetTransformNodeID() is None
+    np.testing.assert_array_equal(np.count_nonzero(mrml.labels_of(node).array), np.count_nonzero(labels))
+
+
+def test_editing_is_noticed(scene: Any, labels: np.ndarray) -> None:
+    volume, node = add_volume(scene), add_segmentation(scene)
+    place = mrml.Place(mrml.affine_of(volume), volume)
+    assert not mrml.holds_other_work(node)
+    mrml.write_segments(node, labels, styles(), place)
+    slicer.util.arrayFromSegmentInternalBinaryLabelmap(node, "TC")[0, 0, 0] ^= 1
+    assert mrml.holds_other_work(node)
+    mrml.write_segments(node, labels, styles(("WT",)), place)
+    assert not mrml.holds_other_work(node)
+    assert tuple(mrml.segment_ids(node)) == ("WT",), "a former result goes whole"
+
+
+@pytest.mark.parametrize(("known", "classes"), [(ALL, "NCR ED ET"), (("TC", "WT"), "ED"), (("WT",), "")])
+def test_classes_that_a_model_tells_apart(known: tuple[str, ...], classes: str) -> None:
+    found = mrml.segment_styles(known, regions=False, classes=True)
+    assert [style.name for style in found] == classes.split()
+
+
+@pytest.mark.parametrize("dtype", ["int16", "uint8", "float32", "float64"])
+@pytest.mark.parametrize("transform", [None, TURN, SHEAR])
+def test_the_engine_reads_what_is_shown(scene: Any, tmp_path: Path, dtype: str, transform: np.ndarray | None) -> None:
+    """Voxels and affine in double precision, sheared ones too."""
+    volume = add_volume(scene, transform, dtype)
+    mrml.write_node(volume, tmp_path / "t1.nii")
+    read = read_volume(tmp_path / "t1.nii")
+    np.testing.assert_array_equal(read.array, slicer.util.arrayFromVolume(volume))
+    np.testing.assert_array_equal(read.affine, mrml.affine_of(volume))
+
+
+def test_alignment_agrees_with_the_engine(scene: Any) -> None:
+    """Whose rules cannot be imported before the first run has installed what they need."""
+    assert mrml.SAME_GRID_TOLERANCE_MM == grid.SAME_GRID_TOLERANCE
+    first = add_volume(scene)
+    for shift, expected in ((0, "SAME"), (5e-4, "SAME"), (2e-3, "RESAMPLED"), (17, "RESAMPLED"), (24, "APART")):
+        moved = np.eye(4)
+        moved[2, 3] = shift
+        second = add_volume(scene, moved)
+        assert mrml.alignment(second, first).name == expected, shift
+        volumes = [mrml.volume_of(node) for node in (second, first)]
+        assert grid.same_grid(*map(grid.Grid.of, volumes)) == (expected == "SAME")
+        try:
+            grid.check_overlap(*volumes)
+        except GeometryError:
+            assert expected == "APART"
+        else:
+            assert expected != "APART"
+
+
+def test_a_segmentation_of_something_else_is_refused(scene: Any) -> None:
+    node = add_segmentation(scene)
+    node.GetSegmentation().AddEmptySegment("liver")
+    with pytest.raises(InputError, match="no segment called ET"):
+        mrml.labels_of(node)
+
+
+def test_the_sample_is_that_of_the_command_line() -> None:
+    from BrainTumorSegLib.commands import demo
+
+    source = (Path(__file__).parents[2] / "BrainTumorSeg" / "BrainTumorSegPanel" / "sample.py").read_text("utf-8")
+    assert all(f'"{name}": "{digest}"' in source for name, digest in demo.SAMPLE_SHA256.items())
+    assert demo.SAMPLE_ADDRESS.rstrip("/") in source
+    assert demo.SAMPLE in source
