@@ -110,7 +110,7 @@ POLICIES: dict[str, EmptyPolicy] = {
             "Cardoso et al. 2022, arXiv 2211.02701; DiceMetric and HausdorffDistanceMetric(percentile=95)",
             EmptyRule(NAN, NAN, 0.0),
             EmptyRule(NAN, NAN, 0.0),
-            EmptyRule(NAN, NAN, NAN),
+            EmptyRule(NAN, 0.0, NAN),
             _UNDEFINED,
         ),
     )

@@ -22,7 +22,7 @@ NAN = math.nan
         ("brats2021", (1, 0, 0), (0, 373.128664, 373.128664), (1, 0, 0), (1, 0, 0)),
         ("brats2023", (1, 0, 0), (0, 374, 374), (1, 0, 0), (1, 0, 0)),
         ("nnunet", (NAN, 0, 0), (NAN, NAN, NAN), (NAN, NAN, 0), (NAN, 0, NAN)),
-        ("monai", (NAN, NAN, 0), (NAN, NAN, NAN), (NAN, NAN, 0), (NAN, NAN, NAN)),
+        ("monai", (NAN, NAN, 0), (NAN, NAN, NAN), (NAN, NAN, 0), (NAN, 0, NAN)),
     ],
 )
 def test_conventions(name: str, dice: tuple, hd95: tuple, sensitivity: tuple, precision: tuple) -> None:

@@ -71,7 +71,7 @@ def test_slabs_and_small_things_are_not_judged(brains: list[np.ndarray]) -> None
 def test_the_template_is_the_mean_of_what_it_was_made_of(brains: list[np.ndarray]) -> None:
     template = mean_outline(brains)
     assert np.array_equal(template, template[:, :, ::-1])
-    expected = sum(posture.outline(brain) for brain in brains) / 3
+    expected = np.mean([posture.outline(brain) for brain in brains], axis=0)
     np.testing.assert_allclose(template[4, 5, 0], (expected[4, 5, 0] + expected[4, 5, 9]) / 2)
 
 

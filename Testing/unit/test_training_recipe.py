@@ -59,7 +59,7 @@ def test_there_are_shipped_recipes() -> None:
         ("ema = 0.8", 'schedule = "step"', "cosine, poly"),
         ("ema = 0.8", 'optimiser = "lion"', "adamw, adam, sgd"),
         ('precision = "32-true"', 'precision = "64"', "bf16-mixed"),
-        ("fold = 0", 'fold = 0\nkind = "coco"', "brats"),
+        ("fold = 0", 'fold = 0\nkind = "dicom"', "brats"),
         ('id = "tiny"', 'id = "a/b"', "id must be"),
         ("labels = [3]", "labels = [7]", "labels"),
         ("overlap = 0.25", "overlap = 1.0", "overlap"),

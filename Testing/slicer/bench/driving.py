@@ -155,6 +155,15 @@ def snapshot() -> dict[str, tuple[str, ...]]:
     return found
 
 
+def remove(node: Any) -> None:
+    """Take a node out of the scene with its display and storage nodes, as the application's Data module does."""
+    belongings = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
+    belongings += [node.GetStorageNode()]
+    for one in (node, *belongings):
+        if one is not None:
+            slicer.mrmlScene.RemoveNode(one)
+
+
 def only_message(desk: Desk) -> Shown:
     """The one message that was shown."""
     shown = desk.take()

@@ -17,7 +17,7 @@ from BrainTumorSegLib.volume import read_volume
 from Testing import samples
 from Testing.slicer.harness.module import ROOT
 
-from .driving import Panel, Traces, mask, only_message, segment_names, snapshot
+from .driving import Panel, Traces, mask, only_message, remove, segment_names, snapshot
 
 
 def command_line(case: Path, model: str | Path, output: Path) -> dict[str, np.ndarray]:
@@ -197,7 +197,7 @@ def test_runs_leave_nothing_behind(application: Traces, panel: Panel, case: Path
     panel.load(case)
     counts = []
     for _ in range(3):
-        slicer.mrmlScene.RemoveNode(panel.segment())
+        remove(panel.segment())
         counts.append(slicer.mrmlScene.GetNumberOfNodes())
         assert not application.left_files()
     assert len(set(counts)) == 1, counts
