@@ -70,7 +70,7 @@ MEASURES: dict[str, Measure] = {
         Measure("surface_dice", "Surface Dice", "share of both surfaces within a tolerance", family="overlap"),
         Measure(
             "volume_error", "Volume error", "prediction minus reference",
-            "ml", "zero", -math.inf, math.inf, digits=2,
+            "mL", "zero", -math.inf, math.inf, digits=2,
         ),
         Measure(
             "relative_volume_error", "Rel. volume error", "volume error over the reference's volume",

@@ -184,7 +184,7 @@ def first_run(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     from Testing.slicer.harness import packages
 
-    if not hasattr(sys.modules["slicer.packaging"], "_missing"):
+    if sys.modules["slicer.packaging"].pip_ensure is not packages.pip_ensure:
         pytest.skip("Slicer's own packaging would install")
     packages.installed.clear()
     real = importlib.metadata.version
