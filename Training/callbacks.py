@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from BrainTumorSegLib.errors import ExecutionError
 from BrainTumorSegLib.files import atomic
 
-from .module import DICE, MONITOR, TRAINING_LOSS
+from .module import ACCURACY, DICE, IOU, MEAN_IOU, MONITOR, TRAINING_LOSS
 
 LAST, BEST = "last.ckpt", "best.ckpt"
 LOG, CURVES = "metrics.csv", "curves.png"
@@ -206,19 +206,20 @@ def write_rows(rows: list[Row], log: Path) -> None:
 
 
 def draw_curves(rows: list[Row], picture: Path) -> None:
-    """Loss, Dice and learning rate over the steps, as one PNG."""
+    """Loss, Dice, IoU with accuracy, and learning rate over the steps, as one PNG."""
     from matplotlib.figure import Figure
 
     groups = {
         "Loss": [name for name in rows[-1] if name.endswith("loss")],
         "Dice": [name for name in rows[-1] if name.startswith(DICE)],
+        "IoU and accuracy": [name for name in rows[-1] if name.startswith(IOU) or name in (MEAN_IOU, ACCURACY)],
         "Learning rate": ["learning_rate"],
     }
     steps = [row["step"] for row in rows]
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
-    for axes, (title, names) in zip(figure.subplots(1, 3), groups.items(), strict=True):
+    figure = Figure(figsize=(12, 7.2), layout="constrained")
+    for axes, (title, names) in zip(figure.subplots(2, 2).flat, groups.items(), strict=True):
         for name in names:
-            axes.plot(steps, [row[name] for row in rows], marker=".", label=name.replace("_", " "))
+            axes.plot(steps, [row.get(name, math.nan) for row in rows], marker=".", label=name.replace("_", " "))
         axes.set(title=title, xlabel="step")
         axes.grid(alpha=0.3)
         if len(names) > 1:

@@ -1,9 +1,8 @@
-"""The Lightning module: network, loss, optimiser, schedule and the monitored Dice."""
+"""The Lightning module: network, loss, optimiser, schedule and the monitored measures."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import torch
@@ -14,16 +13,20 @@ from BrainTumorSegLib.networks import create_network
 from BrainTumorSegLib.networks.registry import family_of
 
 from .losses import create_loss
-from .recipe import OptimisationRecipe, Recipe
+from .recipe import Recipe
+from .schedule import Plateau, learning_rate_factor
 from .supervision import UNKNOWN, Supervision
 
 TRAINING_LOSS = "training_loss"
 MONITOR = "validation_loss"
 DICE = "validation_dice_"
+IOU = "validation_iou_"
+MEAN_IOU = "validation_mean_iou"
+ACCURACY = "validation_accuracy"
 
 
 class SegmentationModule(LightningModule):
-    """Trains one network as its recipe says; measures loss and, over all monitored patches, Dice an output.
+    """Trains one network as its recipe says; measures loss and, over all monitored patches, Dice and IoU an output.
 
     Raises:
         CheckpointError: the network is not known, or not with these arguments.
@@ -48,7 +51,8 @@ class SegmentationModule(LightningModule):
                 "Mend sampling.patch.",
             )
         self.loss = Supervision(create_loss(recipe.optimisation.loss))
-        self._overlap = torch.zeros(2, len(recipe.outputs))
+        self.plateau = Plateau(recipe.optimisation.plateau_factor, recipe.optimisation.plateau_patience)
+        self._counts = torch.zeros(4, len(recipe.outputs), dtype=torch.long)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Images ``(N, C, …)`` → logits ``(N, outputs, …)``."""
@@ -67,31 +71,47 @@ class SegmentationModule(LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Start counting overlaps."""
-        self._overlap = torch.zeros(2, len(self.recipe.outputs), device=self.device)
+        """Start counting voxels."""
+        self._counts = torch.zeros_like(self._counts, device=self.device)
 
-    def validation_step(self, batch: dict[str, torch.Tensor], index: int) -> None:
-        """Loss, and the voxels that Dice is made of."""
+    def validation_step(self, batch: dict[str, torch.Tensor], index: int) -> torch.Tensor:
+        """Loss, and the voxels that the measures are made of; returns the logits."""
         logits = self(batch["image"])
         self._log(MONITOR, self.loss(logits, batch["target"], batch["image"]), len(batch["image"]))
+        known = batch["target"] != UNKNOWN
+        predicted, target = (logits > 0) & known, batch["target"] > 0
         space = [0, *range(2, logits.ndim)]
-        predicted, target = (logits > 0) & (batch["target"] != UNKNOWN), batch["target"] > 0
-        self._overlap[0] += 2 * (predicted & target).sum(space)
-        self._overlap[1] += predicted.sum(space) + target.sum(space)
+        self._counts += torch.stack([m.sum(space) for m in (predicted & target, predicted, target, known)])
+        return logits
 
     def on_validation_epoch_end(self) -> None:
-        """Dice over all monitored patches together; every process has seen all of them."""
-        shared, size = self._overlap
-        dice = torch.where(size > 0, shared / size.clamp(min=1), torch.ones_like(size))
-        for output, value in zip(self.recipe.outputs, dice, strict=True):
-            self._log(f"{DICE}{output.name}", value)
+        """Measures over all monitored patches together; every process has seen all of them."""
+        shared, predicted, target, known = self._counts
+        dice, iou = ratio(2 * shared, predicted + target), ratio(shared, predicted + target - shared)
+        for name, values in ((DICE, dice), (IOU, iou)):
+            for output, value in zip(self.recipe.outputs, values, strict=True):
+                self._log(f"{name}{output.name}", value)
+        wrong = predicted + target - 2 * shared
+        self._log(MEAN_IOU, iou.mean())
+        self._log(ACCURACY, ratio((known - wrong).sum(), known.sum()))
+
+    def on_train_epoch_end(self) -> None:
+        """Let the plateau see the interval's loss, before the interval's state is saved."""
+        followed = MONITOR if self.recipe.data.fold >= 0 else TRAINING_LOSS
+        self.plateau.look(float(self.trainer.callback_metrics[followed]))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the recipe, so that a run is resumed only with the one it began with."""
+        """Keep the recipe, so that a run is resumed only with the one it began with, and the plateau."""
         checkpoint["recipe"] = dataclasses.asdict(self.recipe)
+        checkpoint["plateau"] = self.plateau.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from the plateau; states of before there was one have none."""
+        if "plateau" in checkpoint:
+            self.plateau.load_state_dict(checkpoint["plateau"])
 
     def configure_optimizers(self) -> Any:
-        """Optimiser and a learning rate that depends on the step alone."""
+        """Optimiser and learning rate; a plateau's reduction takes effect one step into the next interval."""
         o = self.recipe.optimisation
         parameters = self.network.parameters()
         optimiser: torch.optim.Optimizer
@@ -99,9 +119,13 @@ class SegmentationModule(LightningModule):
             optimiser = torch.optim.AdamW(parameters, o.learning_rate, weight_decay=o.weight_decay)
         elif o.optimiser == "adam":
             optimiser = torch.optim.Adam(parameters, o.learning_rate, weight_decay=o.weight_decay)
+        elif o.optimiser == "nadam":
+            optimiser = torch.optim.NAdam(parameters, o.learning_rate, weight_decay=o.weight_decay)
         else:
             optimiser = torch.optim.SGD(parameters, o.learning_rate, 0.99, weight_decay=o.weight_decay, nesterov=True)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: learning_rate_factor(step, o))
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda step: learning_rate_factor(step, o, self.plateau.reduction)
+        )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _log(self, name: str, value: torch.Tensor, batch: int | None = None) -> None:
@@ -110,12 +134,6 @@ class SegmentationModule(LightningModule):
         self.log(name, value, sync_dist=True, batch_size=batch, **kept)
 
 
-def learning_rate_factor(step: int, o: OptimisationRecipe) -> float:
-    """Learning rate at a step as a share of the highest: linear warm-up, then cosine or poly decay."""
-    warmup = round(o.warmup * o.steps)
-    if step < warmup:
-        return (step + 1) / warmup
-    done = min((step - warmup) / max(o.steps - warmup, 1), 1.0)
-    factor = (1 + math.cos(math.pi * done)) / 2 if o.schedule == "cosine" else (1 - done) ** 0.9
-    floor = o.minimum_learning_rate / o.learning_rate
-    return floor + (1 - floor) * factor
+def ratio(part: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
+    """Share of voxels, 1 where there are none: nothing to find and nothing found is right."""
+    return torch.where(whole > 0, part / whole.clamp(min=1), 1.0)

@@ -23,9 +23,9 @@ from BrainTumorSegLib.modalities import MODALITIES
 from BrainTumorSegLib.structure import from_json
 
 KINDS = ("brats", "lgg", "images", "coco", "lgg1p19q")
-OPTIMISERS = ("adamw", "adam", "sgd")
-SCHEDULES = ("cosine", "poly")
-LOSSES = ("dice_bce", "bce")
+OPTIMISERS = ("adamw", "adam", "sgd", "nadam")
+SCHEDULES = ("cosine", "poly", "plateau")
+LOSSES = ("dice_bce", "bce", "dice", "tanimoto")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 
 _SEE = "Compare it with those in Training/recipes."
@@ -103,8 +103,12 @@ class OptimisationRecipe:
 
     Attributes:
         steps: optimiser steps in all; ``interval`` of them lie between two validations.
-        schedule: ``cosine`` or ``poly`` (exponent 0.9), after a linear warm-up over ``warmup`` of all steps.
-        loss: ``dice_bce`` or ``bce``.
+        schedule: ``cosine``, ``poly`` (exponent 0.9) or ``plateau``, after a linear warm-up over ``warmup`` of all
+            steps.
+        plateau_factor, plateau_patience: by how much ``plateau`` reduces the learning rate when the loss has not
+            fallen for more than so many intervals: the monitored loss where a fold is held out, else the training
+            loss, since the monitored one is then of a few training patches.
+        loss: ``dice_bce``, ``bce``, ``dice`` or ``tanimoto``, see Training/losses.py.
         ema: decay of the exponential moving average of the weights; 0 switches it off.
         clip: largest norm of the gradient; 0 switches it off.
         precision: Lightning's name, or ``auto``: half precision where the processor computes in it, else fp32.
@@ -118,6 +122,8 @@ class OptimisationRecipe:
     minimum_learning_rate: float = 0.0
     weight_decay: float = 1e-5
     schedule: str = "cosine"
+    plateau_factor: float = 0.1
+    plateau_patience: int = 10
     warmup: float = 0.1
     loss: str = "dice_bce"
     ema: float = 0.99
@@ -185,7 +191,12 @@ class Recipe:
 
     def changed_since(self, earlier: Mapping[str, Any]) -> list[str]:
         """Names of the entries that differ from an earlier recipe (as a dict) and must not within one run."""
-        old, new = _flat(earlier), _flat(dataclasses.asdict(self))
+        # What the recipe could not yet say then was as it is where nothing is said.
+        defaults = {
+            "augmentation": dataclasses.asdict(AugmentationRecipe()),
+            "optimisation": dataclasses.asdict(OptimisationRecipe()),
+        }
+        old, new = _flat(defaults) | _flat(earlier), _flat(dataclasses.asdict(self))
         differing = (name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name))
         return [name for name in differing if not any(name == free or name.startswith(f"{free}.") for free in _FREE)]
 
@@ -214,8 +225,10 @@ def _problems(r: Recipe) -> Iterator[str]:
         yield f"a {r.dimensions}D network needs a {r.dimensions}D patch"
     if o.interval < 1 or o.steps < 1 or o.steps % o.interval:
         yield f"steps ({o.steps}) must be a multiple of interval ({o.interval})"
-    if s.batch < 1 or s.workers < 0 or o.patience < 0:
-        yield "batch must be at least 1, workers and patience at least 0"
+    if s.batch < 1 or min(s.workers, o.patience, o.plateau_patience) < 0:
+        yield "batch must be at least 1, workers, patience and plateau_patience at least 0"
+    if not 0 < o.plateau_factor < 1:
+        yield "plateau_factor must lie between 0 and 1"
     if not 0 <= o.minimum_learning_rate <= o.learning_rate or o.learning_rate == 0 or o.weight_decay < 0 or o.clip < 0:
         yield "learning_rate must be above 0, minimum_learning_rate between 0 and it, weight_decay and clip at least 0"
     shares = {"warmup": o.warmup, "foreground": s.foreground, **dataclasses.asdict(r.augmentation)}

@@ -125,6 +125,7 @@ def create_trainer(recipe: Recipe, folder: Path, arguments: argparse.Namespace, 
 
     from .callbacks import AtomicCheckpointIO, IntervalLog, Keeper, RandomState, Stoppable
     from .module import MONITOR
+    from .slice_images import SliceImages
 
     o = recipe.optimisation
     target = resolve_device(arguments.device)
@@ -132,7 +133,7 @@ def create_trainer(recipe: Recipe, folder: Path, arguments: argparse.Namespace, 
     if precision == "auto":
         precision = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[resolve_precision(target)]
     keeper = Keeper(folder, best=recipe.data.fold >= 0)
-    callbacks: list[Callback] = [IntervalLog(folder), RandomState(), Stoppable(), keeper]
+    callbacks: list[Callback] = [IntervalLog(folder), SliceImages(folder, recipe), RandomState(), Stoppable(), keeper]
     if o.ema > 0:
         callbacks.append(EMAWeightAveraging(decay=o.ema))
     if o.patience > 0:

@@ -38,18 +38,8 @@ def environment() -> dict[str, str]:
 @pytest.mark.parametrize("name", FILES)
 def test_bench(name: str, environment: dict[str, str], tmp_path: Path) -> None:
     """All tests of a file pass; else their own report is shown."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        str(BENCH / name),
-        "-q",
-        "--tb=short",
-        "--no-header",
-        "-p",
-        "no:cacheprovider",
-    ]
-    command += [f"--basetemp={tmp_path / 'bench'}"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "pytest", str(BENCH / name), "-q", "--tb=short", "-p", "no:cacheprovider"]
+    command += ["--no-header", f"--basetemp={tmp_path / 'bench'}"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=1150)
     if done.returncode != 0:
         pytest.fail(f"{' '.join(command[1:4])}\n{done.stdout}\n{done.stderr[-4000:]}", pytrace=False)

@@ -14,8 +14,21 @@ import pytest
 import torch
 from PIL import Image
 
+from BrainTumorSegLib.checkpoint import OutputSpec
 from BrainTumorSegLib.errors import ExecutionError
-from Training.callbacks import AtomicCheckpointIO, IntervalLog, Keeper, RandomState, describe
+from BrainTumorSegLib.labels import REGIONS
+from Testing.training_data import write_recipe
+from Training.callbacks import (
+    AtomicCheckpointIO,
+    IntervalLog,
+    Keeper,
+    RandomState,
+    describe,
+    draw_curves,
+    write_rows,
+)
+from Training.recipe import load_recipe
+from Training.slice_images import SliceImages, middle, panels
 
 
 class Unpicklable:
@@ -137,7 +150,7 @@ def test_log_of_a_killed_and_resumed_run(tmp_path: Path, capsys: pytest.CaptureF
     seconds = [float(row["seconds"]) for row in rows]
     assert seconds == sorted(seconds)
     with Image.open(tmp_path / "curves.png") as picture:
-        assert picture.size == (1320, 396)
+        assert picture.size == (1320, 792)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5  # one an interval
     assert lines[-1].startswith("step 40/50  loss 0.3500  validation loss 0.7000  Dice ET 0.500  lr 2.50e-04")
@@ -149,6 +162,63 @@ def test_only_the_first_process_writes(tmp_path: Path, capsys: pytest.CaptureFix
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().out == ""
     assert len(log.rows) == 1
+
+
+def test_curves_of_a_run_that_began_before_a_measure_was_known(tmp_path: Path) -> None:
+    rows = [{"step": 1.0, "learning_rate": 0.1, "training_loss": 1.0, "validation_loss": 1.0}]
+    rows.append(rows[0] | {"step": 2.0, "validation_iou_WT": 0.5, "validation_accuracy": 0.9})
+    write_rows(rows, tmp_path / "metrics.csv")
+    draw_curves(rows, tmp_path / "curves.png")
+    assert [row["validation_iou_WT"] for row in read(tmp_path / "metrics.csv")] == ["", "0.5"]
+    assert (tmp_path / "curves.png").stat().st_size > 0
+
+
+OUTPUTS = tuple(OutputSpec(name, tuple(sorted(REGIONS[name].labels))) for name in ("ET", "TC", "WT"))
+
+
+def test_panels_show_inner_regions_over_outer_ones() -> None:
+    """One column each of ET, the rest of the core, the rest of the tumour, nothing; found is the whole tumour alone."""
+    image = torch.tensor([[0.0, 0.0, 0.0, 0.0]] * 4)
+    target = torch.tensor([[1.0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0]])[:, None].repeat(1, 4, 1)
+    found = torch.zeros(3, 4, 4, dtype=torch.bool)
+    found[2] = target[2] > 0
+    plain, truth, prediction = panels(image, target, found, OUTPUTS)
+    assert not plain.any()
+    half = {name: np.round(np.array(region.colour) / 2).astype(np.uint8) for name, region in REGIONS.items()}
+    for column, name in enumerate(("ET", "TC", "WT")):
+        assert np.array_equal(truth[2, column], half[name])
+        assert np.array_equal(prediction[2, column], half["WT"])
+    assert not truth[:, 3].any() and not prediction[:, 3].any()
+    target[:, 0] = -1.0  # a row of which nothing is known
+    marked = panels(image, target, found, OUTPUTS)[1]
+    assert (marked[0] == marked[0, 0]).all() and marked[0].any() and np.array_equal(marked[1:], truth[1:])
+
+
+def test_the_shown_slice_of_a_volume_is_its_middle_one() -> None:
+    volume = torch.arange(2 * 5 * 3 * 3).reshape(2, 5, 3, 3)
+    assert torch.equal(middle(volume), volume[:, 2])
+    assert torch.equal(middle(volume[:, 0]), volume[:, 0])
+
+
+def test_pictures_of_the_first_patches_of_a_validation(tmp_path: Path) -> None:
+    """Three patches in batches of two with room for three rows; only the first process writes."""
+    recipe = load_recipe(write_recipe(tmp_path / "tiny.toml"))
+    pictures = SliceImages(tmp_path, recipe, rows=3)
+    assert recipe.modalities[pictures.channel] == "flair"
+    for main in (False, True):
+        pictures.on_validation_epoch_start(None, None)  # type: ignore[arg-type]
+        for size in (2, 2):
+            batch = {"image": torch.rand(size, 4, 8, 6, 10), "target": torch.zeros(size, 3, 8, 6, 10)}
+            pictures.on_validation_batch_end(None, None, batch["target"] - 1, batch)  # type: ignore[arg-type]
+        pictures.on_validation_epoch_end(trainer(10, 1.0, is_global_zero=main), None)  # type: ignore[arg-type]
+        assert (tmp_path / "validation-slices.png").exists() == main
+    with Image.open(tmp_path / "validation-slices.png") as picture:
+        assert picture.size == (3 * 14 - 4, 14 + 3 * 10 - 4)
+        pixels = np.asarray(picture)
+    # Nothing there and nothing found: truth and prediction look like the image.
+    columns = [pixels[14:20, start : start + 10] for start in (0, 14, 28)]
+    assert np.array_equal(columns[0], columns[1]) and np.array_equal(columns[0], columns[2])
+    assert columns[0].std() > 20
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(59, "0 min 59 s"), (754, "12 min 34 s"), (7500, "2 h 05 min")])

@@ -9,6 +9,8 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import slicer
+from vtkmodules.util.misc import calldata_type
+from vtkmodules.util.vtkConstants import VTK_OBJECT
 from vtkmodules.vtkCommonCore import vtkCollection
 
 
@@ -56,6 +58,31 @@ def _write_dictionaries(folder: Path) -> str:
     return str(folder)
 
 
+def _keep_tree(scene: Any) -> None:
+    """The subject hierarchy is always there and lists what is shown: its Qt part does so in the application."""
+
+    def tree() -> Any:
+        return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)  # makes it where there is none
+
+    @calldata_type(VTK_OBJECT)
+    def added(caller: Any, event: str, node: Any) -> None:
+        listed = node.IsA("vtkMRMLDisplayableNode") and not node.GetHideFromEditors()
+        if listed and not scene.IsImporting() and not scene.IsClosing():
+            tree().CreateItem(tree().GetSceneItemID(), node)
+
+    @calldata_type(VTK_OBJECT)
+    def removed(caller: Any, event: str, node: Any) -> None:
+        if not scene.IsClosing() and not node.IsA("vtkMRMLSubjectHierarchyNode"):
+            item = tree().GetItemByDataNode(node)
+            if item:
+                tree().RemoveItem(item, False, False)
+
+    tree()
+    scene.AddObserver(scene.EndCloseEvent, lambda caller, event: tree())
+    scene.AddObserver(scene.NodeAddedEvent, added)
+    scene.AddObserver(scene.NodeAboutToBeRemovedEvent, removed)
+
+
 def build_scene() -> SimpleNamespace:
     """Scene and logics, also set as ``slicer.mrmlScene`` and ``slicer.modules``; to be held while they are used."""
     share = _write_dictionaries(Path(tempfile.mkdtemp()))
@@ -78,9 +105,7 @@ def build_scene() -> SimpleNamespace:
     remote.AddDataIOToScene()
     data.SetMRMLApplicationLogic(application)
     data.SetAndObserveDataIOManager(scene.GetDataIOManager())
-    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode  # makes it where there is none
-    tree(scene)
-    scene.AddObserver(scene.EndCloseEvent, lambda caller, event: tree(scene))
+    _keep_tree(scene)
     modules = ModuleType("slicer.modules")
     kinds = {
         "segmentations": slicer.vtkSlicerSegmentationsModuleLogic,
