@@ -106,7 +106,8 @@ def fill(widget: Any, table: Table | None) -> None:
     widget.clear()
     widget.setRowCount(len(rows))
     widget.setColumnCount(len(header))
-    widget.setHorizontalHeaderLabels(list(header))
+    # Units below the names: the panel is narrow.
+    widget.setHorizontalHeaderLabels([name.replace(" (", "\n(") for name in header])
     for row, cells in enumerate(rows):
         for column, text in enumerate(cells):
             item = qt.QTableWidgetItem(text)
