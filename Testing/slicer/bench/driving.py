@@ -83,10 +83,10 @@ class Panel:
             raise self.desk.uncaught.pop(0)
 
     def table(self, name: str) -> list[list[str]]:
-        """The cells of a table, its header first."""
+        """The cells of a table, its header first, which may take two lines."""
         table = getattr(self.ui, name)
         columns = range(table.columnCount)
-        header = [table.horizontalHeaderItem(column).text() for column in columns]
+        header = [table.horizontalHeaderItem(column).text().replace("\n", " ") for column in columns]
         return [header, *([table.item(row, column).text() for column in columns] for row in range(table.rowCount))]
 
 
