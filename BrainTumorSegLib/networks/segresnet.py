@@ -12,6 +12,12 @@ from .registry import NetworkFamily, register
 
 BLOCKS_DOWN = (1, 2, 2, 4)
 
+# Group normalisation, the paper's, makes each patch its own measure; batch normalisation keeps absolute intensities.
+NORMALISATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "group": ("GROUP", {"num_groups": 8}),
+    "batch": ("BATCH", {}),
+}
+
 
 def build(
     dimensions: int,
@@ -22,10 +28,12 @@ def build(
     blocks_up: Sequence[int] = (1, 1, 1),
     dropout: float = 0.0,
     availability: bool = False,
+    norm: str = "group",
 ) -> nn.Module:
     """SegResNet with ``width`` filters at full resolution (4.70 M parameters at 16, 18.8 M at 32).
 
-    ``availability`` lets it see which channels are missing (all 0), for models that take any subset of them.
+    ``norm`` is ``group`` or ``batch``. ``availability`` lets it see which channels are missing (all 0),
+    for models that take any subset of them.
     """
     from monai.networks.nets import SegResNet
 
@@ -37,6 +45,7 @@ def build(
         blocks_down=tuple(blocks_down),
         blocks_up=tuple(blocks_up),
         dropout_prob=dropout or None,
+        norm=NORMALISATIONS[norm],
     )
     if availability:
         network.register_forward_pre_hook(append_availability)

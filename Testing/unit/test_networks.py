@@ -25,6 +25,7 @@ SMALL: list[tuple[str, int, dict[str, Any]]] = [
     ("unet", 3, {"width": 4, "levels": 1}),
     ("segresnet", 2, {"width": 8}),
     ("segresnet", 3, {"width": 8, "blocks_down": [1, 1], "blocks_up": [1]}),
+    ("segresnet", 3, {"width": 3, "blocks_down": [1, 1], "blocks_up": [1], "norm": "batch"}),
     ("dynunet", 2, {"filters": [4, 8, 8]}),
     ("dynunet", 3, {"filters": [4, 8, 8], "residual": True}),
     ("u2net", 2, {"form": "small"}),
@@ -57,6 +58,7 @@ def logits_of(output: torch.Tensor | Sequence[torch.Tensor]) -> list[torch.Tenso
         ("unet", 2, (3, 1), {"width": 64}, 31_037_633),
         ("segresnet", 3, (4, 3), {}, 4_702_227),
         ("segresnet", 3, (4, 3), {"width": 32}, 18_798_627),
+        ("segresnet", 3, (4, 3), {"norm": "batch"}, 4_702_227),
         ("dynunet", 3, (4, 3), {}, 31_192_035),
         ("u2net", 2, (3, 1), {}, 44_009_869),  # this and the next three as in the authors' code
         ("u2net", 2, (4, 3), {}, 44_038_155),
