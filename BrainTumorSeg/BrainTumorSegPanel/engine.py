@@ -67,7 +67,9 @@ class EngineRun:
         self._predicting: tuple[float, float] | None = None
         self._cancel_file = cancel_file
         self._cancelled_at: float | None = None
-        self._start([*arguments, "--progress", "json", "--cancel-file", str(cancel_file)])
+        # Right behind the command, since what follows an action of `models` belongs to that action.
+        command, *rest = arguments
+        self._start([command, "--progress", "json", "--cancel-file", str(cancel_file), *rest])
 
     def _start(self, arguments: list[str]) -> None:
         try:

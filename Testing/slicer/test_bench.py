@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from Testing.slicer.harness.start import VARIABLE
+
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = Path(__file__).parent / "bench"
 FILES = sorted(path.name for path in BENCH.glob("test_*.py"))
@@ -30,6 +32,9 @@ def environment() -> dict[str, str]:
     if "cannot open shared object file" in probe.stderr:
         pytest.skip(f"Qt or VTK lacks a library of the system: {probe.stderr.strip().splitlines()[-1]}")
     assert probe.returncode == 0, probe.stderr
+    own = os.environ.get(VARIABLE)
+    if own and not (Path(own) / "slicer" / "ScriptedLoadableModule.py").is_file():
+        pytest.skip(f"{VARIABLE}={own} does not hold Slicer's own Python files")
     return environment
 
 
