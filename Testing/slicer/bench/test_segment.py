@@ -19,6 +19,8 @@ from Testing.slicer.harness.module import ROOT
 
 from .driving import Panel, Traces, mask, only_message, remove, segment_names, snapshot
 
+SAMPLE = "BRAINTUMORSEG_SAMPLE"
+
 
 def command_line(case: Path, model: str | Path, output: Path) -> dict[str, np.ndarray]:
     """Masks of the regions as ``braintumorseg segment`` writes them."""
@@ -89,6 +91,21 @@ def test_equals_the_command_line_with_a_shipped_model(panel: Panel, tmp_path: Pa
     assert expected["WT"].sum() > 100
     assert_same_voxels(node, nodes["t1ce"], expected)
     panel.desk.take()
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("model", ["brats-segresnet", "brats-unet2d"])
+def test_equals_the_command_line_on_a_real_patient(panel: Panel, tmp_path: Path, model: str) -> None:
+    """BraTS-GLI-00001-000, the public sample: two clicks after loading, as BRAINTUMORSEG_SAMPLE says where it lies."""
+    if not os.environ.get(SAMPLE):
+        pytest.skip(f"{SAMPLE} names no folder of a BraTS patient")
+    folder = Path(os.environ[SAMPLE])
+    panel.load(folder)
+    panel.click("assignButton")
+    panel.choose_model(model)
+    node = panel.segment()
+    reference = panel.ui.t1ceSelector.currentNode()
+    assert_same_voxels(node, reference, command_line(folder, model, tmp_path / "expected.nii.gz"))
 
 
 def test_a_second_run_replaces_an_untouched_result_only(panel: Panel, case: Path) -> None:
