@@ -15,7 +15,7 @@ import numpy as np
 from BrainTumorSegLib.case import Case
 from BrainTumorSegLib.checkpoint import Checkpoint
 from BrainTumorSegLib.errors import InputError
-from BrainTumorSegLib.evaluation import Settings, compare_labels
+from BrainTumorSegLib.evaluation import Settings
 from BrainTumorSegLib.evaluation.result import Measures
 from BrainTumorSegLib.inference.engine import segment_case
 from BrainTumorSegLib.metrics import Summary, summarise
@@ -25,6 +25,7 @@ from BrainTumorSegLib.report.views import ORIENTATION, on_grid
 from BrainTumorSegLib.volume import Volume
 
 from .datasets.case import UNKNOWN_LABEL, LabelledCase
+from .export import compare_known
 
 SETTINGS = Settings(measures=("dice", "iou", "sensitivity", "specificity"))
 # The sequence on which a whole tumour is seen best comes first.
@@ -141,8 +142,7 @@ def measure(networks: Sequence[Network], cases: Sequence[LabelledCase], *, devic
 
 def measure_labels(prediction: np.ndarray, reference: np.ndarray) -> Measures:
     """Region → measure → value of two label maps ``(Z, Y, X)``, over all voxels of which something is known."""
-    known = reference != UNKNOWN_LABEL
-    return compare_labels(prediction[known][None, None], reference[known][None, None], settings=SETTINGS)
+    return compare_known(prediction, reference, SETTINGS)
 
 
 def example_of(patient: str, case: Case, reference: Volume, found: Mapping[str, Volume]) -> Example:

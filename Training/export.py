@@ -22,7 +22,8 @@ from BrainTumorSegLib.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from BrainTumorSegLib.evaluation import compare_labels
+from BrainTumorSegLib.evaluation import Settings, compare_labels
+from BrainTumorSegLib.evaluation.result import Measures
 from BrainTumorSegLib.inference.engine import segment_case
 
 from .datasets.case import UNKNOWN_LABEL, LabelledCase
@@ -59,6 +60,15 @@ def network_weights(training_checkpoint: Path) -> tuple[dict[str, torch.Tensor],
     return weights, int(state["global_step"])
 
 
+def compare_known(prediction: np.ndarray, reference: np.ndarray, settings: Settings | None = None) -> Measures:
+    """Region → measure → value of two label maps, over all voxels of which something is known; Dice by default.
+
+    Voxels lose their places, so distances and lesions cannot be asked for.
+    """
+    known = reference != UNKNOWN_LABEL
+    return compare_labels(prediction[known][None, None], reference[known][None, None], settings=settings)
+
+
 def measure_dice(
     checkpoint: Checkpoint, cases: Sequence[LabelledCase], *, modalities: Sequence[str] = (), device: str = "auto"
 ) -> dict[str, dict[str, float]]:
@@ -76,8 +86,7 @@ def measure_dice(
         if modalities:
             case = Case(case.id, {name: case.images[name] for name in modalities if name in case.images})
         result = segment_case(case, checkpoint, device=device)
-        known = reference.array != UNKNOWN_LABEL
-        measures = compare_labels(result.labels.array * known, reference.array * known)
+        measures = compare_known(result.labels.array, reference.array)
         table[labelled.id] = {region: measures[region]["dice"] for region in result.regions}
     return table
 

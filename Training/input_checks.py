@@ -84,15 +84,19 @@ def _take(one: contrast.Appearance, rows: Sequence[int]) -> contrast.Appearance:
     return contrast.Appearance(one.single[list(rows)], one.residual[square], one.correlation[square])
 
 
+def counted(verdicts: Sequence[tuple[bool, int, int]]) -> str:
+    """Verdicts on some patients (right one doubted, wrong ones found, wrong ones made) in words."""
+    doubted, found, made = (sum(column) for column in zip(*verdicts, strict=True))
+    return f"found {found}/{made}, doubted {doubted}/{len(verdicts)}"
+
+
 def table(parts: Mapping[str, Sequence[tuple[contrast.Appearance, Coefficients]]]) -> str:
     """A line a set of sequences: found exchanges and doubted right orders, for each part of the patients."""
     lines = [f"{'sequences':<20}" + "".join(f"  {name:>34}" for name in parts)]
     for modalities in SUBSETS:
         line = f"{' '.join(modalities):<20}"
         for patients in parts.values():
-            verdicts = [judge(one, coefficients, modalities) for one, coefficients in patients]
-            doubted, found, made = (sum(column) for column in zip(*verdicts, strict=True))
-            line += f"  {f'found {found}/{made}, doubted {doubted}/{len(patients)}':>34}"
+            line += f"  {counted([judge(one, coefficients, modalities) for one, coefficients in patients]):>34}"
         lines.append(line)
     return "\n".join(lines)
 
@@ -129,8 +133,7 @@ def fit_posture(training: Sequence[np.ndarray], validation: Sequence[np.ndarray]
         ("training, each left out", left_out),
         ("validation", [judge_posture(mask, template) for mask in unseen]),
     ):
-        doubted, found, made = (sum(column) for column in zip(*verdicts, strict=True))
-        print(f"postures, {name}: found {found}/{made}, doubted {doubted}/{len(verdicts)}", flush=True)
+        print(f"postures, {name}: {counted(verdicts)}", flush=True)
     return {
         "edge": posture.EDGE,
         "patients": len(masks),

@@ -205,7 +205,7 @@ def _summary(d: Description) -> str:
 
 
 def _accuracy(d: Description) -> str:
-    record = next((record for record in d.accuracy if record.measure == "Dice"), None)
+    record = d.accuracy_with(d.modalities)
     if record is None:
         return _("Accuracy: not measured.")
     figures = ", ".join(f"{region} {value:.2f}" for region, value in record.values.items())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import shutil
 import urllib.error
 import urllib.request
@@ -23,7 +22,7 @@ from ..progress import Progress
 from ..segmentation import Segmentation
 from ..volume import Volume, write_volume
 from .console import Console
-from .segment import add_engine_arguments, describe, engine_options, tell
+from .running import add_engine_arguments, describe, engine_options, tell, write_facts
 
 SAMPLE = "BraTS-GLI-00001-000"
 SAMPLE_ADDRESS = "https://github.com/lassoan/SlicerMONAIAuto3DSeg/releases/download/TestingData/"
@@ -90,8 +89,7 @@ def _write_extras(case: Case, truth: Volume | None, result: Segmentation, folder
 
     write_montage(case, result, staging.path(folder / "montage.png"))
     write_report(case, result, staging.path(folder / "report.html"))
-    facts = json.dumps(describe(result, "brats2023"), indent=1)
-    staging.path(folder / "segmentation.json").write_text(facts, encoding="utf-8")
+    write_facts(describe(result, "brats2023"), staging.path(folder / "segmentation.json"))
     if truth is not None:
         for modality, volume in case.images.items():
             whole = volume.with_array(np.round(volume.array).astype(np.int16))

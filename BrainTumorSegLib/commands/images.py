@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from ..inference.engine import check_modalities, segment_case
 from ..modalities import MODALITIES
 from ..progress import Progress
 from ..slices import channels_for, read_slice, slice_order, stack_slices
+from .running import describe, engine_options, tell, write_facts, write_page
 
 if TYPE_CHECKING:
     from ..case import Case
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 def run_images(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
     """Segment the images together, since a patient's slices are normalised together; write ``<stem>_mask.png`` each."""
-    from .segment import describe, engine_options, tell
-
     paths = check_request(arguments)
     checkpoint = load_model(arguments.model)
     if checkpoint.description.dimensions != 2:
@@ -47,11 +45,8 @@ def run_images(arguments: argparse.Namespace, console: Console, progress: Progre
         for file, mask in zip(files, result.mask("WT"), strict=True):
             write_mask(mask, file)
         facts = {**describe(result, "brats2023"), "images": [path.name for path in paths]}
-        facts_file.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-        if report_file:
-            from ..report import write_report
-
-            write_report(case, result, report_file)
+        write_facts(facts, facts_file)
+        write_page(case, result, report_file)
     tell(result, console)
     console.say(f"Wrote {len(paths)} masks to {arguments.output}")
     console.result({"output": str(arguments.output), **facts})

@@ -48,7 +48,7 @@ def list_models(console: Console) -> None:
     for model in models.values():
         d = model.description
         needs = ", ".join(TITLES[name] for name in d.modalities)
-        dice = next((record for record in d.accuracy if record.measure == "Dice"), None)
+        dice = d.accuracy_with(d.modalities)
         figures = " ".join(f"{region} {value:.2f}" for region, value in dice.values.items()) if dice else "not measured"
         origin = "comes along" if model.embedded else str(model.path)
         console.say(f"{d.id}: {d.title}. {d.dimensions}D, needs {needs}. Dice {figures}. ({origin})")

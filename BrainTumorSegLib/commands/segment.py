@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
-import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ..case import Case
-from ..catalogue import DEFAULT_MODEL, load_model
+from ..catalogue import load_model
 from ..checkpoint import Checkpoint
 from ..errors import ModalityError, RequestError
 from ..files import Staging, staged
-from ..inference.device import PRECISIONS
 from ..inference.engine import check_modalities, segment_case
-from ..labels import CONVENTIONS, WRITABLE, write_labels
+from ..labels import WRITABLE, write_labels
 from ..modalities import MODALITIES, TITLES, stem
 from ..progress import Progress
-from ..segmentation import Segmentation
 from ..slices import is_slice
 from ..volume import check_writable, write_volume
 from .console import Console
 from .images import run_images
+from .running import add_engine_arguments, describe, engine_options, tell, write_facts, write_page
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
@@ -46,19 +40,6 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--report", type=Path, metavar="FILE.html", help="also write a report with pictures")
     p.add_argument("--preprocess", choices=("auto", "none", "register"), default="auto")
     add_engine_arguments(p)
-
-
-def add_engine_arguments(p: argparse.ArgumentParser) -> None:
-    """Arguments of every command that runs a model."""
-    p.add_argument("--model", default=DEFAULT_MODEL, metavar="ID|FILE", help=f"default: {DEFAULT_MODEL}")
-    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    p.add_argument("--precision", choices=PRECISIONS, default="auto")
-    p.add_argument("--tta", action="store_true", help="average over mirrorings: slower, a little more accurate")
-
-
-def engine_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What :func:`add_engine_arguments` asked for, as the engine calls it."""
-    return {"device": arguments.device, "precision": arguments.precision, "mirror": arguments.tta}
 
 
 def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
@@ -89,11 +70,8 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         for region, file in maps.items():
             write_volume(result.labels.with_array(result.probabilities[region]), file)
         facts = describe(result, arguments.labels)
-        facts_file.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-        if report_file:
-            from ..report import write_report
-
-            write_report(case, result, report_file)
+        write_facts(facts, facts_file)
+        write_page(case, result, report_file)
     tell(result, console)
     console.say(f"Wrote {arguments.output}")
     console.result({"output": str(arguments.output), **facts})
@@ -136,35 +114,3 @@ def read_case(arguments: argparse.Namespace, checkpoint: Checkpoint) -> Case:
 def facts_path(output: Path) -> Path:
     """The JSON file beside a label map."""
     return output.with_name(f"{stem(output)}.json")
-
-
-def describe(result: Segmentation, convention: str) -> dict[str, Any]:
-    """All about a result, as JSON values."""
-    names = {0: "background", 1: "NCR", 2: "ED", 3: "ET"}
-    if result.regions == ("WT",):
-        names = {0: "background", 2: "WT"}
-    labels = {str(value): names[label] for value, label in CONVENTIONS[convention].items() if label in names}
-    return {
-        "case": result.case_id,
-        "labels": labels,
-        "measurements": {region: _finite(dataclasses.asdict(m)) for region, m in result.measurements.items()},
-        "warnings": list(result.warnings),
-        "provenance": dict(result.provenance),
-        "use": "For research, not for clinical use.",
-    }
-
-
-def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
-    """NaN is no JSON."""
-    return {name: round(value, 3) if math.isfinite(value) else None for name, value in values.items()}
-
-
-def tell(result: Segmentation, console: Console) -> None:
-    """Warnings and the table of volumes."""
-    for warning in result.warnings:
-        console.warn(warning)
-    console.say(f"{'region':8}{'volume':>12}{'share':>8}{'lesions':>9}{'longest':>11}")
-    for region, m in result.measurements.items():
-        share = f"{m.share:.0%}" if math.isfinite(m.share) else "-"
-        longest = f"{m.largest_diameter_mm:.1f} mm"
-        console.say(f"{region:8}{m.volume_ml:>9.1f} mL{share:>8}{m.lesions:>9}{longest:>11}")

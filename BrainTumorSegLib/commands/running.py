@@ -1,0 +1,76 @@
+"""What all commands that run a model have in common: its options, and what is told and written of a result."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..case import Case
+from ..catalogue import DEFAULT_MODEL
+from ..inference.device import PRECISIONS
+from ..labels import CONVENTIONS
+from ..segmentation import Segmentation
+from .console import Console
+
+
+def add_engine_arguments(p: argparse.ArgumentParser) -> None:
+    """Arguments of every command that runs a model."""
+    p.add_argument("--model", default=DEFAULT_MODEL, metavar="ID|FILE", help=f"default: {DEFAULT_MODEL}")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    p.add_argument("--precision", choices=PRECISIONS, default="auto")
+    p.add_argument("--tta", action="store_true", help="average over mirrorings: slower, a little more accurate")
+
+
+def engine_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What :func:`add_engine_arguments` asked for, as the engine calls it."""
+    return {"device": arguments.device, "precision": arguments.precision, "mirror": arguments.tta}
+
+
+def write_facts(facts: Mapping[str, Any], file: Path) -> None:
+    """What :func:`describe` gave, as a JSON file."""
+    file.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def write_page(case: Case, result: Segmentation, file: Path | None) -> None:
+    """The report of one case, where one was asked for."""
+    if file:
+        from ..report import write_report
+
+        write_report(case, result, file)
+
+
+def describe(result: Segmentation, convention: str) -> dict[str, Any]:
+    """All about a result, as JSON values."""
+    names = {0: "background", 1: "NCR", 2: "ED", 3: "ET"}
+    if result.regions == ("WT",):
+        names = {0: "background", 2: "WT"}
+    labels = {str(value): names[label] for value, label in CONVENTIONS[convention].items() if label in names}
+    return {
+        "case": result.case_id,
+        "labels": labels,
+        "measurements": {region: _finite(dataclasses.asdict(m)) for region, m in result.measurements.items()},
+        "warnings": list(result.warnings),
+        "provenance": dict(result.provenance),
+        "use": "For research, not for clinical use.",
+    }
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    """NaN is no JSON."""
+    return {name: round(value, 3) if math.isfinite(value) else None for name, value in values.items()}
+
+
+def tell(result: Segmentation, console: Console) -> None:
+    """Warnings and the table of volumes."""
+    for warning in result.warnings:
+        console.warn(warning)
+    console.say(f"{'region':8}{'volume':>12}{'share':>8}{'lesions':>9}{'longest':>11}")
+    for region, m in result.measurements.items():
+        share = f"{m.share:.0%}" if math.isfinite(m.share) else "-"
+        longest = f"{m.largest_diameter_mm:.1f} mm"
+        console.say(f"{region:8}{m.volume_ml:>9.1f} mL{share:>8}{m.lesions:>9}{longest:>11}")
