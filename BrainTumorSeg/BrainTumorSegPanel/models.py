@@ -16,12 +16,12 @@ from BrainTumorSegLib.card import model_card
 from BrainTumorSegLib.checkpoint import Description
 from BrainTumorSegLib.errors import BrainTumorSegError
 from BrainTumorSegLib.modalities import TITLES
+from BrainTumorSegLib.terms import accept, open_terms
 
 from .devices import BASIC, Device, DeviceProbe
 from .engine import POLL_SECONDS, EngineRun
 from .widgets import chosen_value, errors_shown, fill_list, remember, setting
 
-FREE_LICENCE = "Apache-2.0"
 # What was found is kept for the session: each question costs a process that imports torch.
 _known_devices: list[tuple[Device, ...]] = []
 
@@ -99,10 +99,7 @@ class ModelsPart:
     def terms_accepted(self) -> bool:
         """Whether the model may be used; a model with restrictive terms asks once."""
         description = self.description
-        if description is None or description.weights_licence in ("", FREE_LICENCE):
-            return True
-        key = f"AcceptedTerms/{description.id}-{description.version}"
-        if setting(key) == description.weights_licence:
+        if description is None or not open_terms(description):
             return True
         question = _(
             "The weights of the model {model} come under these terms:\n\n{weights}\n\n"
@@ -115,7 +112,7 @@ class ModelsPart:
         )
         if not slicer.util.confirmYesNoDisplay(question, _("Terms of the model")):
             return False
-        remember(key, description.weights_licence)
+        accept(description)
         return True
 
     def _show(self) -> None:

@@ -59,6 +59,11 @@ class Console:
         if self.style != "json":
             print(text, flush=True)
 
+    def note(self, text: str) -> None:
+        """What has to be told in every style, on stderr."""
+        self.close()
+        print(text, file=sys.stderr, flush=True)
+
     def warn(self, text: str) -> None:
         """A warning, on stderr; in ``json`` it is part of the result."""
         self.close()

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..case import Case
-from ..catalogue import load_model, user_folder
+from ..catalogue import user_folder
 from ..errors import ExecutionError, OutputError
 from ..evaluation import compare_labels
 from ..files import Staging, atomic, staged
@@ -22,7 +22,7 @@ from ..progress import Progress
 from ..segmentation import Segmentation
 from ..volume import Volume, write_volume
 from .console import Console
-from .running import add_engine_arguments, describe, engine_options, tell, write_facts
+from .running import add_engine_arguments, describe, engine_options, load_accepted, tell, write_facts
 
 SAMPLE = "BraTS-GLI-00001-000"
 SAMPLE_ADDRESS = "https://github.com/lassoan/SlicerMONAIAuto3DSeg/releases/download/TestingData/"
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     folder: Path = arguments.output
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file.", "Name a folder with -o.")
-    checkpoint = load_model(arguments.model)
+    checkpoint = load_accepted(arguments.model, console)
     with staged() as staging:
         label_file = staging.path(folder / "segmentation.nii.gz")  # a folder that cannot be made ends the run here
         progress.report("patient", 0.0, "Fetching the sample" if arguments.sample else "Making a synthetic patient")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..catalogue import load_model
 from ..checkpoint import Checkpoint
 from ..errors import ModalityError, RequestError
 from ..files import staged
@@ -17,7 +16,7 @@ from ..inference.engine import check_modalities, segment_case
 from ..modalities import MODALITIES
 from ..progress import Progress
 from ..slices import channels_for, read_slice, slice_order, stack_slices
-from .running import describe, engine_options, tell, write_facts, write_page
+from .running import describe, engine_options, load_accepted, tell, write_facts, write_page
 
 if TYPE_CHECKING:
     from ..case import Case
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 def run_images(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
     """Segment the images together, since a patient's slices are normalised together; write ``<stem>_mask.png`` each."""
     paths = check_request(arguments)
-    checkpoint = load_model(arguments.model)
+    checkpoint = load_accepted(arguments.model, console)
     if checkpoint.description.dimensions != 2:
         raise RequestError(
             f"Model {checkpoint.description.id} runs on volumes, not on 2D images.",

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ..case import Case
-from ..catalogue import DEFAULT_MODEL
+from ..catalogue import DEFAULT_MODEL, load_model
+from ..checkpoint import Checkpoint
 from ..inference.device import PRECISIONS
 from ..labels import CONVENTIONS
 from ..segmentation import Segmentation
+from ..terms import accept, open_terms
 from .console import Console
 
 
@@ -29,6 +31,20 @@ def add_engine_arguments(p: argparse.ArgumentParser) -> None:
 def engine_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """What :func:`add_engine_arguments` asked for, as the engine calls it."""
     return {"device": arguments.device, "precision": arguments.precision, "mirror": arguments.tta}
+
+
+def load_accepted(model: str, console: Console) -> Checkpoint:
+    """Load the model by id or file; terms that were not accepted before are told, and accepted by going on.
+
+    Raises:
+        CheckpointError: unknown, damaged, foreign or too new.
+    """
+    checkpoint = load_model(model)
+    description = checkpoint.description
+    if terms := open_terms(description):
+        console.note(f"The weights of {description.id} come under {terms}; by using them you accept these terms.")
+        accept(description)
+    return checkpoint
 
 
 def write_facts(facts: Mapping[str, Any], file: Path) -> None:

@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from ..case import Case
-from ..catalogue import load_model
 from ..checkpoint import Checkpoint
 from ..errors import ModalityError, RequestError
 from ..files import Staging, staged
@@ -18,7 +17,7 @@ from ..slices import is_slice
 from ..volume import check_writable, write_volume
 from .console import Console
 from .images import run_images
-from .running import add_engine_arguments, describe, engine_options, tell, write_facts, write_page
+from .running import add_engine_arguments, describe, engine_options, load_accepted, tell, write_facts, write_page
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
@@ -49,7 +48,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     if any(is_slice(path) for path in arguments.case):
         return run_images(arguments, console, progress)
     check_writable(arguments.output)
-    checkpoint = load_model(arguments.model)
+    checkpoint = load_accepted(arguments.model, console)
     with staged() as staging:
         # All outputs are staged first: a folder that cannot be made ends the run now, not after its work.
         label_file = staging.path(arguments.output)
