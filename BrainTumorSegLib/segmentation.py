@@ -45,6 +45,7 @@ class Segmentation:
         regions: which of ET, TC, WT the model knows.
         provenance: model, digest, device, precision, versions, what was done to the images.
         warnings: sentences that a reader of the result must see.
+        confidence: region → the Dice that the model's own probabilities promise, for the regions that were found.
         probabilities: region → float32 ``(Z, Y, X)`` on the same grid, where asked for.
     """
 
@@ -53,6 +54,7 @@ class Segmentation:
     regions: tuple[str, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    confidence: Mapping[str, float] = field(default_factory=dict)
     probabilities: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def mask(self, region: str) -> np.ndarray:

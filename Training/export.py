@@ -26,6 +26,7 @@ from BrainTumorSegLib.evaluation import Settings, compare_labels
 from BrainTumorSegLib.evaluation.result import Measures
 from BrainTumorSegLib.inference.engine import segment_case
 
+from .calibration import gather, summary
 from .datasets.case import UNKNOWN_LABEL, LabelledCase
 from .datasets.split import Split
 from .recipe import Recipe
@@ -150,6 +151,8 @@ def export(
         values = means(measure_dice(checkpoint, chosen, modalities=subset, device=device))
         print(f"{' '.join(subset):<20}" + "".join(f"  {region} {v:.4f}" for region, v in values.items()), flush=True)
         records.append(dataclasses.replace(whole, values=values, modalities=subset))
+    calibration = summary(list(gather(checkpoint, chosen, device=device)))
+    records += [dataclasses.replace(whole, measure=m, convention="left out", values=v) for m, v in calibration.items()]
     measured = dataclasses.replace(description, accuracy=tuple(records))
     return load_checkpoint(save_checkpoint(measured, weights, destination))
 

@@ -70,6 +70,7 @@ def describe(result: Segmentation, convention: str) -> dict[str, Any]:
         "case": result.case_id,
         "labels": labels,
         "measurements": {region: _finite(dataclasses.asdict(m)) for region, m in result.measurements.items()},
+        "confidence": _finite(result.confidence),
         "warnings": list(result.warnings),
         "provenance": dict(result.provenance),
         "use": "For research, not for clinical use.",
@@ -85,8 +86,9 @@ def tell(result: Segmentation, console: Console) -> None:
     """Warnings and the table of volumes."""
     for warning in result.warnings:
         console.warn(warning)
-    console.say(f"{'region':8}{'volume':>12}{'share':>8}{'lesions':>9}{'longest':>11}")
+    console.say(f"{'region':8}{'volume':>12}{'share':>8}{'lesions':>9}{'longest':>11}{'expected Dice':>15}")
     for region, m in result.measurements.items():
         share = f"{m.share:.0%}" if math.isfinite(m.share) else "-"
         longest = f"{m.largest_diameter_mm:.1f} mm"
-        console.say(f"{region:8}{m.volume_ml:>9.1f} mL{share:>8}{m.lesions:>9}{longest:>11}")
+        expected = f"{result.confidence[region]:.2f}" if region in result.confidence else "-"
+        console.say(f"{region:8}{m.volume_ml:>9.1f} mL{share:>8}{m.lesions:>9}{longest:>11}{expected:>15}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -19,15 +20,17 @@ from ..preprocessing.posture import looks_turned
 _FILLED_IF_NOT_STRIPPED = 0.6
 _LARGEST_BRAIN_ML = 2400.0
 
-# A region whose measured Dice is lower is not to be relied on; two readers of one tumour agree at about 0.8.
+# A region whose measured or expected Dice is lower is not to be relied on; two readers of a tumour agree at about 0.8.
 _TRUSTED_DICE = 0.6
 
 
-def cautions(case: Case, description: Description, prepared: Prepared, labels: np.ndarray) -> list[str]:
+def cautions(
+    case: Case, description: Description, prepared: Prepared, labels: np.ndarray, confidence: Mapping[str, float]
+) -> list[str]:
     """Sentences about the images, the result (``labels`` on the reference grid) and the model, in this order."""
     return [
         *_about_images(case, description, prepared),
-        *([] if labels.any() else ["No tumour was found."]),
+        *(_about_doubt(confidence) if labels.any() else ["No tumour was found."]),
         *_about_regions(description),
         *_about_missing(case, description),
     ]
@@ -50,6 +53,11 @@ def _about_images(case: Case, description: Description, prepared: Prepared) -> l
         return []
     given, alike = (", ".join(TITLES[name] for name in names) for names in (looks, looks.values()))
     return [f"The images given as {given} look like {alike}: check whether they were exchanged."]
+
+
+def _about_doubt(confidence: Mapping[str, float]) -> list[str]:
+    unsure = [f"{region} (expected Dice {value:.2f})" for region, value in confidence.items() if value < _TRUSTED_DICE]
+    return [f"The model is unsure of {' and '.join(unsure)}: look at it closely."] if unsure else []
 
 
 def _about_regions(description: Description) -> list[str]:

@@ -12,11 +12,13 @@ from .. import __version__
 from ..case import Case
 from ..checkpoint import Checkpoint, Description
 from ..errors import ExecutionError, ModalityError
+from ..labels import ED, ET, NCR, REGIONS
 from ..modalities import TITLES
 from ..preprocessing import Prepared, prepare
 from ..progress import Progress
 from ..segmentation import Segmentation
 from .cautions import cautions
+from .confidence import calibrated, expected_dice
 from .device import describe, free_memory, resolve_device, resolve_precision
 from .postprocess import clean, threshold
 from .predict import Plan, Predictor
@@ -62,13 +64,14 @@ def segment_case(
     predictor = Predictor(checkpoint.build(), Plan.of(description, mirror=mirror), target, chosen)
     outputs, shortage = _predict(predictor, prepared.array, progress)
     progress.report("finish", 0.9, "Placing the result on the reference grid")
-    labels, probabilities = _compose(outputs, prepared, description, case, keep_probabilities)
+    labels, confidence, probabilities = _compose(outputs, prepared, description, case, keep_probabilities)
     return Segmentation(
         case_id=case.id,
         labels=case.reference_volume.with_array(labels),
         regions=description.regions,
         provenance=_provenance(checkpoint, case, prepared, describe(target), chosen, mirror, started),
-        warnings=(*shortage, *cautions(case, description, prepared, labels)),
+        warnings=(*shortage, *cautions(case, description, prepared, labels, confidence)),
+        confidence=confidence,
         probabilities=probabilities,
     )
 
@@ -126,16 +129,22 @@ def check_modalities(case: Case, description: Description) -> None:
 
 def _compose(
     outputs: np.ndarray, prepared: Prepared, description: Description, case: Case, keep: bool
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Outputs on the box → label map, one region at a time so that only one probability map is alive."""
-    masks, probabilities = {}, {}
+) -> tuple[np.ndarray, dict[str, float], dict[str, np.ndarray]]:
+    """Outputs on the box → label map and confidence, one region at a time so that only one probability map is alive."""
+    masks, confidence, probabilities = {}, {}, {}
+    spec = description.postprocessing
     for region in description.regions:
         probability = prepared.restore(outputs[list(description.outputs_of(region))].max(axis=0))
-        masks[region] = threshold(probability, region, description.postprocessing)
+        masks[region] = threshold(probability, region, spec)
+        probability = calibrated(probability, spec.temperatures.get(region, 1.0))
+        confidence[region] = expected_dice(probability, masks[region])
         if keep:
             probabilities[region] = probability
     volume = case.reference_volume.voxel_volume
-    return clean(masks, description.postprocessing, volume), probabilities
+    labels = clean(masks, spec, volume)
+    found = {label for label in (NCR, ED, ET) if (labels == label).any()}
+    sure = {region: value for region, value in confidence.items() if found & REGIONS[region].labels}
+    return labels, sure, probabilities
 
 
 def _provenance(

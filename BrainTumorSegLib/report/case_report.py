@@ -32,7 +32,7 @@ def write_report(case: Case, segmentation: Segmentation, path: Path, reference: 
     sizes = segmentation.measurements
     sections = (
         warnings(segmentation.warnings),
-        f"<section>{_volumes(sizes)}</section>",
+        f"<section>{_volumes(sizes, segmentation.confidence)}</section>",
         _agreement(reference) if reference else "",
         section("Picture", _picture(case, segmentation, sizes)),
         f"<section>{provenance(segmentation.provenance)}</section>",
@@ -41,7 +41,7 @@ def write_report(case: Case, segmentation: Segmentation, path: Path, reference: 
     Path(path).write_bytes(text.encode("utf-8"))
 
 
-def _volumes(sizes: Mapping[str, RegionMeasurement]) -> str:
+def _volumes(sizes: Mapping[str, RegionMeasurement], confidence: Mapping[str, float]) -> str:
     rows = [
         row(
             region_label(name),
@@ -51,6 +51,7 @@ def _volumes(sizes: Mapping[str, RegionMeasurement]) -> str:
                 str(size.lesions),
                 number(size.largest_diameter_mm) if size.lesions else NOTHING,
                 number(size.largest_axial_diameter_mm) if size.lesions else NOTHING,
+                measured("dice", confidence[name]) if name in confidence else NOTHING,
             ),
         )
         for name, size in sizes.items()
@@ -62,6 +63,7 @@ def _volumes(sizes: Mapping[str, RegionMeasurement]) -> str:
         "Lesions",
         "Largest diameter (mm)",
         "In an axial slice (mm)",
+        "Expected Dice",
     )
     return table("Sizes", head, rows)
 

@@ -249,6 +249,8 @@ def test_a_schema_version_that_is_none_is_refused(tmp_path: Path, version: objec
         ("tiling.overlap", 1.0, "overlap"),
         ("tiling.overlap", -0.1, "overlap"),
         ("postprocessing.thresholds", {"XX": 0.5}, "threshold"),
+        ("postprocessing.temperatures", {"XX": 1.5}, "temperature"),
+        ("postprocessing.temperatures", {"ET": 0.0}, "temperature"),
         ("postprocessing.thresholds", {"ET": 0}, "threshold"),
         ("postprocessing.thresholds", {"ET": 1.5}, "threshold"),
         ("surprise", 1, "surprise"),

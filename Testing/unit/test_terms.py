@@ -39,9 +39,7 @@ def test_free_weights_ask_nothing(described: Callable[..., Description], licence
 
 
 @pytest.mark.parametrize("content", ["no json", "[1]"])
-def test_a_damaged_record_has_accepted_nothing(
-    home: Path, described: Callable[..., Description], content: str
-) -> None:
+def test_a_damaged_record_has_accepted_nothing(home: Path, described: Callable[..., Description], content: str) -> None:
     model = described(LICENCE)
     (home / "accepted-terms.json").write_text(content)
     assert open_terms(model) == LICENCE

@@ -1,0 +1,216 @@
+"""``python -m Training.calibration MODEL --data DIR``: do a model's probabilities mean what they say?
+
+Prints, a region, the expected calibration error (Naeini 2015; Guo 2017, arXiv 1706.04599) and how far the Dice that
+the model expects is from the Dice that is measured. On patients of a held-out fold it also finds the temperatures
+that calibrate the probabilities best, for ``postprocessing.temperatures`` of the recipe: never on the validation
+patients, which judge, and never on training patients, on which a network is too sure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from BrainTumorSegLib.catalogue import load_model
+from BrainTumorSegLib.checkpoint import Checkpoint
+from BrainTumorSegLib.errors import BrainTumorSegError, RequestError
+from BrainTumorSegLib.evaluation.table import aligned
+from BrainTumorSegLib.inference.confidence import calibrated
+from BrainTumorSegLib.inference.engine import segment_case
+from BrainTumorSegLib.labels import REGIONS, to_regions
+from BrainTumorSegLib.metrics import dice
+from BrainTumorSegLib.structure import from_json
+from BrainTumorSegLib.volume import bounding_box
+
+from .datasets.case import UNKNOWN_LABEL, LabelledCase
+from .recipe import Recipe
+
+BINS = 15
+# Far from any tumour all are right and sure; that would dilute every error. The error is of the box around what is
+# tumour in truth or result, and this much more on every side.
+MARGIN_MM = 10.0
+_TEMPERATURES = (0.25, 8.0)
+_VALIDATION, _FOLD = "validation", "fold"
+
+
+@dataclass(frozen=True)
+class RegionEvidence:
+    """One region of one patient: what was told, and what is.
+
+    Attributes:
+        probability, truth: of the voxels of the box, flat; those of which nothing is known are left out.
+        expected, measured: Dice, of all voxels; none is expected (NaN) of a region that was not found.
+    """
+
+    probability: np.ndarray
+    truth: np.ndarray
+    expected: float
+    measured: float
+
+
+def expected_calibration_error(probability: np.ndarray, truth: np.ndarray, bins: int = BINS) -> float:
+    """Mean over the voxels of the distance between told and true share of tumour, in bins of equal width."""
+    if not probability.size:
+        return 0.0
+    place = np.minimum((probability * bins).astype(int), bins - 1)
+    told, true = (np.bincount(place, weights=values, minlength=bins) for values in (probability, truth))
+    return float(np.abs(told - true).sum() / probability.size)
+
+
+def best_temperature(evidence: Sequence[RegionEvidence]) -> float:
+    """The temperature with the lowest cross-entropy, every patient weighing alike."""
+
+    def loss(logarithm: float) -> float:
+        return float(np.mean([_cross_entropy(one, float(np.exp(logarithm))) for one in evidence]))
+
+    low, high = np.log(_TEMPERATURES)
+    return float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-3}).x))
+
+
+def _cross_entropy(one: RegionEvidence, temperature: float) -> float:
+    told = np.clip(calibrated(one.probability, temperature), 1e-6, 1 - 1e-6)
+    return float(-np.mean(np.where(one.truth, np.log(told), np.log1p(-told)))) if told.size else 0.0
+
+
+def gather(
+    checkpoint: Checkpoint, cases: Iterable[LabelledCase], *, device: str = "auto"
+) -> Iterator[dict[str, RegionEvidence]]:
+    """Region → evidence, a patient at a time, through the engine."""
+    for labelled in cases:
+        case, reference = labelled.load()
+        result = segment_case(case, checkpoint, device=device, keep_probabilities=True)
+        known = reference.array != UNKNOWN_LABEL
+        truth = to_regions(np.where(known, reference.array, 0))
+        margin = [round(MARGIN_MM / size) for size in reference.spacing]
+        box = bounding_box(truth["WT"] | (result.labels.array > 0), margin)
+        inside = known[box]
+        yield {
+            region: RegionEvidence(
+                result.probabilities[region][box][inside],
+                truth[region][box][inside],
+                result.confidence.get(region, math.nan),
+                dice(result.mask(region)[known], truth[region][known]),
+            )
+            for region in result.regions
+        }
+
+
+def summary(evidence: Sequence[Mapping[str, RegionEvidence]]) -> dict[str, dict[str, float]]:
+    """Measure → region → mean over the patients; as the card tells them."""
+    regions = list(evidence[0])
+    values = {region: [one[region] for one in evidence] for region in regions}
+    return {
+        "Expected calibration error": {
+            region: _mean(expected_calibration_error(one.probability, one.truth) for one in values[region])
+            for region in regions
+        },
+        "Error of the expected Dice": {
+            region: _mean(abs(one.expected - one.measured) for one in values[region]) for region in regions
+        },
+    }
+
+
+def _mean(values: Iterable[float]) -> float:
+    kept = [value for value in values if not math.isnan(value)]
+    return round(float(np.mean(kept)), 4) if kept else math.nan
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m Training.calibration", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_argument("model", help="id, or a .safetensors file that Training.train wrote")
+    p.add_argument("--data", type=Path, required=True, help="folder of the data set it was trained on")
+    p.add_argument("--patients", choices=(_VALIDATION, _FOLD), default=_VALIDATION, help="which of them to look at")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    return p
+
+
+def patients(checkpoint: Checkpoint, folder: Path, part: str) -> dict[str, LabelledCase]:
+    """Those of the part that the model has not been trained on.
+
+    Raises:
+        RequestError: there are none, or the checkpoint does not say how it was trained.
+    """
+    from .data import find_data
+    from .datasets.split import read_split
+
+    record = checkpoint.description.training
+    try:
+        recipe = from_json(Recipe, dict(record.recipe))
+    except (TypeError, ValueError) as error:
+        raise RequestError(
+            f"{checkpoint.description.id} does not say how it was trained.", "Give one that was."
+        ) from error
+    found = find_data(recipe, folder)
+    d = recipe.data
+    split = read_split(
+        folder,
+        list(found.cases),
+        folds=d.folds,
+        fold=d.fold,
+        given=found.split,
+        validation_patients=d.validation_patients,
+    )
+    chosen = split.validation if part == _VALIDATION else split.monitoring
+    if not chosen:
+        raise RequestError(
+            f"{checkpoint.description.id} has no {part} patients.", "Train it with --fold, or split.json."
+        )
+    return {name: found.cases[name] for name in chosen if name not in record.training_cases}
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look at the patients, print.
+
+    Raises:
+        BrainTumorSegError: the request is wrong, or a patient cannot be read.
+    """
+    checkpoint = load_model(arguments.model)
+    bare = dataclasses.replace(checkpoint.description.postprocessing, temperatures={})
+    if arguments.patients == _FOLD:  # what is found here replaces what may be there
+        description = dataclasses.replace(checkpoint.description, postprocessing=bare)
+        checkpoint = dataclasses.replace(checkpoint, description=description)
+    chosen = patients(checkpoint, arguments.data, arguments.patients)
+    evidence = []
+    for name, one in zip(chosen, gather(checkpoint, chosen.values(), device=arguments.device), strict=True):
+        told = ", ".join(f"{region} {e.expected:.2f} ({e.measured:.2f})" for region, e in one.items())
+        print(f"{name}: expected (measured) Dice {told}", flush=True)
+        evidence.append(one)
+    regions = [region for region in REGIONS if region in evidence[0]]
+    lines = [["", *regions]]
+    lines += [[name, *(f"{values[r]:.4f}" for r in regions)] for name, values in summary(evidence).items()]
+    if arguments.patients == _FOLD:
+        found = {region: best_temperature([one[region] for one in evidence]) for region in regions}
+        after = [{r: _cooled(one[r], found[r]) for r in regions} for one in evidence]
+        lines.append(["Temperature", *(f"{found[r]:.3f}" for r in regions)])
+        errors = summary(after)["Expected calibration error"]
+        lines.append(["Expected calibration error with it", *(f"{errors[r]:.4f}" for r in regions)])
+    print(aligned(lines))
+    return 0
+
+
+def _cooled(one: RegionEvidence, temperature: float) -> RegionEvidence:
+    return dataclasses.replace(one, probability=calibrated(one.probability, temperature))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; 0 done, 2 wrong request, 1 failed."""
+    try:
+        return run(parser().parse_args(arguments))
+    except BrainTumorSegError as error:
+        print(f"error: {error.sentence()}", file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
