@@ -58,6 +58,15 @@ class SegmentationModule(LightningModule):
         """Images ``(N, C, …)`` → logits ``(N, outputs, …)``."""
         return self.network(images)
 
+    def train(self, mode: bool = True) -> SegmentationModule:
+        """As any module, but batch normalisation stays as in use where the recipe holds its statistics."""
+        super().train(mode)
+        if self.recipe.optimisation.hold_statistics:
+            for part in self.network.modules():
+                if isinstance(part, torch.nn.modules.batchnorm._BatchNorm):
+                    part.eval()
+        return self
+
     def training_step(self, batch: dict[str, torch.Tensor], index: int) -> torch.Tensor:
         """One batch forward.
 

@@ -111,6 +111,8 @@ class OptimisationRecipe:
         loss: ``dice_bce``, ``bce``, ``dice`` or ``tanimoto``, see Training/losses.py.
         ema: decay of the exponential moving average of the weights; 0 switches it off.
         clip: largest norm of the gradient; 0 switches it off.
+        hold_statistics: batch normalisation keeps the means and variances that it came with, so that a patch is treated
+            alike in training and in use, whatever else is in its batch. For going on from weights (``init``).
         precision: Lightning's name, or ``auto``: half precision where the processor computes in it, else fp32.
         patience: validations without improvement that end the run; 0 never. Needs a held-out fold.
     """
@@ -130,6 +132,7 @@ class OptimisationRecipe:
     clip: float = 12.0
     precision: str = "auto"
     patience: int = 0
+    hold_statistics: bool = False
 
 
 @dataclass(frozen=True)
@@ -237,6 +240,8 @@ def _problems(r: Recipe) -> Iterator[str]:
         yield "ema must be at least 0 and below 1"
     if d.folds < 2 or not -1 <= d.fold < d.folds:
         yield f"fold must be -1 or lie between 0 and {d.folds - 1}, and folds be at least 2"
+    if o.hold_statistics and not r.init:
+        yield "hold_statistics needs init: a fresh network has no statistics to hold"
     if o.patience and d.fold == -1:
         yield "patience needs a held-out fold (fold is -1, so training patients are monitored)"
 

@@ -174,3 +174,19 @@ def test_unknown_network(tmp_path: Path) -> None:
     file = write_recipe(tmp_path / "r.toml", {'family = "segresnet"': 'family = "resnot"'})
     with pytest.raises(CheckpointError, match="resnot"):
         SegmentationModule(load_recipe(file))
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_batch_statistics_are_held_where_the_recipe_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: bool
+) -> None:
+    changes = {"width = 8": 'width = 8, norm = "batch"', "# top": 'init = "some-model"'}
+    if held:
+        changes["ema = 0.8"] = "hold_statistics = true"
+    module = SegmentationModule(load_recipe(write_recipe(tmp_path / "r.toml", changes))).train()
+    monkeypatch.setattr(module, "_log", lambda *_: None)
+    before = {name: value.clone() for name, value in module.network.state_dict().items()}
+    module.training_step({"image": torch.rand(2, 4, 16, 16, 16) + 5, "target": torch.zeros(2, 3, 16, 16, 16)}, 0)
+    changed = {name for name, value in module.network.state_dict().items() if not torch.equal(value, before[name])}
+    assert module.network.training
+    assert changed == (set() if held else {name for name in before if "running" in name or "num_batches" in name})

@@ -58,6 +58,7 @@ def test_there_are_shipped_recipes() -> None:
         ("fold = 0", "fold = 3", "fold must be"),
         ("fold = 0", "fold = -2", "fold must be"),
         ("ema = 0.8", 'loss = "focal"', "dice_bce, bce"),
+        ("ema = 0.8", "hold_statistics = true", "hold_statistics needs init"),
         ("ema = 0.8", 'schedule = "step"', "cosine, poly"),
         ("ema = 0.8", 'optimiser = "lion"', "adamw, adam, sgd"),
         ('precision = "32-true"', 'precision = "64"', "bf16-mixed"),
