@@ -1,0 +1,69 @@
+"""Writes docs/models/ID.md, a model's card with its validation patients one by one and a picture of the worst.
+
+``python docs/draw_model_card.py ID DATA_FOLDER``
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from BrainTumorSegLib.card import model_card
+from BrainTumorSegLib.catalogue import load_model
+from BrainTumorSegLib.checkpoint import Checkpoint
+from BrainTumorSegLib.inference.engine import segment_case
+from BrainTumorSegLib.report.overlays import overlays, sheet
+from Training.calibration import RegionEvidence, gather, patients, summary
+from Training.datasets.case import LabelledCase
+
+FOLDER = Path(__file__).parent / "models"
+Evidence = Mapping[str, RegionEvidence]
+
+
+def main(model: str, data: Path) -> None:
+    """Segment the validation patients, write the card and the picture."""
+    checkpoint = load_model(model)
+    cases = patients(checkpoint, data, "validation")
+    evidence = dict(zip(cases, gather(checkpoint, cases.values()), strict=True))
+    worst = min(evidence, key=lambda name: np.mean([one.measured for one in evidence[name].values()]))
+    draw(checkpoint, cases[worst], FOLDER / f"{model}-worst.jpg")
+    text = f"{model_card(checkpoint.description)}\n{single_patients(model, worst, evidence)}"
+    (FOLDER / f"{model}.md").write_text(text, encoding="utf-8")
+
+
+def draw(checkpoint: Checkpoint, labelled: LabelledCase, file: Path) -> None:
+    """The patient's worst slices, one a region."""
+    case, reference = labelled.load()
+    result = segment_case(case, checkpoint)
+    regions = [name for name in ("WT", "TC", "ET") if name in result.regions]
+    rows = overlays(case, result.labels, reference, regions)
+    picture = Image.open(io.BytesIO(sheet(f"{case.id}, segmented by {checkpoint.description.id}", rows)))
+    picture.convert("RGB").save(file, quality=85, optimize=True)
+
+
+def single_patients(model: str, worst: str, evidence: Mapping[str, Evidence]) -> str:
+    """The section on single patients: Dice, and what the model expected it to be."""
+    regions = list(evidence[worst])
+    rows = [["Patient", *(f"{region} (expected)" for region in regions)], ["---"] * (len(regions) + 1)]
+    rows += [
+        [name, *(f"{one[r].measured:.3f} ({one[r].expected:.2f})" for r in regions)] for name, one in evidence.items()
+    ]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    errors = "; ".join(
+        f"{name.lower()} {', '.join(f'{region} {value:.3f}' for region, value in values.items())}"
+        for name, values in summary(list(evidence.values())).items()
+    )
+    return (
+        "## Where it fails\n\nDice of each validation patient, and what the model's own probabilities promised:"
+        f"\n\n{table}\n\nMeans over the patients: {errors}. The patient with the lowest mean, the worst slice of each"
+        f" region:\n\n![{worst}, segmented by {model}]({model}-worst.jpg)\n"
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
