@@ -1,0 +1,74 @@
+"""What storage in fp16 and computing in half precision change of a model's Dice.
+
+``python Testing/benchmarks/precision.py MODEL DATA_FOLDER [--state last.ckpt]`` segments the validation patients in each
+precision of this processor (and on CUDA, where there is one) and prints mean Dice and the difference from fp32. With
+the training state that the model was exported from, its weights before rounding to fp16 are compared, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from BrainTumorSegLib.catalogue import load_model
+from BrainTumorSegLib.checkpoint import Checkpoint
+from BrainTumorSegLib.inference.device import resolve_device, resolve_precision
+from BrainTumorSegLib.inference.engine import segment_case
+from Training.calibration import patients
+from Training.datasets.case import LabelledCase
+from Training.export import compare_known, network_weights
+
+Means = dict[str, float]
+
+
+def mean_dice(checkpoint: Checkpoint, cases: list[LabelledCase], device: str, precision: str) -> Means:
+    """Region → mean Dice."""
+    found: dict[str, list[float]] = {}
+    for labelled in cases:
+        case, reference = labelled.load()
+        result = segment_case(case, checkpoint, device=device, precision=precision)
+        measures = compare_known(result.labels.array, reference.array)
+        for region in result.regions:
+            found.setdefault(region, []).append(measures[region]["dice"])
+    return {region: float(np.mean(values)) for region, values in found.items()}
+
+
+def variants(checkpoint: Checkpoint, state: Path | None) -> Iterator[tuple[str, Checkpoint, str, str]]:
+    """Name, weights, device, precision; the first is what the others are compared with."""
+    yield "CPU fp32", checkpoint, "cpu", "fp32"
+    if state:
+        weights, _ = network_weights(state)
+        yield "CPU fp32, weights not rounded", dataclasses.replace(checkpoint, weights=weights), "cpu", "fp32"
+    half = resolve_precision(resolve_device("cpu"))
+    if half != "fp32":
+        yield f"CPU {half}", checkpoint, "cpu", half
+    if torch.cuda.is_available():
+        yield from ((f"CUDA {name}", checkpoint, "cuda", name) for name in ("fp32", "bf16"))
+
+
+def main() -> None:
+    """Measure and print."""
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("model")
+    p.add_argument("data", type=Path)
+    p.add_argument("--state", type=Path, help="last.ckpt of the run that the model was exported from")
+    arguments = p.parse_args()
+    checkpoint = load_model(arguments.model)
+    cases = list(patients(checkpoint, arguments.data, "validation").values())
+    first: Means = {}
+    for name, weights, device, precision in variants(checkpoint, arguments.state):
+        means = mean_dice(weights, cases, device, precision)
+        first = first or means
+        print(
+            f"{name:32}" + "".join(f"  {r} {v:.4f} ({v - first[r]:+.4f})" for r, v in means.items()),
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
