@@ -141,8 +141,7 @@ def patients(checkpoint: Checkpoint, folder: Path, part: str) -> dict[str, Label
     Raises:
         RequestError: there are none, or the checkpoint does not say how it was trained.
     """
-    from .data import find_data
-    from .datasets.split import read_split
+    from .data import find_data, find_split
 
     record = checkpoint.description.training
     try:
@@ -152,15 +151,7 @@ def patients(checkpoint: Checkpoint, folder: Path, part: str) -> dict[str, Label
             f"{checkpoint.description.id} does not say how it was trained.", "Give one that was."
         ) from error
     found = find_data(recipe, folder)
-    d = recipe.data
-    split = read_split(
-        folder,
-        list(found.cases),
-        folds=d.folds,
-        fold=d.fold,
-        given=found.split,
-        validation_patients=d.validation_patients,
-    )
+    split = find_split(recipe, folder, found)
     chosen = split.validation if part == _VALIDATION else split.monitoring
     if not chosen:
         raise RequestError(

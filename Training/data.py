@@ -22,7 +22,7 @@ from .datasets.images import find_images
 from .datasets.lgg import find_lgg
 from .datasets.lgg1p19q import find_lgg1p19q
 from .datasets.patches import PatchDataset, RunningNumbers, Sample
-from .datasets.split import Split
+from .datasets.split import Split, read_split
 from .recipe import Recipe
 
 # Patches a case that the run is monitored on: enough to see a trend, few enough to cost little.
@@ -47,6 +47,24 @@ def find_data(recipe: Recipe, folder: Path) -> DataSet:
     if not found.cases:
         raise InputError(f"{folder} holds no usable patient: {'; '.join(found.problems)}.", "Mend the files.")
     return found
+
+
+def find_split(recipe: Recipe, folder: Path, data: DataSet) -> Split:
+    """The parts of the patients that a recipe asks for.
+
+    Raises:
+        RequestError: split.json is wrong, or the patients are too few.
+    """
+    d = recipe.data
+    return read_split(
+        folder,
+        list(data.cases),
+        folds=d.folds,
+        fold=d.fold,
+        given=data.split,
+        validation_patients=d.validation_patients,
+        training_patients=d.training_patients,
+    )
 
 
 class BratsData(LightningDataModule):

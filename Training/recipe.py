@@ -49,6 +49,7 @@ class DataRecipe:
             monitors the run and decides the best state. With -1 all of them train; then nothing is chosen
             by the monitored loss, which is taken on training patients, and the last state is exported.
         validation_patients: how many validate where neither split.json nor folders say which; 0 is a fifth.
+        training_patients: train on so many of them only, for a learning curve; more include those of fewer. 0: all.
     """
 
     name: str
@@ -58,6 +59,7 @@ class DataRecipe:
     folds: int = 5
     fold: int = -1
     validation_patients: int = 0
+    training_patients: int = 0
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,7 @@ class Recipe:
         """Names of the entries that differ from an earlier recipe (as a dict) and must not within one run."""
         # What the recipe could not yet say then was as it is where nothing is said.
         defaults = {
+            "data": {"training_patients": 0},
             "augmentation": dataclasses.asdict(AugmentationRecipe()),
             "optimisation": dataclasses.asdict(OptimisationRecipe()),
         }
@@ -240,6 +243,8 @@ def _problems(r: Recipe) -> Iterator[str]:
         yield "ema must be at least 0 and below 1"
     if d.folds < 2 or not -1 <= d.fold < d.folds:
         yield f"fold must be -1 or lie between 0 and {d.folds - 1}, and folds be at least 2"
+    if min(d.training_patients, d.validation_patients) < 0:
+        yield "training_patients and validation_patients must be at least 0"
     if o.hold_statistics and not r.init:
         yield "hold_statistics needs init: a fresh network has no statistics to hold"
     if o.patience and d.fold == -1:

@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     p.add_argument("--devices", type=int, default=1, help="processes, one a device")
     p.add_argument("--fold", type=int, help="hold out this fold of the training patients (-1: none)")
+    p.add_argument("--patients", type=int, help="train on so many patients only, for a learning curve")
     p.add_argument("--steps", type=int, help="instead of the recipe's number of steps")
     p.add_argument("--fast-dev-run", action="store_true", help="two steps on few patients, to see that all works")
     p.add_argument("--no-measure", action="store_true", help="export without measuring accuracy")
@@ -58,6 +59,8 @@ def adapt(recipe: Recipe, arguments: argparse.Namespace) -> Recipe:
         optimisation = dataclasses.replace(optimisation, steps=2, interval=1)
     if arguments.fold is not None:
         data = dataclasses.replace(data, fold=arguments.fold)
+    if arguments.patients is not None:
+        data = dataclasses.replace(data, training_patients=arguments.patients)
     if arguments.data is not None:
         data = dataclasses.replace(data, folder=str(arguments.data))
     return dataclasses.replace(recipe, optimisation=optimisation, data=data)
@@ -94,22 +97,14 @@ def load_data(recipe: Recipe, arguments: argparse.Namespace) -> BratsData:
     Raises:
         RequestError: there are none, or the split is wrong.
     """
-    from .data import BratsData, find_data
-    from .datasets.split import read_split
+    from .data import BratsData, find_data, find_split
 
     if not recipe.data.folder:
         raise RequestError("It is not said where the data lie.", "Give --data DIR, or data.folder in the recipe.")
     folder = Path(recipe.data.folder)
     d = recipe.data
     found = find_data(recipe, folder)
-    split = read_split(
-        folder,
-        list(found.cases),
-        folds=d.folds,
-        fold=d.fold,
-        given=found.split,
-        validation_patients=d.validation_patients,
-    )
+    split = find_split(recipe, folder, found)
     if found.notes:  # the card tells of them too
         recipe = dataclasses.replace(recipe, data=dataclasses.replace(d, name="; ".join([d.name, *found.notes])))
     return BratsData(recipe, found, split.first(2) if arguments.fast_dev_run else split, arguments.cache)

@@ -147,6 +147,15 @@ def test_folds_part_the_training_patients(tmp_path: Path, stored: bool) -> None:
         assert "P03" not in whole.training
 
 
+def test_fewer_patients_for_a_learning_curve(tmp_path: Path) -> None:
+    whole = read_split(tmp_path, NAMES, folds=3, fold=0)
+    few, more = (read_split(tmp_path, NAMES, folds=3, fold=0, training_patients=count) for count in (2, 4))
+    assert (len(few.training), len(more.training)) == (2, 4)
+    assert set(few.training) < set(more.training) <= set(whole.training)
+    assert few.monitoring == more.monitoring == whole.monitoring and few.validation == whole.validation
+    assert read_split(tmp_path, NAMES, folds=3, fold=0, training_patients=99) == whole
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

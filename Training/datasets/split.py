@@ -48,12 +48,13 @@ def read_split(
     fold: int,
     given: Mapping[str, Sequence[str]] | None = None,
     validation_patients: int = 0,
+    training_patients: int = 0,
 ) -> Split:
     """The split of ``split.json`` (``{"train": […], "validation": […]}``) beside the data, else that ``given`` by its
     folders, else ``validation_patients`` at random (0: a fifth).
 
     Training patients are cut once more when a fold is asked for, so that variants are never chosen by the
-    validation patients.
+    validation patients. Of what is left at most ``training_patients`` train (0: all); more include those of fewer.
 
     Raises:
         RequestError: split.json is not such a file, names cases that are not there, or one in both parts; or no
@@ -69,9 +70,10 @@ def read_split(
         count = validation_patients or max(len(order) // 5, 1)
         validation, training = order[:count], order[count:]
     held_out = _shuffled(training)[fold::folds] if fold >= 0 else []
-    rest = set(training) - set(held_out)
+    rest = [name for name in _shuffled(training) if name not in held_out]
     if not rest or (fold >= 0 and not held_out):
         raise RequestError(f"{len(cases)} patients in {folder} are too few to be split.", "Give more, or fewer folds.")
+    rest = rest[: training_patients or None]
     return Split(tuple(sorted(rest)), tuple(sorted(held_out)), tuple(sorted(validation)))
 
 
