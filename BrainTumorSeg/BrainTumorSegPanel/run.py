@@ -29,6 +29,7 @@ class SegmentationRun:
 
     Attributes:
         measurements: region → :class:`BrainTumorSegLib.segmentation.RegionMeasurement`, after :meth:`result`.
+        confidence: region → the Dice that the model expects, for the regions that it found.
         warnings: sentences that a reader of the result must see.
         probability_nodes: region → volume node, where asked for.
     """
@@ -49,6 +50,7 @@ class SegmentationRun:
         self._node: Any = None
         self._problem: BrainTumorSegError | None = None
         self.measurements: dict[str, Any] = {}
+        self.confidence: dict[str, float] = {}
         self.probability_nodes: dict[str, Any] = {}
         patients = different_patients(self._sources)
         self.warnings: list[str] = [patients_sentence(patients)] if patients else []
@@ -164,6 +166,7 @@ class SegmentationRun:
         labels = read_volume(self._output)
         maps = {file.name.split(".")[0]: read_volume(file) for file in sorted(self._probabilities.glob("*.nii.gz"))}
         self.measurements = _measurements(answer["measurements"])
+        self.confidence = dict(answer["confidence"])
         self.warnings += answer["warnings"]
         known = tuple(self.measurements)
         styles = self._options.content.styles(known)
@@ -205,7 +208,8 @@ class SegmentationRun:
     def _provenance(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         """What the engine tells, with the names of the images in place of the temporary files'."""
         names = {modality: name_of(source) for modality, source in self._sources.items()}
-        return {**answer["provenance"], "inputs": names, "warnings": list(self.warnings)}
+        told = {"confidence": self.confidence, "warnings": list(self.warnings)}
+        return {**answer["provenance"], "inputs": names, **told}
 
 
 def _write(node: Any, file: Path) -> None:

@@ -150,7 +150,7 @@ class SegmentPart:
 
     def _show_result(self, run: SegmentationRun) -> None:
         node = run.result()
-        volumes = ", ".join(f"{name} {sizes.volume_ml:.1f} mL" for name, sizes in run.measurements.items())
+        volumes = _volumes(run)
         self._ui.statusLabel.text = "\n".join([volumes, *run.warnings])
         for line in (volumes, *run.warnings):
             self._log.add(line)
@@ -165,6 +165,15 @@ class SegmentPart:
         ):
             with errors_shown():
                 self._start("cpu")
+
+
+def _volumes(run: SegmentationRun) -> str:
+    """The regions' volumes, and how sure the model is of those that it found."""
+    texts = []
+    for name, sizes in run.measurements.items():
+        sure = _(" (expected Dice {value:.2f})").format(value=run.confidence[name]) if name in run.confidence else ""
+        texts.append(f"{name} {sizes.volume_ml:.1f} mL{sure}")
+    return ", ".join(texts)
 
 
 def _is_gpu_memory(error: Exception) -> bool:

@@ -90,6 +90,7 @@ def test_equals_the_command_line_with_a_shipped_model(panel: Panel, tmp_path: Pa
     expected = command_line(case, "brats-unet2d", tmp_path / "cli.nii.gz")
     assert expected["WT"].sum() > 100
     assert_same_voxels(node, nodes["t1ce"], expected)
+    assert "mL (expected Dice 0." in panel.ui.statusLabel.text
     panel.desk.take()
 
 
