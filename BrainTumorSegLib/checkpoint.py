@@ -77,8 +77,8 @@ class PostprocessingSpec:
         minimum_component_mm3: connected components of WT (26 neighbours) smaller than this are removed.
         minimum_et_mm3: ET smaller than this in all becomes NCR: a handful of voxels is more often
             an error than a lesion, and BraTS scores a false one with 0.
-        temperatures: what a region's logits are divided by where its probabilities are told (1 where not named), found
-            on patients that had no part in the training: it makes a share p of the voxels told as p tumour.
+        temperatures: what a region's logits are divided by where its probabilities are told, so that a share p of the
+            voxels told as p is tumour. How sure the model is of a region is told only where one is named.
     """
 
     thresholds: dict[str, float] = field(default_factory=dict)

@@ -45,7 +45,7 @@ class Segmentation:
         regions: which of ET, TC, WT the model knows.
         provenance: model, digest, device, precision, versions, what was done to the images.
         warnings: sentences that a reader of the result must see.
-        confidence: region → the Dice that the model's own probabilities promise, for the regions that were found.
+        confidence: region → the Dice that the model's calibrated probabilities promise, for regions that were found.
         probabilities: region → float32 ``(Z, Y, X)`` on the same grid, where asked for.
     """
 

@@ -23,7 +23,7 @@ from BrainTumorSegLib.catalogue import load_model
 from BrainTumorSegLib.checkpoint import Checkpoint
 from BrainTumorSegLib.errors import BrainTumorSegError, RequestError
 from BrainTumorSegLib.evaluation.table import aligned
-from BrainTumorSegLib.inference.confidence import calibrated
+from BrainTumorSegLib.inference.confidence import calibrated, expected_dice
 from BrainTumorSegLib.inference.engine import segment_case
 from BrainTumorSegLib.labels import REGIONS, to_regions
 from BrainTumorSegLib.metrics import dice
@@ -96,7 +96,7 @@ def gather(
             region: RegionEvidence(
                 result.probabilities[region][box][inside],
                 truth[region][box][inside],
-                result.confidence.get(region, math.nan),
+                expected_dice(result.probabilities[region], result.mask(region)) or math.nan,
                 dice(result.mask(region)[known], truth[region][known]),
             )
             for region in result.regions

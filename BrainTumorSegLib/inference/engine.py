@@ -136,8 +136,9 @@ def _compose(
     for region in description.regions:
         probability = prepared.restore(outputs[list(description.outputs_of(region))].max(axis=0))
         masks[region] = threshold(probability, region, spec)
-        probability = calibrated(probability, spec.temperatures.get(region, 1.0))
-        confidence[region] = expected_dice(probability, masks[region])
+        if region in spec.temperatures:  # what uncalibrated probabilities promise is worth nothing
+            probability = calibrated(probability, spec.temperatures[region])
+            confidence[region] = expected_dice(probability, masks[region])
         if keep:
             probabilities[region] = probability
     volume = case.reference_volume.voxel_volume

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from BrainTumorSegLib.checkpoint import load_checkpoint
+from BrainTumorSegLib.checkpoint import PostprocessingSpec, load_checkpoint
 from BrainTumorSegLib.inference.confidence import calibrated, expected_dice
 from BrainTumorSegLib.inference.engine import segment_case
 from Testing.samples import Patient
@@ -48,11 +48,12 @@ def test_the_expected_dice_is_nearly_the_mean_over_random_truths() -> None:
 
 def test_a_result_says_how_sure_the_model_is(patient: Patient, tiny_checkpoint: WriteCheckpoint) -> None:
     """The oracle is nearly certain; hot probabilities are not, and the label map stays the same."""
-    checkpoint = load_checkpoint(tiny_checkpoint())
+    even = PostprocessingSpec(temperatures={"ET": 1.0, "TC": 1.0, "WT": 1.0})
+    checkpoint = load_checkpoint(tiny_checkpoint(postprocessing=even))
     sure = segment_case(patient.case(), checkpoint, keep_probabilities=True)
     assert set(sure.confidence) == {"ET", "TC", "WT"} and min(sure.confidence.values()) > 0.9
     assert not any("unsure" in warning for warning in sure.warnings)
-    hot = dataclasses.replace(checkpoint.description.postprocessing, temperatures={"ET": 50.0})
+    hot = dataclasses.replace(checkpoint.description.postprocessing, temperatures={**even.temperatures, "ET": 50.0})
     description = dataclasses.replace(checkpoint.description, postprocessing=hot)
     doubtful = segment_case(
         patient.case(), dataclasses.replace(checkpoint, description=description), keep_probabilities=True
@@ -65,8 +66,6 @@ def test_a_result_says_how_sure_the_model_is(patient: Patient, tiny_checkpoint: 
 
 
 def test_a_region_that_was_not_found_has_no_confidence(patient: Patient, tiny_checkpoint: WriteCheckpoint) -> None:
-    checkpoint = load_checkpoint(tiny_checkpoint())
-    spec = dataclasses.replace(checkpoint.description.postprocessing, minimum_et_mm3=1e6)
-    description = dataclasses.replace(checkpoint.description, postprocessing=spec)
-    result = segment_case(patient.case(), dataclasses.replace(checkpoint, description=description))
-    assert set(result.confidence) == {"TC", "WT"}
+    spec = PostprocessingSpec(temperatures={"ET": 1.0, "WT": 1.0}, minimum_et_mm3=1e6)
+    result = segment_case(patient.case(), load_checkpoint(tiny_checkpoint(postprocessing=spec)))
+    assert set(result.confidence) == {"WT"}, "of TC the probabilities are not calibrated"

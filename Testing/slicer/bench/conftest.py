@@ -27,11 +27,11 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """``exact`` finds the tumour of the sample patient; ``slow`` takes minutes; others miss what their names say."""
-    from BrainTumorSegLib.checkpoint import TilingSpec
+    from BrainTumorSegLib.checkpoint import PostprocessingSpec, TilingSpec
 
     folder = tmp_path_factory.mktemp("checkpoints")
     made: dict[str, dict[str, Any]] = {
-        "exact": {},
+        "exact": {"postprocessing": PostprocessingSpec(temperatures={"WT": 1.0})},
         "slow": {"tiling": TilingSpec((8, 8, 8), 0.9)},
         "whole": {"outputs": "whole"},
         "flair-only": {"outputs": "whole", "modalities": ("flair",)},
