@@ -31,6 +31,7 @@ from BrainTumorSegLib.structure import from_json
 from BrainTumorSegLib.volume import bounding_box
 
 from .datasets.case import UNKNOWN_LABEL, LabelledCase
+from .datasets.split import FOLD, VALIDATION
 from .recipe import Recipe
 
 BINS = 15
@@ -38,7 +39,6 @@ BINS = 15
 # tumour in truth or result, and this much more on every side.
 MARGIN_MM = 10.0
 _TEMPERATURES = (0.25, 8.0)
-_VALIDATION, _FOLD = "validation", "fold"
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("model", help="id, or a .safetensors file that Training.train wrote")
     p.add_argument("--data", type=Path, required=True, help="folder of the data set it was trained on")
-    p.add_argument("--patients", choices=(_VALIDATION, _FOLD), default=_VALIDATION, help="which of them to look at")
+    p.add_argument("--patients", choices=(VALIDATION, FOLD), default=VALIDATION, help="which of them to look at")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     return p
 
@@ -152,7 +152,7 @@ def patients(checkpoint: Checkpoint, folder: Path, part: str) -> dict[str, Label
         ) from error
     found = find_data(recipe, folder)
     split = find_split(recipe, folder, found)
-    chosen = split.validation if part == _VALIDATION else split.monitoring
+    chosen = split.part(part)
     if not chosen:
         raise RequestError(
             f"{checkpoint.description.id} has no {part} patients.", "Train it with --fold, or split.json."
@@ -168,7 +168,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     checkpoint = load_model(arguments.model)
     bare = dataclasses.replace(checkpoint.description.postprocessing, temperatures={})
-    if arguments.patients == _FOLD:  # what is found here replaces what may be there
+    if arguments.patients == FOLD:  # what is found here replaces what may be there
         description = dataclasses.replace(checkpoint.description, postprocessing=bare)
         checkpoint = dataclasses.replace(checkpoint, description=description)
     chosen = patients(checkpoint, arguments.data, arguments.patients)
@@ -180,7 +180,7 @@ def run(arguments: argparse.Namespace) -> int:
     regions = [region for region in REGIONS if region in evidence[0]]
     lines = [["", *regions]]
     lines += [[name, *(f"{values[r]:.4f}" for r in regions)] for name, values in summary(evidence).items()]
-    if arguments.patients == _FOLD:
+    if arguments.patients == FOLD:
         found = {region: best_temperature([one[region] for one in evidence]) for region in regions}
         after = [{r: _cooled(one[r], found[r]) for r in regions} for one in evidence]
         lines.append(["Temperature", *(f"{found[r]:.3f}" for r in regions)])

@@ -23,6 +23,7 @@ from BrainTumorSegLib.files import staged
 from BrainTumorSegLib.structure import from_json
 
 from . import train
+from .datasets.split import FOLD, VALIDATION
 from .recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from .datasets.split import Split
 
 TABLE, TEXT, MASKS, CURVES = "comparison.csv", "comparison.md", "comparison_masks.png", "comparison_curves.png"
-
-VALIDATION, FOLD = "validation", "fold"
 
 _OTHER_PLACE = "Restore the recipe and the data, or choose another -o."
 # Entries of the data that are words about them.
@@ -93,7 +92,7 @@ def requested(arguments: argparse.Namespace) -> list[Run]:
     options = {name: getattr(arguments, name) for name in ("data", "cache", "device", "steps", "fold")}
     given = [f"--{name}={value}" for name, value in options.items() if value is not None]
     for path in arguments.recipes:
-        own = train.parser().parse_args([*given, "--no-measure", "--", str(path)])
+        own = train.parser().parse_args([*given, "--measure=none", "--", str(path)])
         recipe = train.adapt(load_recipe(path), own)
         own.output = arguments.output / recipe.id
         runs.append(Run(recipe, own, own.output))
@@ -258,7 +257,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     data = {run.recipe.id: train.load_data(run.recipe, run.arguments) for run in runs}
     first = data[runs[0].recipe.id]
-    measured = first.split.validation if arguments.measure == VALIDATION else first.split.monitoring
+    measured = first.split.part(arguments.measure)
     if not measured:
         what = "validation patients" if arguments.measure == VALIDATION else "patients of a held-out fold"
         raise RequestError(f"There are no {what} to compare on.", "Name some in split.json, or give --fold 0.")

@@ -70,8 +70,12 @@ def find_split(recipe: Recipe, folder: Path, data: DataSet) -> Split:
 class BratsData(LightningDataModule):
     """Patches of labelled cases as a recipe asks for them; of any kind, named after the first."""
 
-    def __init__(self, recipe: Recipe, data: DataSet, split: Split, cache: Path) -> None:
+    def __init__(
+        self, recipe: Recipe, data: DataSet, split: Split, cache: Path, measured: Sequence[str] | None = None
+    ) -> None:
+        """``measured``: cases that the accuracy is of in the end; :attr:`Split.measured` without it."""
         super().__init__()
+        self.measured = split.measured if measured is None else tuple(measured)
         self.recipe, self.data, self.cases, self.split = recipe, data, data.cases, split
         # Without a held-out fold some training patients are monitored: that shows a failing run, not accuracy.
         self.monitored = (split.monitoring or split.training)[:_MONITORED_CASES]
@@ -83,7 +87,7 @@ class BratsData(LightningDataModule):
     def prepare_data(self) -> None:
         """Fill the cache; Lightning has one process of each machine do it."""
         names = {*self.split.training, *self.split.monitoring}
-        rest = set(self.split.measured) - names
+        rest = set(self.measured) - names
         used, checked = ([self.cases[name] for name in sorted(part)] for part in (names, rest))
         self._cache.fill(used, checked, self.data.problems)
 

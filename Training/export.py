@@ -118,13 +118,11 @@ def export(
     training_checkpoint: Path,
     recipe: Recipe,
     split: Split,
-    cases: Mapping[str, LabelledCase],
+    measured: Sequence[LabelledCase],
     destination: Path,
-    *,
     device: str = "auto",
-    measure: bool = True,
 ) -> Checkpoint:
-    """Write ``destination`` and return it as loaded from there.
+    """Write ``destination`` and return it as loaded from there, with its accuracy on the patients ``measured``.
 
     The accuracy is that of the very file written: fp16 weights, engine, post-processing; once more without
     post-processing, so that what it does can be seen; and with every set of modalities that the model runs on.
@@ -132,29 +130,29 @@ def export(
     weights, steps = network_weights(training_checkpoint)
     description = describe_run(recipe, split, steps)
     checkpoint = load_checkpoint(save_checkpoint(description, weights, destination))
-    chosen = [cases[name] for name in split.measured]
-    if not measure or not chosen:
-        print("Accuracy was not measured." if chosen else "There are no validation patients to measure accuracy on.")
+    if not measured:
+        print("There are no validation patients." if not split.measured else "Accuracy was not measured.")
         return checkpoint
-    part = "held-out fold of the training patients" if split.monitoring else "validation patients"
+    held_out = measured[0].id in split.monitoring
+    part = "held-out fold of the training patients" if held_out else "validation patients"
     bare = dataclasses.replace(description, postprocessing=PostprocessingSpec())
     tables = {
-        "Dice": measure_dice(checkpoint, chosen, device=device),
+        "Dice": measure_dice(checkpoint, measured, device=device),
         "Dice without post-processing": measure_dice(
-            dataclasses.replace(checkpoint, description=bare), chosen, device=device
+            dataclasses.replace(checkpoint, description=bare), measured, device=device
         ),
     }
-    print(f"Accuracy on {len(chosen)} patients ({part}), state of step {steps}:\n{format_tables(tables)}", flush=True)
-    whole = AccuracyRecord(f"{recipe.data.name}, {part}", len(chosen), "Dice", "brats2021", {})
+    print(f"Accuracy on {len(measured)} patients ({part}), state of step {steps}:\n{format_tables(tables)}", flush=True)
+    whole = AccuracyRecord(f"{recipe.data.name}, {part}", len(measured), "Dice", "brats2021", {})
     records = [dataclasses.replace(whole, measure=name, values=means(table)) for name, table in tables.items()]
     for subset in description.modality_subsets[1:]:
-        values = means(measure_dice(checkpoint, chosen, modalities=subset, device=device))
+        values = means(measure_dice(checkpoint, measured, modalities=subset, device=device))
         print(f"{' '.join(subset):<20}" + "".join(f"  {region} {v:.4f}" for region, v in values.items()), flush=True)
         records.append(dataclasses.replace(whole, values=values, modalities=subset))
-    calibration = summary(list(gather(checkpoint, chosen, device=device)))
+    calibration = summary(list(gather(checkpoint, measured, device=device)))
     records += [dataclasses.replace(whole, measure=m, convention="left out", values=v) for m, v in calibration.items()]
-    measured = dataclasses.replace(description, accuracy=tuple(records))
-    return load_checkpoint(save_checkpoint(measured, weights, destination))
+    described = dataclasses.replace(description, accuracy=tuple(records))
+    return load_checkpoint(save_checkpoint(described, weights, destination))
 
 
 def _commit() -> str:

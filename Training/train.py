@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from BrainTumorSegLib.errors import BrainTumorSegError, CancelledError, CheckpointError, RequestError
 
+from .datasets.split import FOLD, NONE, VALIDATION
 from .recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
@@ -45,7 +46,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--patients", type=int, help="train on so many patients only, for a learning curve")
     p.add_argument("--steps", type=int, help="instead of the recipe's number of steps")
     p.add_argument("--fast-dev-run", action="store_true", help="two steps on few patients, to see that all works")
-    p.add_argument("--no-measure", action="store_true", help="export without measuring accuracy")
+    p.add_argument(
+        "--measure",
+        choices=(VALIDATION, FOLD, NONE),
+        help="patients that the exported accuracy is of (default: the held-out fold, or validation where none is)",
+    )
     return p
 
 
@@ -107,7 +112,10 @@ def load_data(recipe: Recipe, arguments: argparse.Namespace) -> BratsData:
     split = find_split(recipe, folder, found)
     if found.notes:  # the card tells of them too
         recipe = dataclasses.replace(recipe, data=dataclasses.replace(d, name="; ".join([d.name, *found.notes])))
-    return BratsData(recipe, found, split.first(2) if arguments.fast_dev_run else split, arguments.cache)
+    if arguments.fast_dev_run:
+        split = split.first(2)
+    measured = split.part(arguments.measure) if arguments.measure else None
+    return BratsData(recipe, found, split, arguments.cache, measured)
 
 
 def create_trainer(recipe: Recipe, folder: Path, arguments: argparse.Namespace, resumed_at: int | None) -> Trainer:
@@ -181,7 +189,7 @@ def initialise(module: SegmentationModule, source: str, data: BratsData) -> None
         raise CheckpointError(
             f"The weights of {source} do not fit the recipe's network.", "Mend init or network."
         ) from error
-    seen = sorted(set(checkpoint.description.training.training_cases) & set(data.split.measured))
+    seen = sorted(set(checkpoint.description.training.training_cases) & set(data.measured))
     if seen:
         print(f"warning: {source} was trained on {', '.join(seen)}, so their accuracy will be too high.", flush=True)
 
@@ -261,8 +269,7 @@ def run(arguments: argparse.Namespace) -> int:
     if trainer.is_global_zero:
         chosen = folder / (BEST if recipe.data.fold >= 0 else LAST)
         destination = folder / f"{recipe.id}.safetensors"
-        measure = not arguments.no_measure
-        export(chosen, recipe, data.split, data.cases, destination, device=arguments.device, measure=measure)
+        export(chosen, recipe, data.split, [data.cases[name] for name in data.measured], destination, arguments.device)
         print(f"Wrote {destination}", flush=True)
     return 0
 

@@ -200,7 +200,7 @@ def test_two_processes_train_one_network(place: Place, whole: tuple[str, str]) -
         ("devices", (), ("--devices", "2")),
         ("torchrun", ("-m", "torch.distributed.run", "--nproc-per-node", "2"), ()),
     ):
-        out, _ = place.train(name, "--steps", "4", "--no-measure", *extra, launcher=launcher)
+        out, _ = place.train(name, "--steps", "4", "--measure=none", *extra, launcher=launcher)
         assert out.count("Wrote ") == 1
         assert out.count("step 4/4") == 1
         assert [row["step"] for row in place.rows(name)] == [4]

@@ -91,9 +91,8 @@ def test_without_measuring(
 ) -> None:
     module, file = state
     split = Split(("a", "b"), (), validation)
-    cases = dict.fromkeys("abc")
     destination = tmp_path / "out.safetensors"
-    export(file, module.recipe, split, cases, destination, measure=not validation)  # type: ignore[arg-type]
+    export(file, module.recipe, split, [], destination)
     description = load_checkpoint(destination).description
     assert description.accuracy == ()
     assert description.training.steps == 12

@@ -100,7 +100,7 @@ def test_a_recipe_runs_to_its_end(file: Path, tmp_path: Path, data: Callable[[st
     recipe = shrink(file, tmp_path / file.name)
     folder, run = data(recipe.data.kind), tmp_path / "run"
     places = ["--data", str(folder), "--cache", str(folder.parent / "cache"), "-o", str(run)]
-    assert main([str(tmp_path / file.name), *places, "--device", "cpu", "--no-measure"]) == 0
+    assert main([str(tmp_path / file.name), *places, "--device", "cpu", "--measure=none"]) == 0
     with (run / "metrics.csv").open(newline="", encoding="utf-8") as lines:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
     assert [row["step"] for row in rows] == [2, 4]

@@ -59,7 +59,7 @@ def finished(train: Callable[..., tuple[int, Path]]) -> Path:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SegmentationModule, "on_train_batch_end", record)
-        code, run = train("finished", "--no-measure")
+        code, run = train("finished", "--measure=none")
     assert code == 0
     torch.save(raw, run / "raw.pt")
     return run
@@ -147,7 +147,7 @@ def test_a_finished_run_is_exported_again_without_training(
     digest = exported(finished).digest
     (finished / "tiny.safetensors").unlink()
     (finished / ".1-0.part-last.ckpt").write_bytes(b"of a kill while saving")
-    assert train("finished", "--resume", "--no-measure")[0] == 0
+    assert train("finished", "--resume", "--measure=none")[0] == 0
     assert "step" not in capsys.readouterr().out.replace("Resuming at step 4", "")
     assert exported(finished).digest == digest
     assert (finished / "last.ckpt").read_bytes() == before
@@ -156,7 +156,7 @@ def test_a_finished_run_is_exported_again_without_training(
 
 def test_more_steps_go_on(finished: Path, place: Path, train: Callable[..., tuple[int, Path]]) -> None:
     shutil.copytree(finished, place / "longer")
-    code, run = train("longer", "--resume", "--no-measure", "--steps", "6")
+    code, run = train("longer", "--resume", "--measure=none", "--steps", "6")
     assert code == 0
     assert steps(run) == [2, 4, 6]
     assert state(run / "last.ckpt")["global_step"] == 6
@@ -230,7 +230,7 @@ def test_without_a_held_out_fold_the_last_state_is_exported(
 
 def test_the_last_state_is_kept_also_when_it_is_not_the_best(train: Callable[..., tuple[int, Path]]) -> None:
     """A kill must never cost more than one interval. The loss stays what it was, so the first state is the best."""
-    _, run = train("still", "--no-measure", changes=STILL)
+    _, run = train("still", "--measure=none", changes=STILL)
     assert state(run / "best.ckpt")["global_step"] == 2
     assert state(run / "last.ckpt")["global_step"] == 4
 
@@ -238,11 +238,11 @@ def test_the_last_state_is_kept_also_when_it_is_not_the_best(train: Callable[...
 def test_early_stopping(train: Callable[..., tuple[int, Path]]) -> None:
     """Two intervals without improvement after the first end the run, and a resumed one stays ended."""
     changes = STILL | {"steps = 12": "steps = 20", "ema = 0.8": "patience = 2"}
-    code, run = train("stopped", "--no-measure", changes=changes)
+    code, run = train("stopped", "--measure=none", changes=changes)
     assert code == 0
     assert steps(run) == [2, 4, 6]
     assert exported(run).description.training.steps == 2
-    assert train("stopped", "--resume", "--no-measure", changes=changes)[0] == 0
+    assert train("stopped", "--resume", "--measure=none", changes=changes)[0] == 0
     assert steps(run) == [2, 4, 6]
 
 
@@ -264,7 +264,7 @@ def test_init_starts_from_the_weights_of_a_checkpoint(
         catalogue.add(source)
     init = "tiny" if by == "id" else source.as_posix()
     changes = STILL | {"# top": f'init = "{init}"', "fold = 0": "fold = 1"}
-    code, run = train(f"init-{by}", "--no-measure", "--steps", "1", changes=changes)
+    code, run = train(f"init-{by}", "--measure=none", "--steps", "1", changes=changes)
     assert code == 0
     for name, tensor in exported(finished).weights.items():
         assert torch.equal(exported(run).weights[name], tensor)
@@ -282,7 +282,7 @@ def test_init_widens_to_a_network_that_sees_availability(
     """What the narrower network knew is kept, and the new channels begin at zero, so at first nothing changes."""
     source = finished / "tiny.safetensors"
     changes = STILL | {"# top": f'init = "{source.as_posix()}"', "dropout = 0.1": "dropout = 0.0, availability = true"}
-    code, run = train("init-wider", "--no-measure", "--steps", "1", changes=changes)
+    code, run = train("init-wider", "--measure=none", "--steps", "1", changes=changes)
     assert code == 0
     for name, tensor in exported(run).weights.items():
         before = exported(finished).weights[name]

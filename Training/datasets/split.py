@@ -12,6 +12,9 @@ import numpy as np
 
 from BrainTumorSegLib.errors import RequestError
 
+# Patients to measure on, as command lines name them.
+VALIDATION, FOLD, NONE = "validation", "fold", "none"
+
 # Never the recipe's seed: a run with another one must have the same validation patients.
 _SEED = 1
 
@@ -34,6 +37,10 @@ class Split:
     def measured(self) -> tuple[str, ...]:
         """Those that the exported accuracy is of: what the run has not seen and nothing else was chosen by."""
         return self.monitoring or self.validation
+
+    def part(self, name: str) -> tuple[str, ...]:
+        """Those called ``validation``, ``fold`` (held out) or ``none``."""
+        return {VALIDATION: self.validation, FOLD: self.monitoring, NONE: ()}[name]
 
     def first(self, count: int) -> Split:
         """At most ``count`` cases of each part."""
