@@ -154,6 +154,23 @@ def test_a_finished_run_is_exported_again_without_training(
     assert not list(finished.glob(".*.part-*"))
 
 
+@pytest.mark.parametrize("part", ["fold", "validation"])
+def test_the_accuracy_is_of_the_patients_asked_for(
+    finished: Path, place: Path, train: Callable[..., tuple[int, Path]], part: str
+) -> None:
+    """Temperatures may come into the recipe after the run, found on its fold, before the validation patients judge."""
+    shutil.copytree(finished, place / f"measured-{part}")
+    changes = {"# top": "postprocessing = { temperatures = { ET = 1.5 } }"}
+    assert train(f"measured-{part}", "--resume", f"--measure={part}", changes=changes)[0] == 0
+    description = exported(place / f"measured-{part}").description
+    record = description.accuracy[0]
+    assert record.measure == "Dice" and record.cases == 2
+    assert record.data.endswith("validation patients" if part == "validation" else "of the training patients")
+    assert description.postprocessing.temperatures == {"ET": 1.5}
+    measures = {r.measure for r in description.accuracy}
+    assert {"Expected calibration error", "Error of the expected Dice"} <= measures
+
+
 def test_more_steps_go_on(finished: Path, place: Path, train: Callable[..., tuple[int, Path]]) -> None:
     shutil.copytree(finished, place / "longer")
     code, run = train("longer", "--resume", "--measure=none", "--steps", "6")
