@@ -23,7 +23,7 @@ from BrainTumorSegLib.catalogue import load_model
 from BrainTumorSegLib.checkpoint import Checkpoint
 from BrainTumorSegLib.errors import BrainTumorSegError, RequestError
 from BrainTumorSegLib.evaluation.table import aligned
-from BrainTumorSegLib.inference.confidence import calibrated, expected_dice
+from BrainTumorSegLib.inference.confidence import MARGIN_MM, calibrated, confidence
 from BrainTumorSegLib.inference.engine import segment_case
 from BrainTumorSegLib.labels import REGIONS, to_regions
 from BrainTumorSegLib.metrics import dice
@@ -35,9 +35,6 @@ from .datasets.split import FOLD, VALIDATION
 from .recipe import Recipe
 
 BINS = 15
-# Far from any tumour all are right and sure; that would dilute every error. The error is of the box around what is
-# tumour in truth or result, and this much more on every side.
-MARGIN_MM = 10.0
 _TEMPERATURES = (0.25, 8.0)
 
 
@@ -46,7 +43,8 @@ class RegionEvidence:
     """One region of one patient: what was told, and what is.
 
     Attributes:
-        probability, truth: of the voxels of the box, flat; those of which nothing is known are left out.
+        probability, truth: of the voxels of the box around what is tumour in truth or result, MARGIN_MM wider on every
+            side, flat; those of which nothing is known are left out. Far from tumours all are right and sure.
         expected, measured: Dice, of all voxels; none is expected (NaN) of a region that was not found.
     """
 
@@ -96,7 +94,7 @@ def gather(
             region: RegionEvidence(
                 result.probabilities[region][box][inside],
                 truth[region][box][inside],
-                expected_dice(result.probabilities[region], result.mask(region)) or math.nan,
+                confidence(result.probabilities[region], result.mask(region), reference.spacing) or math.nan,
                 dice(result.mask(region)[known], truth[region][known]),
             )
             for region in result.regions

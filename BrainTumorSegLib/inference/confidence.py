@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+
+from ..volume import bounding_box
+
+# Calibrated are the probabilities around tumours: elsewhere they are tiny, but of a million voxels, and would add up.
+MARGIN_MM = 10.0
 
 
 def calibrated(probability: np.ndarray, temperature: float) -> np.ndarray:
@@ -27,3 +34,9 @@ def expected_dice(probability: np.ndarray, mask: np.ndarray) -> float:
     """
     size = np.count_nonzero(mask) + probability.sum(dtype=np.float64)
     return float(2 * probability[mask].sum(dtype=np.float64) / size) if size else 0.0
+
+
+def confidence(probability: np.ndarray, mask: np.ndarray, spacing: Sequence[float]) -> float:
+    """The expected Dice of a region ``(Z, Y, X)`` in the box around it, :data:`MARGIN_MM` wider on every side."""
+    box = bounding_box(mask, [round(MARGIN_MM / size) for size in spacing])
+    return expected_dice(probability[box], mask[box])

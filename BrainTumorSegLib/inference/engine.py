@@ -18,7 +18,7 @@ from ..preprocessing import Prepared, prepare
 from ..progress import Progress
 from ..segmentation import Segmentation
 from .cautions import cautions
-from .confidence import calibrated, expected_dice
+from .confidence import calibrated, confidence
 from .device import describe, free_memory, resolve_device, resolve_precision
 from .postprocess import clean, threshold
 from .predict import Plan, Predictor
@@ -64,14 +64,14 @@ def segment_case(
     predictor = Predictor(checkpoint.build(), Plan.of(description, mirror=mirror), target, chosen)
     outputs, shortage = _predict(predictor, prepared.array, progress)
     progress.report("finish", 0.9, "Placing the result on the reference grid")
-    labels, confidence, probabilities = _compose(outputs, prepared, description, case, keep_probabilities)
+    labels, sure, probabilities = _compose(outputs, prepared, description, case, keep_probabilities)
     return Segmentation(
         case_id=case.id,
         labels=case.reference_volume.with_array(labels),
         regions=description.regions,
         provenance=_provenance(checkpoint, case, prepared, describe(target), chosen, mirror, started),
-        warnings=(*shortage, *cautions(case, description, prepared, labels, confidence)),
-        confidence=confidence,
+        warnings=(*shortage, *cautions(case, description, prepared, labels, sure)),
+        confidence=sure,
         probabilities=probabilities,
     )
 
@@ -131,21 +131,20 @@ def _compose(
     outputs: np.ndarray, prepared: Prepared, description: Description, case: Case, keep: bool
 ) -> tuple[np.ndarray, dict[str, float], dict[str, np.ndarray]]:
     """Outputs on the box → label map and confidence, one region at a time so that only one probability map is alive."""
-    masks, confidence, probabilities = {}, {}, {}
+    masks, sure, probabilities = {}, {}, {}
     spec = description.postprocessing
     for region in description.regions:
         probability = prepared.restore(outputs[list(description.outputs_of(region))].max(axis=0))
         masks[region] = threshold(probability, region, spec)
         if region in spec.temperatures:  # what uncalibrated probabilities promise is worth nothing
             probability = calibrated(probability, spec.temperatures[region])
-            confidence[region] = expected_dice(probability, masks[region])
+            sure[region] = confidence(probability, masks[region], case.reference_volume.spacing)
         if keep:
             probabilities[region] = probability
     volume = case.reference_volume.voxel_volume
     labels = clean(masks, spec, volume)
     found = {label for label in (NCR, ED, ET) if (labels == label).any()}
-    sure = {region: value for region, value in confidence.items() if found & REGIONS[region].labels}
-    return labels, sure, probabilities
+    return labels, {r: value for r, value in sure.items() if found & REGIONS[r].labels}, probabilities
 
 
 def _provenance(

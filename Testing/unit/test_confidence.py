@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from BrainTumorSegLib.checkpoint import PostprocessingSpec, load_checkpoint
-from BrainTumorSegLib.inference.confidence import calibrated, expected_dice
+from BrainTumorSegLib.inference.confidence import calibrated, confidence, expected_dice
 from BrainTumorSegLib.inference.engine import segment_case
 from Testing.samples import Patient
 
@@ -46,6 +46,19 @@ def test_the_expected_dice_is_nearly_the_mean_over_random_truths() -> None:
     assert expected_dice(probability, mask) == pytest.approx(dice.mean(), abs=2e-3)
 
 
+def test_the_confidence_is_of_the_neighbourhood() -> None:
+    """Ten millimetres beside the mask count, those beyond do not."""
+    probability = np.zeros((1, 1, 40))
+    mask = np.zeros(probability.shape, dtype=bool)
+    mask[..., 19:21] = True
+    probability[mask] = 0.8
+    probability[..., 14] = 0.4  # 5 voxels of 2 mm before the mask
+    assert confidence(probability, mask, (2.0, 2.0, 2.0)) == pytest.approx(2 * 1.6 / (2 + 2.0))
+    probability[..., 13] = 0.4
+    assert confidence(probability, mask, (2.0, 2.0, 2.0)) == pytest.approx(2 * 1.6 / (2 + 2.0))
+    assert confidence(probability, np.zeros_like(mask), (2.0, 2.0, 2.0)) == 0
+
+
 def test_a_result_says_how_sure_the_model_is(patient: Patient, tiny_checkpoint: WriteCheckpoint) -> None:
     """The oracle is nearly certain; hot probabilities are not, and the label map stays the same."""
     even = PostprocessingSpec(temperatures={"ET": 1.0, "TC": 1.0, "WT": 1.0})
@@ -62,7 +75,8 @@ def test_a_result_says_how_sure_the_model_is(patient: Patient, tiny_checkpoint: 
     assert doubtful.confidence["ET"] < 0.6 and doubtful.confidence["WT"] == sure.confidence["WT"]
     assert any("unsure of ET (expected Dice 0." in warning for warning in doubtful.warnings)
     told = doubtful.probabilities["ET"]
-    assert expected_dice(told, told >= 0.5) == pytest.approx(doubtful.confidence["ET"])
+    spacing = doubtful.labels.spacing
+    assert confidence(told, told >= 0.5, spacing) == pytest.approx(doubtful.confidence["ET"])
 
 
 def test_a_region_that_was_not_found_has_no_confidence(patient: Patient, tiny_checkpoint: WriteCheckpoint) -> None:
