@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -34,7 +34,8 @@ class Augmentation:
     Ranges follow nnU-Net (Isensee 2021, supplement).
     """
 
-    def __init__(self, recipe: AugmentationRecipe, dimensions: int) -> None:
+    def __init__(self, recipe: AugmentationRecipe, dimensions: int, optional: Sequence[int] | None = None) -> None:
+        """``optional``: channels that may be left out; without it each of them may, but never all."""
         from monai import transforms as mt
 
         both, image = ["image", "labels"], ["image"]
@@ -50,7 +51,7 @@ class Augmentation:
             ),
             mt.RandGaussianNoised(image, prob=recipe.noise, std=0.1),
             mt.RandGaussianSmoothd(image, (0.5, 1.0), (0.5, 1.0), (0.5, 1.0), prob=recipe.blur),
-            mt.RandScaleIntensityd(image, 0.3, prob=recipe.brightness),
+            mt.RandScaleIntensityd(image, 0.3, prob=recipe.brightness, channel_wise=recipe.channel_wise),
             mt.RandScaleIntensityFixedMeand(image, factors=0.25, prob=recipe.contrast, preserve_range=True),
             mt.RandAdjustContrastd(image, prob=recipe.gamma, gamma=(0.7, 1.5), retain_stats=True),
             mt.RandSimulateLowResolutiond(
@@ -63,7 +64,7 @@ class Augmentation:
         if recipe.mirror:
             steps += [mt.RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in range(dimensions)]
         self._transform = mt.Compose(steps)
-        self._missing = recipe.missing
+        self._missing, self._optional = recipe.missing, optional
 
     def __call__(self, image: torch.Tensor, labels: torch.Tensor, seed: int) -> Pair:
         """``image`` ``(C, …)`` float and ``labels`` ``(1, …)`` uint8 → the same, augmented; a function of ``seed``."""
@@ -81,6 +82,8 @@ class Augmentation:
     def _left_out(self, channels: int, seed: int) -> list[int]:
         """Channels to leave out: none, or as many as a fair die says, all subsets of that size alike."""
         generator = np.random.default_rng(seed)
-        if channels < 2 or generator.random() >= self._missing:
+        candidates = list(range(channels) if self._optional is None else self._optional)
+        most = len(candidates) - (len(candidates) == channels)
+        if most < 1 or generator.random() >= self._missing:
             return []
-        return generator.permutation(channels)[: generator.integers(1, channels)].tolist()
+        return generator.permutation(candidates)[: generator.integers(1, most + 1)].tolist()

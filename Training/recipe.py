@@ -85,7 +85,8 @@ class AugmentationRecipe:
 
     Attributes:
         mirror: along all axes, each with probability 0.5.
-        missing: sequences are left out, as many as are chosen at random, at least one stays.
+        channel_wise: brightness differs between the sequences of a patch.
+        missing: optional sequences are left out, as many as are chosen at random, at least one of all stays.
     """
 
     mirror: bool = True
@@ -96,6 +97,7 @@ class AugmentationRecipe:
     contrast: float = 0.15
     gamma: float = 0.15
     low_resolution: float = 0.1
+    channel_wise: bool = False
     missing: float = 0.0
 
 

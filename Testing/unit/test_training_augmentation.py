@@ -130,6 +130,22 @@ def test_sequences_are_left_out_as_often_as_asked_for_and_one_to_three_alike() -
         assert left_out.count(size) == pytest.approx(100, abs=37)
 
 
+def test_only_optional_sequences_are_left_out() -> None:
+    image, labels = torch.ones(3, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8)
+    augmentation = Augmentation(dataclasses.replace(NONE, missing=1.0), 2, optional=[0, 2])
+    given = {tuple(augmentation(image, labels, seed)[0].flatten(1).any(dim=1).tolist()) for seed in range(40)}
+    assert given == {(False, True, True), (True, True, False), (False, True, False)}
+
+
+def test_brightness_differs_between_sequences_where_asked_for() -> None:
+    image, labels = torch.ones(3, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8)
+    for channel_wise in (False, True):
+        recipe = dataclasses.replace(NONE, brightness=1.0, channel_wise=channel_wise)
+        found = Augmentation(recipe, 2)(image, labels, 3)[0].flatten(1)
+        assert torch.equal(found.amax(dim=1), found.amin(dim=1)), "a factor a sequence"
+        assert len(found[:, 0].unique()) == (3 if channel_wise else 1)
+
+
 def test_a_single_sequence_is_never_left_out() -> None:
     image, labels = painted()
     assert Augmentation(dataclasses.replace(NONE, missing=1.0), 3)(image, labels, 0)[0].any()
