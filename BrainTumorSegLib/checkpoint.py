@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 _DESCRIPTION_KEY = "braintumorseg"
 _DIGEST_KEY = "sha256"
+# Of batch normalisation.
+_STATISTICS = ("running_mean", "running_var")
 _AGAIN = "Download it again, or export it again from its training run."
 
 
@@ -253,7 +255,7 @@ class Checkpoint:
 
 
 def save_checkpoint(description: Description, weights: Mapping[str, torch.Tensor], path: Path | str) -> Path:
-    """Write a checkpoint; floating-point weights are stored in fp16.
+    """Write a checkpoint; floating-point weights are stored in fp16, the statistics of batch normalisation in fp32.
 
     Raises:
         CheckpointError: a weight is not finite, or does not fit fp16.
@@ -265,9 +267,7 @@ def save_checkpoint(description: Description, weights: Mapping[str, torch.Tensor
 
     stored = {}
     for name, tensor in weights.items():
-        stored[name] = (
-            tensor.detach().cpu().half() if tensor.is_floating_point() else tensor.detach().cpu()
-        ).contiguous()
+        stored[name] = tensor.detach().cpu().to(_stored_type(name, tensor)).contiguous()
         if not torch.isfinite(stored[name].float()).all():
             raise CheckpointError(f"Weight {name} is not finite in fp16.", "Training diverged; take an earlier state.")
     text = json.dumps(dataclasses.asdict(description), ensure_ascii=True, sort_keys=True)
@@ -278,6 +278,15 @@ def save_checkpoint(description: Description, weights: Mapping[str, torch.Tensor
     with atomic(path) as part:
         part.write_bytes(save(stored, metadata=metadata))
     return path
+
+
+def _stored_type(name: str, tensor: torch.Tensor) -> torch.dtype:
+    """fp16 but for integers, and for variances, which may be larger than fp16 holds and are few."""
+    import torch
+
+    if not tensor.is_floating_point():
+        return tensor.dtype
+    return torch.float32 if name.endswith(_STATISTICS) else torch.float16
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:

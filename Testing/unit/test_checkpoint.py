@@ -372,3 +372,12 @@ def test_accuracy_is_that_of_the_modalities_given() -> None:
 def test_a_description_survives_json() -> None:
     description = describe_model(training=TrainingRecord(recipe={"a": [1, {"b": None}]}, versions={"torch": "2"}))
     assert parse_description(json.dumps(dataclasses.asdict(description)), "text") == description
+
+
+def test_statistics_of_batch_normalisation_may_be_larger_than_fp16_holds(tmp_path: Path) -> None:
+    oracle = make_oracle()
+    variance, mean = torch.tensor([1e6, 1e-9]), torch.tensor([-7e4, 0.1])
+    weights = {**oracle.weights, "norm.running_var": variance, "norm.running_mean": mean, "norm.weight": torch.ones(2)}
+    stored = load_checkpoint(save_checkpoint(oracle.description, weights, tmp_path / "m.safetensors")).weights
+    assert torch.equal(stored["norm.running_var"], variance) and torch.equal(stored["norm.running_mean"], mean)
+    assert stored["norm.weight"].dtype == torch.float16
