@@ -64,7 +64,8 @@ def test_round_trip(tmp_path: Path, dimensions: int) -> None:
     assert loaded.path == path and len(loaded.digest) == 64
     assert set(loaded.weights) == set(oracle.weights)
     for name, tensor in loaded.weights.items():
-        assert tensor.dtype == (torch.float16 if tensor.is_floating_point() else torch.int64)
+        kept = torch.float32 if "running" in name else torch.float16
+        assert tensor.dtype == (kept if tensor.is_floating_point() else torch.int64)
         assert torch.equal(tensor.float(), oracle.weights[name].float())
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.safetensors"]
 
