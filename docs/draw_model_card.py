@@ -1,6 +1,6 @@
 """Writes docs/models/ID.md, a model's card with its validation patients one by one and a picture of the worst.
 
-``python docs/draw_model_card.py ID DATA_FOLDER``
+``python -m docs.draw_model_card ID DATA_FOLDER`` from the root of a clone.
 """
 
 from __future__ import annotations
