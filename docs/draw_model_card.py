@@ -55,7 +55,7 @@ def single_patients(model: str, worst: str, evidence: Mapping[str, Evidence]) ->
     ]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     errors = "; ".join(
-        f"{name.lower()} {', '.join(f'{region} {value:.3f}' for region, value in values.items())}"
+        f"{name[0].lower()}{name[1:]} {', '.join(f'{region} {value:.3f}' for region, value in values.items())}"
         for name, values in summary(list(evidence.values())).items()
     )
     return (

@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from BrainTumorSegLib.checkpoint import PreprocessingSpec
+from BrainTumorSegLib.metrics import dice
+from BrainTumorSegLib.phantom import make_phantom
 from Testing import samples
 
 from .making import Cli
@@ -121,3 +123,18 @@ def test_images_that_cannot_be_used(cli: Cli, flat_model: Path, slices: list[Pat
         done = cli("segment", slices[8], wrong, "-o", tmp_path / "out", "--model", flat_model)
         assert done.returncode == 2 and word in done.stderr and done.stderr.count("\n") <= 2, done.stderr
         assert not (tmp_path / "out").exists()
+
+
+def test_the_model_that_comes_along_finds_a_made_tumour(cli: Cli, tmp_path: Path) -> None:
+    """``lgg-unet`` on every fifth millimetre of a synthetic patient; its terms are told at first use."""
+    phantom = make_phantom(shape=(31, 128, 128))
+    channels = [phantom.case.images[name].array.astype(float) for name in LGG]
+    stack = np.stack([255 * a / np.percentile(a, 99.9) for a in channels], axis=-1).clip(0, 255).astype(np.uint8)
+    for z, pixels in enumerate(stack):
+        Image.fromarray(pixels).save(tmp_path / f"s_{z}.png")
+    done = cli("segment", *tmp_path.glob("*.png"), "-o", tmp_path / "out", "--model", "lgg-unet")
+    assert done.returncode == 0, done.stderr
+    assert "CC BY-NC-SA 4.0 (not for commercial use)" in done.stderr
+    masks = np.stack([np.asarray(Image.open(tmp_path / "out" / f"s_{z}_mask.png")) for z in range(len(stack))])
+    assert set(np.unique(masks)) == {0, 255}
+    assert dice(masks > 0, phantom.labels.array > 0) > 0.6

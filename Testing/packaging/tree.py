@@ -10,6 +10,7 @@ PACKAGES = ("BrainTumorSeg", "BrainTumorSegLib")
 WEIGHTS = (
     "BrainTumorSegLib/checkpoints/brats-segresnet.safetensors",
     "BrainTumorSegLib/checkpoints/brats-unet2d.safetensors",
+    "BrainTumorSegLib/checkpoints/lgg-unet.safetensors",
 )
 _NO_PART = {"CMakeLists.txt"}  # of the build
 _SUFFIXES = {".py", ".ui", ".png", ".txt", ".json", ".html", ".css", ".js", ".safetensors", ".ts", ".qm"}
