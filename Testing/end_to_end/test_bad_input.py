@@ -212,7 +212,7 @@ def test_unexpected_errors_show_no_stack_unless_asked(
 ) -> None:
     code = (
         "import sys, BrainTumorSegLib.commands.segment as s; from BrainTumorSegLib.cli import main;"
-        "s.load_model = lambda name: 1 / 0; sys.exit(main(sys.argv[1:]))"
+        "s.load_accepted = lambda *names: 1 / 0; sys.exit(main(sys.argv[1:]))"
     )
     arguments = ["segment", str(case_folder), "-o", str(tmp_path / "o.nii.gz"), "--progress", "json"]
     for extra, traces in (([], 0), (["--debug"], 1)):
