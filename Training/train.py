@@ -189,7 +189,7 @@ def initialise(module: SegmentationModule, source: str, data: BratsData) -> None
         raise CheckpointError(
             f"The weights of {source} do not fit the recipe's network.", "Mend init or network."
         ) from error
-    seen = sorted(set(checkpoint.description.training.training_cases) & set(data.measured))
+    seen = sorted(set(checkpoint.description.training.training_cases) & {*data.split.measured, *data.measured})
     if seen:
         print(f"warning: {source} was trained on {', '.join(seen)}, so their accuracy will be too high.", flush=True)
 

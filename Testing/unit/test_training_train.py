@@ -241,6 +241,8 @@ def test_without_a_held_out_fold_the_last_state_is_exported(
     assert [(r.cases, r.measure, r.data) for r in records] == [
         (2, "Dice", "made, validation patients"),
         (2, "Dice without post-processing", "made, validation patients"),
+        (2, "Expected calibration error", "made, validation patients"),
+        (2, "Error of the expected Dice", "made, validation patients"),
     ]
     assert out.count("\nmean ") == 1  # one table
 
@@ -332,7 +334,7 @@ def test_fast_dev_run(place: Path, train: Callable[..., tuple[int, Path]], finis
     assert (finished / "last.ckpt").read_bytes() == before
     assert steps(run / "fast-dev-run") == [1, 2]
     record = exported(run / "fast-dev-run").description
-    assert len(record.accuracy) == 2
+    assert len(record.accuracy) == 4
     assert record.accuracy[0].cases <= 2
     assert train("finished", "--fast-dev-run", "--resume")[0] == 2
 
