@@ -23,13 +23,11 @@ def _interface(d: Description) -> str:
     p, q = d.preprocessing, d.postprocessing
     optional = [TITLES[name] for name in d.optional_modalities]
     spacing = " × ".join(f"{mm:g}" if mm else "own" for mm in reversed(p.spacing))
+    stripped = "be skull-stripped and " if p.normalisation == "zscore" else ""
     lines = [
         f"Sequences: {', '.join(TITLES[name] for name in d.modalities)}"
         + (f"; {', '.join(optional)} may be missing" if optional else ", all of them needed"),
-        f"Images must {'be skull-stripped and' if p.normalisation == 'zscore' else ''} lie over each other".replace(
-            "  ", " "
-        )
-        + "; other grids are resampled",
+        f"Images must {stripped}lie over each other; other grids are resampled",
         f"Regions: {', '.join(f'{name} ({REGIONS[name].title.lower()})' for name in d.regions)}",
         f"Outputs: {', '.join(output.name for output in d.outputs)}, each a sigmoid",
         f"Runs {'slice-wise' if d.dimensions == 2 else 'volumetrically'} at {spacing} mm, orientation {p.orientation}, "

@@ -21,7 +21,7 @@ from scipy.optimize import minimize_scalar
 
 from BrainTumorSegLib.catalogue import load_model
 from BrainTumorSegLib.checkpoint import Checkpoint
-from BrainTumorSegLib.errors import BrainTumorSegError, RequestError
+from BrainTumorSegLib.errors import RequestError
 from BrainTumorSegLib.evaluation.table import aligned
 from BrainTumorSegLib.inference.confidence import MARGIN_MM, calibrated, confidence
 from BrainTumorSegLib.inference.engine import segment_case
@@ -30,6 +30,7 @@ from BrainTumorSegLib.metrics import dice
 from BrainTumorSegLib.structure import from_json
 from BrainTumorSegLib.volume import bounding_box
 
+from .command import exit_code
 from .datasets.case import UNKNOWN_LABEL, LabelledCase
 from .datasets.split import FOLD, VALIDATION
 from .recipe import Recipe
@@ -165,8 +166,8 @@ def run(arguments: argparse.Namespace) -> int:
         BrainTumorSegError: the request is wrong, or a patient cannot be read.
     """
     checkpoint = load_model(arguments.model)
-    bare = dataclasses.replace(checkpoint.description.postprocessing, temperatures={})
     if arguments.patients == FOLD:  # what is found here replaces what may be there
+        bare = dataclasses.replace(checkpoint.description.postprocessing, temperatures={})
         description = dataclasses.replace(checkpoint.description, postprocessing=bare)
         checkpoint = dataclasses.replace(checkpoint, description=description)
     chosen = patients(checkpoint, arguments.data, arguments.patients)
@@ -192,14 +193,10 @@ def _cooled(one: RegionEvidence, temperature: float) -> RegionEvidence:
     return dataclasses.replace(one, probability=calibrated(one.probability, temperature))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; 0 done, 2 wrong request, 1 failed."""
-    try:
-        return run(parser().parse_args(arguments))
-    except BrainTumorSegError as error:
-        print(f"error: {error.sentence()}", file=sys.stderr)
-        return error.exit_code
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    return exit_code(lambda: run(parser().parse_args(argv)))
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

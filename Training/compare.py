@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from BrainTumorSegLib.checkpoint import TrainingRecord, load_checkpoint, read_description
-from BrainTumorSegLib.errors import BrainTumorSegError, CancelledError, RequestError
+from BrainTumorSegLib.errors import CancelledError, RequestError
 from BrainTumorSegLib.files import staged
 from BrainTumorSegLib.structure import from_json
 
 from . import train
+from .command import exit_code
 from .datasets.split import FOLD, VALIDATION
 from .recipe import Recipe, load_recipe
 
@@ -331,14 +332,7 @@ def _by_value(runs: Sequence[Run], value: Callable[[Recipe], str]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    try:
-        return run(parser().parse_args(argv))
-    except BrainTumorSegError as error:
-        print(f"error: {error.sentence()}", file=sys.stderr, flush=True)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("error: Interrupted. Start again to go on.", file=sys.stderr, flush=True)
-        return CancelledError.exit_code
+    return exit_code(lambda: run(parser().parse_args(argv)), "Start again to go on.")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import dataclasses
 import importlib.metadata
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -78,11 +78,8 @@ def measure_dice(
     ``modalities`` are those that are given; empty stands for all that a case has. Voxels of which nothing is known
     do not count.
     """
-    from tqdm import tqdm
-
     table = {}
-    bar = f"Measuring {checkpoint.description.id} {' '.join(modalities)}".rstrip()
-    for labelled in tqdm(cases, desc=bar, leave=False, disable=not sys.stderr.isatty()):
+    for labelled in _with_bar(cases, f"Measuring {checkpoint.description.id} {' '.join(modalities)}".rstrip()):
         case, reference = labelled.load()
         if modalities:
             case = Case(case.id, {name: case.images[name] for name in modalities if name in case.images})
@@ -90,6 +87,13 @@ def measure_dice(
         measures = compare_known(result.labels.array, reference.array)
         table[labelled.id] = {region: measures[region]["dice"] for region in result.regions}
     return table
+
+
+def _with_bar(cases: Sequence[LabelledCase], title: str) -> Iterable[LabelledCase]:
+    """The cases, with a progress bar on a terminal."""
+    from tqdm import tqdm
+
+    return tqdm(cases, desc=title, leave=False, disable=not sys.stderr.isatty())
 
 
 def means(table: Table) -> dict[str, float]:
@@ -135,9 +139,12 @@ def export(
         return checkpoint
     held_out = measured[0].id in split.monitoring
     part = "held-out fold of the training patients" if held_out else "validation patients"
+    names = [labelled.id for labelled in measured]
+    shown = _with_bar(measured, f"Measuring {description.id}")
+    evidence = dict(zip(names, gather(checkpoint, shown, device=device), strict=True))
     bare = dataclasses.replace(description, postprocessing=PostprocessingSpec())
     tables = {
-        "Dice": measure_dice(checkpoint, measured, device=device),
+        "Dice": {name: {region: e.measured for region, e in one.items()} for name, one in evidence.items()},
         "Dice without post-processing": measure_dice(
             dataclasses.replace(checkpoint, description=bare), measured, device=device
         ),
@@ -149,7 +156,7 @@ def export(
         values = means(measure_dice(checkpoint, measured, modalities=subset, device=device))
         print(f"{' '.join(subset):<20}" + "".join(f"  {region} {v:.4f}" for region, v in values.items()), flush=True)
         records.append(dataclasses.replace(whole, values=values, modalities=subset))
-    calibration = summary(list(gather(checkpoint, measured, device=device)))
+    calibration = summary(list(evidence.values()))
     records += [dataclasses.replace(whole, measure=m, convention="left out", values=v) for m, v in calibration.items()]
     described = dataclasses.replace(description, accuracy=tuple(records))
     return load_checkpoint(save_checkpoint(described, weights, destination))

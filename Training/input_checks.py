@@ -19,11 +19,11 @@ import numpy as np
 from scipy.optimize import minimize
 
 from BrainTumorSegLib.checkpoint import PreprocessingSpec
-from BrainTumorSegLib.errors import BrainTumorSegError
 from BrainTumorSegLib.files import atomic
 from BrainTumorSegLib.modalities import MODALITIES
 from BrainTumorSegLib.preprocessing import contrast, posture
 
+from .command import exit_code
 from .datasets.brats import find_cases
 from .datasets.cache import CaseCache
 from .datasets.split import read_split
@@ -141,7 +141,7 @@ def fit_posture(training: Sequence[np.ndarray], validation: Sequence[np.ndarray]
     }
 
 
-def run(data: Path, cache: Path, output: Path) -> None:
+def run(data: Path, cache: Path, output: Path) -> int:
     """Fit to the training patients, print how well it does, write what is stored."""
     cases = find_cases(data)
     split = read_split(data, list(cases), folds=5, fold=-1)
@@ -154,6 +154,7 @@ def run(data: Path, cache: Path, output: Path) -> None:
         with atomic(output / file.name) as part:
             part.write_text(json.dumps(make(training, validation), indent=None) + "\n", encoding="utf-8")
         print(f"Wrote {output / file.name}")
+    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -163,12 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     p.add_argument("--cache", type=Path, default=Path("cache"), help="folder for preprocessed cases")
     p.add_argument("-o", "--output", type=Path, default=contrast.COEFFICIENTS.parent, help="folder; default: in use")
     arguments = p.parse_args(argv)
-    try:
-        run(arguments.data, arguments.cache, arguments.output)
-    except BrainTumorSegError as error:
-        print(f"error: {error.sentence()}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return exit_code(lambda: run(arguments.data, arguments.cache, arguments.output))
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from BrainTumorSegLib.errors import BrainTumorSegError, CancelledError, CheckpointError, RequestError
+from BrainTumorSegLib.errors import CancelledError, CheckpointError, RequestError
 
+from .command import exit_code
 from .datasets.split import FOLD, NONE, VALIDATION
 from .recipe import Recipe, load_recipe
 
@@ -314,14 +315,7 @@ def _quieten() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    try:
-        return run(parser().parse_args(argv))
-    except BrainTumorSegError as error:
-        print(f"error: {error} {error.remedy}".strip(), file=sys.stderr, flush=True)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("error: Interrupted.", file=sys.stderr, flush=True)
-        return CancelledError.exit_code
+    return exit_code(lambda: run(parser().parse_args(argv)))
 
 
 if __name__ == "__main__":
