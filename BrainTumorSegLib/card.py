@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .checkpoint import AccuracyRecord, Description
+from collections.abc import Iterator
+
+from .checkpoint import AccuracyRecord, Description, PostprocessingSpec
 from .labels import REGIONS
 from .modalities import TITLES
 
@@ -20,7 +22,7 @@ def model_card(d: Description) -> str:
 
 
 def _interface(d: Description) -> str:
-    p, q = d.preprocessing, d.postprocessing
+    p = d.preprocessing
     optional = [TITLES[name] for name in d.optional_modalities]
     spacing = " × ".join(f"{mm:g}" if mm else "own" for mm in reversed(p.spacing))
     stripped = "be skull-stripped and " if p.normalisation == "zscore" else ""
@@ -32,10 +34,18 @@ def _interface(d: Description) -> str:
         f"Outputs: {', '.join(output.name for output in d.outputs)}, each a sigmoid",
         f"Runs {'slice-wise' if d.dimensions == 2 else 'volumetrically'} at {spacing} mm, orientation {p.orientation}, "
         f"normalisation {p.normalisation}",
-        f"Post-processing: pieces below {q.minimum_component_mm3:g} mm³ are removed; "
-        f"enhancing tumour below {q.minimum_et_mm3:g} mm³ in all becomes necrotic core",
+        f"Post-processing: {'; '.join(_postprocessing(d.postprocessing))}",
     ]
     return "\n".join(f"- {line}." for line in lines)
+
+
+def _postprocessing(q: PostprocessingSpec) -> Iterator[str]:
+    for name in q.filled:
+        yield f"holes of {REGIONS[name].title.lower()} are filled"
+    yield f"pieces below {q.minimum_component_mm3:g} mm³ are removed"
+    if q.core_needed:
+        yield "pieces without tumour core are removed where another has it"
+    yield f"enhancing tumour below {q.minimum_et_mm3:g} mm³ in all becomes necrotic core"
 
 
 def _accuracy(records: tuple[AccuracyRecord, ...]) -> str:

@@ -76,7 +76,11 @@ class PostprocessingSpec:
 
     Attributes:
         thresholds: probability at and above which a voxel belongs to a region; 0.5 where not named.
+        filled: regions whose holes are filled, where they are enclosed in any plane of voxels: a ring of tumour is
+            closed in some slice long before it is in space, and what it encloses is tumour core.
         minimum_component_mm3: connected components of WT (26 neighbours) smaller than this are removed.
+        core_needed: connected components of WT without TC are removed where another one has it: oedema lies round a
+            tumour, and what else shines in T2 and FLAIR are more often lesions of another kind.
         minimum_et_mm3: ET smaller than this in all becomes NCR: a handful of voxels is more often
             an error than a lesion, and BraTS scores a false one with 0.
         temperatures: what a region's logits are divided by where its probabilities are told, so that a share p of the
@@ -84,7 +88,9 @@ class PostprocessingSpec:
     """
 
     thresholds: dict[str, float] = field(default_factory=dict)
+    filled: tuple[str, ...] = ()
     minimum_component_mm3: float = 0.0
+    core_needed: bool = False
     minimum_et_mm3: float = 0.0
     temperatures: dict[str, float] = field(default_factory=dict)
 
@@ -206,9 +212,10 @@ def _problems(d: Description) -> typing.Iterator[str]:
         yield f"its patch {d.tiling.patch} does not fit {d.dimensions} dimensions"
     if not 0 <= d.tiling.overlap < 1:
         yield f"overlap is {d.tiling.overlap:g}, not at least 0 and below 1"
-    if not {*d.postprocessing.thresholds, *d.postprocessing.temperatures} <= set(REGIONS):
-        yield "a threshold or temperature names no region"
-    if not all(value > 0 for value in d.postprocessing.temperatures.values()):
+    q = d.postprocessing
+    if not {*q.thresholds, *q.filled, *q.temperatures} <= set(REGIONS):
+        yield "a threshold, filling or temperature names no region"
+    if not all(value > 0 for value in q.temperatures.values()):
         yield "a temperature is not above 0"
     if not all(0 < value <= 1 for value in d.postprocessing.thresholds.values()):
         yield "a threshold is not above 0 and at most 1"

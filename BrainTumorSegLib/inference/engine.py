@@ -20,7 +20,7 @@ from ..segmentation import Segmentation
 from .cautions import cautions
 from .confidence import calibrated, confidence
 from .device import describe, free_memory, resolve_device, resolve_precision
-from .postprocess import clean, threshold
+from .postprocess import clean, region_mask
 from .predict import Plan, Predictor
 
 
@@ -135,7 +135,7 @@ def _compose(
     spec = description.postprocessing
     for region in description.regions:
         probability = prepared.restore(outputs[list(description.outputs_of(region))].max(axis=0))
-        masks[region] = threshold(probability, region, spec)
+        masks[region] = region_mask(probability, region, spec)
         if region in spec.temperatures:  # what uncalibrated probabilities promise is worth nothing
             probability = calibrated(probability, spec.temperatures[region])
             sure[region] = confidence(probability, masks[region], case.reference_volume.spacing)

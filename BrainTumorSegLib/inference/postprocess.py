@@ -14,9 +14,21 @@ from ..volume import bounding_box
 CONNECTIVITY = np.ones((3, 3, 3), dtype=bool)  # 26 neighbours
 
 
-def threshold(probability: np.ndarray, region: str, spec: PostprocessingSpec) -> np.ndarray:
-    """The mask of a region."""
-    return probability >= spec.thresholds.get(region, 0.5)
+def region_mask(probability: np.ndarray, region: str, spec: PostprocessingSpec) -> np.ndarray:
+    """The mask of a region ``(Z, Y, X)``: its probability thresholded, holes filled if the checkpoint declares it."""
+    mask = probability >= spec.thresholds.get(region, 0.5)
+    if region in spec.filled:
+        fill_holes(mask)
+    return mask
+
+
+def fill_holes(mask: np.ndarray) -> None:
+    """Add, in place, every voxel that the mask encloses in its slice along some axis (4 neighbours)."""
+    inside = mask[bounding_box(mask)]
+    hollow = inside.copy()
+    for axis in range(mask.ndim):
+        for source, target in zip(np.moveaxis(hollow, axis, 0), np.moveaxis(inside, axis, 0), strict=True):
+            target |= ndimage.binary_fill_holes(source)
 
 
 def clean(regions: Mapping[str, np.ndarray], spec: PostprocessingSpec, voxel_volume: float) -> np.ndarray:
@@ -30,21 +42,25 @@ def clean(regions: Mapping[str, np.ndarray], spec: PostprocessingSpec, voxel_vol
         uint8 label map in the convention of this library.
     """
     labels = from_regions(regions)
-    if spec.minimum_component_mm3 > 0:
-        remove_small_components(labels, spec.minimum_component_mm3 / voxel_volume)
+    if spec.minimum_component_mm3 > 0 or spec.core_needed:
+        remove_components(labels, spec.minimum_component_mm3 / voxel_volume, core_needed=spec.core_needed)
     enhancing = labels == ET
     if 0 < np.count_nonzero(enhancing) * voxel_volume < spec.minimum_et_mm3:
         labels[enhancing] = NCR
     return labels
 
 
-def remove_small_components(labels: np.ndarray, minimum_voxels: float) -> None:
-    """Set to background, in place, every connected piece of tumour smaller than that."""
+def remove_components(labels: np.ndarray, minimum_voxels: float, *, core_needed: bool = False) -> None:
+    """Set connected pieces of tumour to background, in place: small ones, those without core beside one with core."""
     box = bounding_box(labels > 0)
     inside = labels[box]
     pieces, count = ndimage.label(inside > 0, CONNECTIVITY)
-    if count:
-        sizes = np.bincount(pieces.ravel())
-        small = sizes < minimum_voxels
-        small[0] = False
-        inside[small[pieces]] = 0
+    if not count:
+        return
+    removed = np.bincount(pieces.ravel()) < minimum_voxels
+    if core_needed:
+        cores = np.bincount(pieces[(inside == NCR) | (inside == ET)], minlength=count + 1) > 0
+        if (cores & ~removed).any():
+            removed |= ~cores
+    removed[0] = False
+    inside[removed[pieces]] = 0
