@@ -43,8 +43,8 @@ def _postprocessing(q: PostprocessingSpec) -> Iterator[str]:
     for name in q.filled:
         yield f"holes of {REGIONS[name].title.lower()} are filled"
     yield f"pieces below {q.minimum_component_mm3:g} mm³ are removed"
-    if q.core_needed:
-        yield "pieces without tumour core are removed where another has it"
+    if q.minimum_core_mm3:
+        yield f"pieces with tumour core below {q.minimum_core_mm3:g} mm³ are removed where another has more"
     yield f"enhancing tumour below {q.minimum_et_mm3:g} mm³ in all becomes necrotic core"
 
 

@@ -79,8 +79,8 @@ class PostprocessingSpec:
         filled: regions whose holes are filled, where they are enclosed in any plane of voxels: a ring of tumour is
             closed in some slice long before it is in space, and what it encloses is tumour core.
         minimum_component_mm3: connected components of WT (26 neighbours) smaller than this are removed.
-        core_needed: connected components of WT without TC are removed where another one has it: oedema lies round a
-            tumour, and what else shines in T2 and FLAIR are more often lesions of another kind.
+        minimum_core_mm3: connected components of WT with less TC than this are removed where another one has it: oedema
+            lies round a tumour, and what else shines in T2 and FLAIR are more often lesions of another kind.
         minimum_et_mm3: ET smaller than this in all becomes NCR: a handful of voxels is more often
             an error than a lesion, and BraTS scores a false one with 0.
         temperatures: what a region's logits are divided by where its probabilities are told, so that a share p of the
@@ -90,7 +90,7 @@ class PostprocessingSpec:
     thresholds: dict[str, float] = field(default_factory=dict)
     filled: tuple[str, ...] = ()
     minimum_component_mm3: float = 0.0
-    core_needed: bool = False
+    minimum_core_mm3: float = 0.0
     minimum_et_mm3: float = 0.0
     temperatures: dict[str, float] = field(default_factory=dict)
 

@@ -42,25 +42,30 @@ def clean(regions: Mapping[str, np.ndarray], spec: PostprocessingSpec, voxel_vol
         uint8 label map in the convention of this library.
     """
     labels = from_regions(regions)
-    if spec.minimum_component_mm3 > 0 or spec.core_needed:
-        remove_components(labels, spec.minimum_component_mm3 / voxel_volume, core_needed=spec.core_needed)
+    if spec.minimum_component_mm3 > 0 or spec.minimum_core_mm3 > 0:
+        remove_components(labels, spec.minimum_component_mm3 / voxel_volume, spec.minimum_core_mm3 / voxel_volume)
     enhancing = labels == ET
     if 0 < np.count_nonzero(enhancing) * voxel_volume < spec.minimum_et_mm3:
         labels[enhancing] = NCR
     return labels
 
 
-def remove_components(labels: np.ndarray, minimum_voxels: float, *, core_needed: bool = False) -> None:
-    """Set connected pieces of tumour to background, in place: small ones, those without core beside one with core."""
+def remove_components(labels: np.ndarray, minimum_voxels: float, minimum_core: float = 0.0) -> None:
+    """Set connected pieces of tumour to background, in place.
+
+    Args:
+        labels: label map ``(Z, Y, X)``.
+        minimum_voxels: smaller pieces go.
+        minimum_core: pieces with fewer voxels of core than this go, too, where another one has as many.
+    """
     box = bounding_box(labels > 0)
     inside = labels[box]
     pieces, count = ndimage.label(inside > 0, CONNECTIVITY)
     if not count:
         return
-    removed = np.bincount(pieces.ravel()) < minimum_voxels
-    if core_needed:
-        cores = np.bincount(pieces[(inside == NCR) | (inside == ET)], minlength=count + 1) > 0
-        if (cores & ~removed).any():
-            removed |= ~cores
-    removed[0] = False
-    inside[removed[pieces]] = 0
+    kept = np.bincount(pieces.ravel()) >= minimum_voxels
+    cores = np.bincount(pieces[(inside == NCR) | (inside == ET)], minlength=count + 1) >= minimum_core
+    if (cores & kept)[1:].any():
+        kept &= cores
+    kept[0] = True
+    inside[~kept[pieces]] = 0

@@ -1,6 +1,6 @@
 """Time and memory of an evaluation: one pair with all measures, and HD95 against its uncropped computation.
 
-``python Testing/benchmarks/evaluate_pair.py [PREDICTION REFERENCE]``; without files a synthetic patient's labels of
+``python -m Testing.benchmarks.evaluate_pair [PREDICTION REFERENCE]``; without files a synthetic patient's labels of
 240 × 240 × 155 voxels are compared with the same, moved and worn. Everything is measured in one run on one core, in
 processor seconds; the ratios are what carries over to other machines. POSIX only: it asks the kernel for the memory of
 its child.

@@ -1,6 +1,6 @@
 """What storage in fp16 and computing in half precision change of a model's Dice.
 
-``python Testing/benchmarks/precision.py MODEL DATA_FOLDER [--state last.ckpt]`` segments the validation patients in
+``python -m Testing.benchmarks.precision MODEL DATA_FOLDER [--state last.ckpt]`` segments the validation patients in
 each precision of this processor (and on CUDA, where there is one) and prints mean Dice and the difference from fp32.
 With the training state that the model was exported from, its weights before rounding to fp16 are compared, too.
 """

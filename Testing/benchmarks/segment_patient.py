@@ -1,6 +1,6 @@
 """Time and memory of ``braintumorseg segment`` for one patient, process start to file written.
 
-``python Testing/benchmarks/segment_patient.py [CASE_FOLDER] [--model ID …]``; without a folder a synthetic patient of
+``python -m Testing.benchmarks.segment_patient [CASE_FOLDER] [--model ID …]``; without a folder a synthetic patient of
 240 × 240 × 155 voxels is written first. Prints seconds and peak resident memory a model, and the ratio of each to the
 first. Run it with nothing beside it. POSIX only: it asks the kernel what the child used.
 """

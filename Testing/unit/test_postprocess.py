@@ -89,14 +89,24 @@ def two_pieces() -> np.ndarray:
 
 def test_oedema_without_core_goes_where_another_piece_has_core() -> None:
     labels = two_pieces()
-    remove_components(labels, 0, core_needed=True)
+    remove_components(labels, 0, 1)
     assert np.count_nonzero(labels) == 27 and labels[1, 1, 1] == NCR and not labels[5:].any()
+
+
+def test_core_is_counted_in_cubic_millimetres() -> None:
+    """The second piece has one voxel of core, 2 mm³; the first has two."""
+    labels = two_pieces()
+    labels[1, 1, 2] = labels[5, 5, 5] = ET
+    masks = {"TC": (labels == NCR) | (labels == ET), "WT": labels > 0}
+    for minimum, left in ((2.0, 35), (2.1, 27), (4.0, 27), (4.1, 35)):
+        result = clean(masks, PostprocessingSpec(minimum_core_mm3=minimum), 2.0)
+        assert np.count_nonzero(result) == left, minimum
 
 
 def test_oedema_without_core_stays_where_no_piece_has_core() -> None:
     labels = two_pieces()
     labels[1, 1, 1] = ED
-    remove_components(labels, 0, core_needed=True)
+    remove_components(labels, 0, 1)
     assert np.count_nonzero(labels) == 35
 
 
@@ -104,7 +114,7 @@ def test_a_core_too_small_to_stay_removes_no_other_piece() -> None:
     labels = two_pieces()
     labels[0, 8, 8] = ET
     labels[1, 1, 1] = ED
-    remove_components(labels, 2, core_needed=True)
+    remove_components(labels, 2, 1)
     assert np.count_nonzero(labels) == 35 and not (labels == ET).any()
 
 
@@ -141,7 +151,7 @@ def test_components_go_first() -> None:
     assert np.count_nonzero(labels) == 3 and (labels[5, 5, 5:8] == NCR).all()
 
 
-@pytest.mark.parametrize("spec", [PostprocessingSpec(), PostprocessingSpec({}, ("TC",), 100.0, True, 100.0)])
+@pytest.mark.parametrize("spec", [PostprocessingSpec(), PostprocessingSpec({}, ("TC",), 100.0, 50.0, 100.0)])
 def test_nothing_stays_nothing(spec: PostprocessingSpec) -> None:
     nothing = empty().astype(bool)
     labels = clean({"ET": nothing, "TC": nothing, "WT": nothing}, spec, 1.0)
