@@ -20,17 +20,16 @@ from typing import TYPE_CHECKING, Any
 from .errors import CheckpointError
 from .labels import REGIONS
 from .modalities import MODALITIES
+from .storage import STORAGES, pack, unpack
 from .structure import from_json
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _DESCRIPTION_KEY = "braintumorseg"
 _DIGEST_KEY = "sha256"
-# Of batch normalisation.
-_STATISTICS = ("running_mean", "running_var")
 _AGAIN = "Download it again, or export it again from its training run."
 
 
@@ -125,7 +124,7 @@ class AccuracyRecord:
 
 @dataclass(frozen=True)
 class Description:
-    """All that a checkpoint says of itself."""
+    """All that a checkpoint says of itself. ``storage``: how the file holds the weights, see :mod:`.storage`."""
 
     id: str
     title: str
@@ -143,6 +142,7 @@ class Description:
     data_licence: str = ""
     weights_licence: str = ""
     intended_use: str = "For research, not for clinical use."
+    storage: str = "fp16"
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -217,13 +217,15 @@ def _problems(d: Description) -> typing.Iterator[str]:
         yield "a threshold, filling or temperature names no region"
     if not all(value > 0 for value in q.temperatures.values()):
         yield "a temperature is not above 0"
+    if d.storage not in STORAGES:
+        yield f"unknown storage {d.storage!r}"
     if not all(0 < value <= 1 for value in d.postprocessing.thresholds.values()):
         yield "a threshold is not above 0 and at most 1"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A description and its weights (name → tensor, as stored, usually fp16)."""
+    """A description and its weights (name → tensor, usually fp16)."""
 
     description: Description
     weights: Mapping[str, torch.Tensor] = field(repr=False)
@@ -262,21 +264,17 @@ class Checkpoint:
 
 
 def save_checkpoint(description: Description, weights: Mapping[str, torch.Tensor], path: Path | str) -> Path:
-    """Write a checkpoint; floating-point weights are stored in fp16, the statistics of batch normalisation in fp32.
+    """Write a checkpoint, of this program's schema version, weights as the description's ``storage`` says.
 
     Raises:
         CheckpointError: a weight is not finite, or does not fit fp16.
     """
-    import torch
     from safetensors.torch import save
 
     from .files import atomic
 
-    stored = {}
-    for name, tensor in weights.items():
-        stored[name] = tensor.detach().cpu().to(_stored_type(name, tensor)).contiguous()
-        if not torch.isfinite(stored[name].float()).all():
-            raise CheckpointError(f"Weight {name} is not finite in fp16.", "Training diverged; take an earlier state.")
+    stored = pack(weights, description.storage)
+    description = dataclasses.replace(description, schema_version=SCHEMA_VERSION)
     text = json.dumps(dataclasses.asdict(description), ensure_ascii=True, sort_keys=True)
     draft = save(stored, metadata={_DESCRIPTION_KEY: text})
     header, body = _split(draft, "checkpoint")
@@ -285,15 +283,6 @@ def save_checkpoint(description: Description, weights: Mapping[str, torch.Tensor
     with atomic(path) as part:
         part.write_bytes(save(stored, metadata=metadata))
     return path
-
-
-def _stored_type(name: str, tensor: torch.Tensor) -> torch.dtype:
-    """fp16 but for integers, and for variances, which may be larger than fp16 holds and are few."""
-    import torch
-
-    if not tensor.is_floating_point():
-        return tensor.dtype
-    return torch.float32 if name.endswith(_STATISTICS) else torch.float16
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
@@ -316,7 +305,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         raise CheckpointError(f"{path} is damaged: its digest does not match.", _AGAIN)
     description = parse_description(metadata[_DESCRIPTION_KEY], str(path))
     try:
-        weights = load(content)
+        weights = unpack(load(content))
     except SafetensorError as error:
         raise CheckpointError(f"{path} is damaged ({error}).", _AGAIN) from error
     return Checkpoint(description, weights, metadata[_DIGEST_KEY], path)

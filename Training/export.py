@@ -128,7 +128,7 @@ def export(
 ) -> Checkpoint:
     """Write ``destination`` and return it as loaded from there, with its accuracy on the patients ``measured``.
 
-    The accuracy is that of the very file written: fp16 weights, engine, post-processing; once more without
+    The accuracy is that of the very file written: rounded weights, engine, post-processing; once more without
     post-processing, so that what it does can be seen; and with every set of modalities that the model runs on.
     """
     weights, steps = network_weights(training_checkpoint)

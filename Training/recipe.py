@@ -31,8 +31,8 @@ PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 _SEE = "Compare it with those in Training/recipes."
 
 # What neither the states nor the patches of a run depend on, so it may change when the run is resumed.
-_FREE = ("title", "version", "notes", "weights_licence", "tiling", "postprocessing", "init", "sampling.workers",
-         "data.name", "data.folder", "data.licence", "data.validation_patients",
+_FREE = ("title", "version", "notes", "weights_licence", "storage", "tiling", "postprocessing", "init",
+         "sampling.workers", "data.name", "data.folder", "data.licence", "data.validation_patients",
          "optimisation.steps", "optimisation.patience")  # fmt: skip
 
 
@@ -161,6 +161,7 @@ class Recipe:
     seed: int = 1
     init: str = ""
     weights_licence: str = "Apache-2.0"
+    storage: str = "fp16"
     notes: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -194,6 +195,7 @@ class Recipe:
             training=training,
             data_licence=self.data.licence,
             weights_licence=self.weights_licence,
+            storage=self.storage,
         )
 
     def changed_since(self, earlier: Mapping[str, Any]) -> list[str]:

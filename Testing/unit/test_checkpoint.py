@@ -55,6 +55,21 @@ def assert_refused(action: Callable[[], object], named: str, source: Path | None
         assert str(source) in str(caught.value)
 
 
+def test_kernels_in_eight_bits_need_half_of_the_file(tmp_path: Path) -> None:
+    """Weights come back rounded, and writing them again changes nothing."""
+    weights = {"kernel": torch.randn(64, 64, 3, 3, 3, generator=torch.Generator().manual_seed(2))}
+    sizes = {}
+    for storage in ("fp16", "int8"):
+        path = save_checkpoint(describe_model(storage=storage), weights, tmp_path / f"{storage}.safetensors")
+        sizes[storage] = path.stat().st_size
+    assert 0.5 < sizes["int8"] / sizes["fp16"] < 0.53
+    loaded = load_checkpoint(tmp_path / "int8.safetensors")
+    error = (loaded.weights["kernel"] - weights["kernel"]).norm() / weights["kernel"].norm()
+    assert 0.001 < error < 0.01
+    again = save_checkpoint(loaded.description, loaded.weights, tmp_path / "again.safetensors")
+    torch.testing.assert_close(load_checkpoint(again).weights, loaded.weights, rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize("dimensions", [2, 3])
 def test_round_trip(tmp_path: Path, dimensions: int) -> None:
     oracle = make_oracle(dimensions, title='Größe ‘quoted’ "text"', optional_modalities=("t1",))
@@ -250,10 +265,12 @@ def test_a_schema_version_that_is_none_is_refused(tmp_path: Path, version: objec
         ("tiling.overlap", 1.0, "overlap"),
         ("tiling.overlap", -0.1, "overlap"),
         ("postprocessing.thresholds", {"XX": 0.5}, "threshold"),
+        ("postprocessing.filled", ["XX"], "filling"),
         ("postprocessing.temperatures", {"XX": 1.5}, "temperature"),
         ("postprocessing.temperatures", {"ET": 0.0}, "temperature"),
         ("postprocessing.thresholds", {"ET": 0}, "threshold"),
         ("postprocessing.thresholds", {"ET": 1.5}, "threshold"),
+        ("storage", "int4", "int4"),
         ("surprise", 1, "surprise"),
     ],
 )

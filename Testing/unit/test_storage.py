@@ -1,0 +1,63 @@
+"""Weights as they lie in a file: sizes, rounding, scales, what cannot be stored."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from BrainTumorSegLib.errors import CheckpointError
+from BrainTumorSegLib.storage import SCALE, pack, unpack
+
+
+def kernel(*values: float) -> torch.Tensor:
+    """Two output channels of one 1 × 1 × 2 kernel each."""
+    return torch.tensor(values).reshape(2, 1, 1, 1, 2)
+
+
+def test_the_largest_weight_of_a_channel_becomes_127_and_comes_back() -> None:
+    """Channel one in steps of 0.01, channel two in steps of 2: the second rounds 3 to 2 steps, 4."""
+    stored = pack({"a.weight": kernel(1.27, -0.504, 254.0, 3.0)}, "int8")
+    assert stored["a.weight"].dtype == torch.int8
+    assert stored["a.weight"].flatten().tolist() == [127, -50, 127, 2]
+    assert stored["a.weight" + SCALE].flatten().tolist() == pytest.approx([0.01, 2.0])
+    back = unpack(stored)
+    assert set(back) == {"a.weight"}
+    assert back["a.weight"].flatten().tolist() == pytest.approx([1.27, -0.5, 254.0, 4.0])
+    assert back["a.weight"].shape == (2, 1, 1, 1, 2)
+
+
+def test_what_is_stored_again_does_not_change() -> None:
+    weight = {"a.weight": torch.randn(7, 3, 3, 3, 3, generator=torch.Generator().manual_seed(1))}
+    once = unpack(pack(weight, "int8"))
+    torch.testing.assert_close(unpack(pack(once, "int8"))["a.weight"], once["a.weight"], rtol=1e-6, atol=0)
+    assert (once["a.weight"] - weight["a.weight"]).abs().max() <= weight["a.weight"].abs().max() / 254 * 1.0001
+
+
+def test_a_channel_of_zeros_stays_zero() -> None:
+    back = unpack(pack({"a.weight": kernel(0.0, 0.0, 1.0, -1.0)}, "int8"))["a.weight"]
+    assert back.flatten().tolist() == [0.0, 0.0, 1.0, -1.0]
+
+
+@pytest.mark.parametrize("storage", ["fp16", "int8"])
+def test_all_but_kernels_is_stored_alike(storage: str) -> None:
+    """Biases and matrices in fp16, statistics in fp32, counters as they are."""
+    weights = {
+        "a.bias": torch.tensor([0.1]),
+        "b.weight": torch.ones(2, 2),
+        "n.running_var": torch.tensor([1e6]),
+        "n.num_batches_tracked": torch.tensor(3),
+    }
+    types = {name: tensor.dtype for name, tensor in pack(weights, storage).items()}
+    assert list(types.values()) == [torch.float16, torch.float16, torch.float32, torch.int64]
+    assert unpack(pack(weights, storage))["n.running_var"].item() == 1e6
+
+
+def test_fp16_rounds_kernels_to_half_precision() -> None:
+    stored = pack({"a.weight": kernel(0.1, 0.2, 0.3, 0.4)}, "fp16")
+    assert list(stored) == ["a.weight"] and stored["a.weight"].dtype == torch.float16
+
+
+@pytest.mark.parametrize(("storage", "value"), [("fp16", 1e6), ("fp16", float("nan")), ("int8", float("inf"))])
+def test_a_weight_that_cannot_be_stored_is_named(storage: str, value: float) -> None:
+    with pytest.raises(CheckpointError, match=r"Weight a\.weight is not finite"):
+        pack({"a.weight": kernel(1.0, 2.0, 3.0, value)}, storage)
