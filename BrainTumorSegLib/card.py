@@ -23,12 +23,10 @@ def model_card(d: Description) -> str:
 
 def _interface(d: Description) -> str:
     p = d.preprocessing
-    optional = [TITLES[name] for name in d.optional_modalities]
     spacing = " × ".join(f"{mm:g}" if mm else "own" for mm in reversed(p.spacing))
     stripped = "be skull-stripped and " if p.normalisation == "zscore" else ""
     lines = [
-        f"Sequences: {', '.join(TITLES[name] for name in d.modalities)}"
-        + (f"; {', '.join(optional)} may be missing" if optional else ", all of them needed"),
+        f"Sequences: {_sequences(d)}",
         f"Images must {stripped}lie over each other; other grids are resampled",
         f"Regions: {', '.join(f'{name} ({REGIONS[name].title.lower()})' for name in d.regions)}",
         f"Outputs: {', '.join(output.name for output in d.outputs)}, each a sigmoid",
@@ -37,6 +35,15 @@ def _interface(d: Description) -> str:
         f"Post-processing: {'; '.join(_postprocessing(d.postprocessing))}",
     ]
     return "\n".join(f"- {line}." for line in lines)
+
+
+def _sequences(d: Description) -> str:
+    taken = ", ".join(TITLES[name] for name in d.modalities)
+    if not d.optional_modalities:
+        return f"{taken}, all of them needed"
+    if not d.required_modalities:
+        return f"{taken}; any of them may be missing, not all"
+    return f"{taken}; {', '.join(TITLES[name] for name in d.optional_modalities)} may be missing"
 
 
 def _postprocessing(q: PostprocessingSpec) -> Iterator[str]:

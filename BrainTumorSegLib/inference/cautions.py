@@ -75,7 +75,8 @@ def _about_missing(case: Case, description: Description) -> list[str]:
     missing = [TITLES[name] for name in description.optional_modalities if name not in case.images]
     if not missing:
         return []
-    told = f"{' and '.join(missing)} {'was' if len(missing) == 1 else 'were'} not given"
+    named = " and ".join([", ".join(missing[:-1]), missing[-1]] if len(missing) > 1 else missing)
+    told = f"{named} {'was' if len(missing) == 1 else 'were'} not given"
     measured = description.accuracy_with(case.images)
     if measured is None:
         return [f"{told}; expect a less accurate result."]
