@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
+
 from BrainTumorSegLib.card import model_card
-from BrainTumorSegLib.checkpoint import AccuracyRecord, TrainingRecord
+from BrainTumorSegLib.checkpoint import AccuracyRecord, PostprocessingSpec, TrainingRecord
+from BrainTumorSegLib.modalities import MODALITIES
 from Testing.samples import describe_model
 
 
@@ -25,6 +28,27 @@ def test_a_card_tells_use_inputs_accuracy_training_and_licences() -> None:
     assert "Training cases (2): A, B" in card and "Validation cases (1): C" in card
     assert "Optimiser steps: 70, after 9 steps of x" in card
     assert "Weights: Apache-2.0" in card and "Data: CC0" in card
+
+
+@pytest.mark.parametrize(
+    ("optional", "told"),
+    [
+        ((), "T1, T1ce, T2, FLAIR, all of them needed."),
+        (("t1", "t2"), "T1, T1ce, T2, FLAIR; T1, T2 may be missing."),
+        (MODALITIES, "T1, T1ce, T2, FLAIR; any of them may be missing, not all."),
+    ],
+)
+def test_a_card_says_which_sequences_may_be_missing(optional: tuple[str, ...], told: str) -> None:
+    assert f"- Sequences: {told}\n" in model_card(describe_model(optional_modalities=optional))
+
+
+def test_a_card_tells_post_processing_in_its_order() -> None:
+    spec = PostprocessingSpec({}, ("TC",), 100.0, 50.0, 25.0)
+    card = model_card(dataclasses.replace(describe_model(), postprocessing=spec))
+    assert (
+        "- Post-processing: holes of tumour core are filled; pieces below 100 mm³ are removed; pieces with tumour core "
+        "below 50 mm³ are removed where another has more; enhancing tumour below 25 mm³ in all becomes necrotic core.\n"
+    ) in card
 
 
 def test_a_card_says_what_is_not_known() -> None:
