@@ -219,7 +219,7 @@ def _problems(d: Description) -> typing.Iterator[str]:
         yield "a temperature is not above 0"
     if d.storage not in STORAGES:
         yield f"unknown storage {d.storage!r}"
-    if not all(0 < value <= 1 for value in d.postprocessing.thresholds.values()):
+    if not all(0 < value <= 1 for value in q.thresholds.values()):
         yield "a threshold is not above 0 and at most 1"
 
 

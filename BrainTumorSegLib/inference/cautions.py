@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def _about_images(case: Case, description: Description, prepared: Prepared) -> l
 
 def _about_doubt(confidence: Mapping[str, float]) -> list[str]:
     unsure = [f"{region} (expected Dice {value:.2f})" for region, value in confidence.items() if value < _TRUSTED_DICE]
-    return [f"The model is unsure of {' and '.join(unsure)}: look at it closely."] if unsure else []
+    return [f"The model is unsure of {listed(unsure)}: look at it closely."] if unsure else []
 
 
 def _about_regions(description: Description) -> list[str]:
@@ -67,7 +67,7 @@ def _about_regions(description: Description) -> list[str]:
     written = "all of the tumour is written as label 2"
     if len(unknown) == 1:
         written = "its voxels carry the label of the region around it"
-    return [f"This model does not know {' and '.join(unknown)}; {written}."]
+    return [f"This model does not know {listed(unknown)}; {written}."]
 
 
 def _about_missing(case: Case, description: Description) -> list[str]:
@@ -75,8 +75,7 @@ def _about_missing(case: Case, description: Description) -> list[str]:
     missing = [TITLES[name] for name in description.optional_modalities if name not in case.images]
     if not missing:
         return []
-    named = " and ".join([", ".join(missing[:-1]), missing[-1]] if len(missing) > 1 else missing)
-    told = f"{named} {'was' if len(missing) == 1 else 'were'} not given"
+    told = f"{listed(missing)} {'was' if len(missing) == 1 else 'were'} not given"
     measured = description.accuracy_with(case.images)
     if measured is None:
         return [f"{told}; expect a less accurate result."]
@@ -84,5 +83,11 @@ def _about_missing(case: Case, description: Description) -> list[str]:
     found = [f"{told}; with what was given, Dice was {figures} on {measured.cases} validation patients."]
     doubtful = [region for region, value in measured.values.items() if value < _TRUSTED_DICE]
     if doubtful:
-        found.append(f"Do not rely on {' and '.join(doubtful)}: too little of it shows in the images that were given.")
+        found.append(f"Do not rely on {listed(doubtful)}: too little of it shows in the images that were given.")
     return found
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as in a sentence: "A", "A and B", "A, B and C"."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last

@@ -17,7 +17,7 @@ from ..modalities import TITLES
 from ..preprocessing import Prepared, prepare
 from ..progress import Progress
 from ..segmentation import Segmentation
-from .cautions import cautions
+from .cautions import cautions, listed
 from .confidence import calibrated, confidence
 from .device import describe, free_memory, resolve_device, resolve_precision
 from .postprocess import clean, region_mask
@@ -122,7 +122,7 @@ def check_modalities(case: Case, description: Description) -> None:
         )
         options = [f"--{name} FILE" for name in description.modalities if name not in case.images]
         raise ModalityError(
-            f"{' and '.join(missing)} missing: model {description.id} needs {accepts}.",
+            f"{listed(missing)} missing: model {description.id} needs {accepts}.",
             f"Give it ({', '.join(options)}), or choose another model: braintumorseg models.",
         )
 

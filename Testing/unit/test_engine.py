@@ -217,6 +217,8 @@ def test_what_to_expect_of_the_sequences_given_is_said_by_hand(patient: Patient)
 def test_three_missing_sequences_are_told_in_one_breath(patient: Patient) -> None:
     warnings = run(patient.case(("flair",)), make_oracle(optional_modalities=("t1", "t1ce", "t2"))).warnings
     assert "T1, T1ce and T2 were not given; expect a less accurate result." in warnings
+    with pytest.raises(ModalityError, match="T1, T1ce and FLAIR missing"):
+        run(patient.case(("t2",)), make_oracle())
 
 
 def test_at_least_one_sequence_of_the_model_must_be_there(patient: Patient) -> None:
