@@ -189,10 +189,12 @@ class ModelsPart:
 
 def _summary(d: Description) -> str:
     """What a model needs and gives, how good it is, and its terms, in a few lines."""
-    optional = [TITLES[name] for name in d.modalities if name not in d.required_modalities]
+    optional = ", ".join(TITLES[name] for name in d.modalities if name not in d.required_modalities)
     needs = ", ".join(TITLES[name] for name in d.required_modalities)
-    if optional:
-        needs = ", ".join(filter(None, [needs, _("optional: {names}").format(names=", ".join(optional))]))
+    if not needs:
+        needs = _("any of {names}").format(names=optional)
+    elif optional:
+        needs = f"{needs}, {_('optional: {names}').format(names=optional)}"
     lines = [
         _("Needs {needs}; gives {regions}.").format(needs=needs, regions=", ".join(d.regions)),
         _accuracy(d),

@@ -105,6 +105,10 @@ def test_cards_of_the_models(panel: Panel) -> None:
     assert not panel.ui.removeModelButton.enabled, "it comes along"
     panel.choose_model("flair-only")
     assert "Needs FLAIR" in panel.ui.modelInfoLabel.text
+    panel.choose_model("brats-segresnet")
+    assert "Needs any of T1, T1ce, T2, FLAIR; gives ET, TC, WT." in panel.ui.modelInfoLabel.text
+    panel.choose_model("lgg-unet")
+    assert "Needs FLAIR, optional: T1, T1ce; gives WT." in panel.ui.modelInfoLabel.text
 
 
 def test_a_model_is_added_and_removed(panel: Panel, models: dict[str, Path], home: Path) -> None:
