@@ -105,7 +105,8 @@ class BratsData(LightningDataModule):
         # The epoch is set here, since Lightning starts the workers of a resumed run before it calls set_epoch.
         epoch = step // r.optimisation.interval
         sampler = RunningNumbers(r.optimisation.interval * r.sampling.batch, rank, world, epoch)
-        optional = [r.modalities.index(name) for name in r.optional_modalities] or None
+        kept = r.augmentation.kept
+        optional = {r.modalities.index(name): 0.25 if name in kept else 1.0 for name in r.optional_modalities} or None
         augmentation = Augmentation(r.augmentation, r.dimensions, optional)
         return DataLoader(
             self._patches(self._training, augmentation, r.epochs * len(sampler) * world, r.sampling.foreground),

@@ -86,7 +86,9 @@ class AugmentationRecipe:
     Attributes:
         mirror: along all axes, each with probability 0.5.
         channel_wise: brightness differs between the sequences of a patch.
+        bias_field: each sequence is brighter here and darker there, by about 15 %; for z-scored images.
         missing: optional sequences are left out, as many as are chosen at random, at least one of all stays.
+        kept: sequences that are left out four times less readily than the others.
     """
 
     mirror: bool = True
@@ -98,7 +100,9 @@ class AugmentationRecipe:
     gamma: float = 0.15
     low_resolution: float = 0.1
     channel_wise: bool = False
+    bias_field: float = 0.0
     missing: float = 0.0
+    kept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -242,6 +246,8 @@ def _problems(r: Recipe) -> Iterator[str]:
     if not 0 <= o.minimum_learning_rate <= o.learning_rate or o.learning_rate == 0 or o.weight_decay < 0 or o.clip < 0:
         yield "learning_rate must be above 0, minimum_learning_rate between 0 and it, weight_decay and clip at least 0"
     shares = {"warmup": o.warmup, "foreground": s.foreground, **dataclasses.asdict(r.augmentation)}
+    if unknown := set(shares.pop("kept")) - {*r.optional_modalities}:
+        yield f"augmentation.kept names {', '.join(sorted(unknown))}, not among optional_modalities"
     yield from (f"{name} must lie between 0 and 1" for name, value in shares.items() if not 0 <= value <= 1)
     if not 0 <= o.ema < 1:
         yield "ema must be at least 0 and below 1"

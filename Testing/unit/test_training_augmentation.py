@@ -10,7 +10,8 @@ import torch
 from Training.augmentation import Augmentation
 from Training.recipe import AugmentationRecipe
 
-NONE = AugmentationRecipe(**{field.name: 0.0 for field in dataclasses.fields(AugmentationRecipe)} | {"mirror": False})  # type: ignore[arg-type]
+NUMBERS = [field.name for field in dataclasses.fields(AugmentationRecipe) if field.type == "float"]
+NONE = AugmentationRecipe(**dict.fromkeys(NUMBERS, 0.0) | {"mirror": False})  # type: ignore[arg-type]
 
 
 def painted(dimensions: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -71,7 +72,7 @@ def test_turned_and_scaled_labels_lie_on_the_image(dimensions: int) -> None:
     assert moved == 10
 
 
-@pytest.mark.parametrize("name", ["noise", "blur", "brightness", "contrast", "gamma", "low_resolution"])
+@pytest.mark.parametrize("name", ["noise", "blur", "brightness", "contrast", "gamma", "low_resolution", "bias_field"])
 def test_intensities_change_inside_only(name: str) -> None:
     augmentation = Augmentation(dataclasses.replace(NONE, **{name: 1.0}), 3)  # type: ignore[arg-type]
     image, labels = painted()
@@ -83,7 +84,7 @@ def test_intensities_change_inside_only(name: str) -> None:
 
 
 def test_all_at_once_is_a_function_of_the_seed() -> None:
-    everything = AugmentationRecipe(True, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    everything = AugmentationRecipe(**dict.fromkeys(NUMBERS, 1.0) | {"missing": 0.0})  # type: ignore[arg-type]
     image, labels = painted()
     first, other = Augmentation(everything, 3), Augmentation(everything, 3)
     other(image, labels, 99)  # what came before does not matter, nor do the global generators
@@ -132,9 +133,32 @@ def test_sequences_are_left_out_as_often_as_asked_for_and_one_to_three_alike() -
 
 def test_only_optional_sequences_are_left_out() -> None:
     image, labels = torch.ones(3, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8)
-    augmentation = Augmentation(dataclasses.replace(NONE, missing=1.0), 2, optional=[0, 2])
+    augmentation = Augmentation(dataclasses.replace(NONE, missing=1.0), 2, optional={0: 1.0, 2: 1.0})
     given = {tuple(augmentation(image, labels, seed)[0].flatten(1).any(dim=1).tolist()) for seed in range(40)}
     assert given == {(False, True, True), (True, True, False), (False, True, False)}
+
+
+def test_what_goes_less_readily_stays_more_often() -> None:
+    """Drawn one by one with weights 1, 1, 1 and 1/4: the last stays alone in 3/3.25 · 2/2.25 · 1/1.25 of the draws."""
+    image, labels = four_channels()
+    augmentation = Augmentation(dataclasses.replace(NONE, missing=1.0), 3, optional={0: 1.0, 1: 1.0, 2: 1.0, 3: 0.25})
+    given = [augmentation(image, labels, seed)[0].flatten(1).any(dim=1).tolist() for seed in range(900)]
+    alone = [kept for kept in given if sum(kept) == 1]
+    assert sum(kept[3] for kept in alone) / len(alone) == pytest.approx(0.656, abs=0.11)  # 4 standard deviations
+    assert sum(kept == [True, True, True, False] for kept in given) / 900 == pytest.approx(0.25 / 3.25 / 3, abs=0.022)
+
+
+def test_a_bias_field_multiplies_the_signal() -> None:
+    """Signals 1 and 2 (z-scores -2 and -1) side by side: one smooth field for both, about 1, another each sequence."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(1, 3, (2, 32, 32, 32), generator=generator).float() - 3
+    labels = torch.zeros(1, 32, 32, 32, dtype=torch.uint8)
+    augmentation = Augmentation(dataclasses.replace(NONE, bias_field=1.0), 3)
+    fields = torch.stack([(augmentation(image, labels, seed)[0] + 3) / (image + 3) for seed in range(40)])
+    assert fields.diff(dim=-1).abs().max() < 0.1  # polynomials of degree 2 at 32 voxels
+    assert fields.log().std() == pytest.approx(0.15, abs=0.03)
+    assert fields.log().mean() == pytest.approx(0, abs=0.05)
+    assert (fields[:, 0] - fields[:, 1]).abs().mean() > 0.05
 
 
 def test_brightness_differs_between_sequences_where_asked_for() -> None:
