@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from .checkpoint import AccuracyRecord, Description, PostprocessingSpec
 from .labels import REGIONS
-from .modalities import TITLES
+from .modalities import TITLES, taken
 
 
 def model_card(d: Description) -> str:
@@ -26,7 +26,7 @@ def _interface(d: Description) -> str:
     spacing = " × ".join(f"{mm:g}" if mm else "own" for mm in reversed(p.spacing))
     stripped = "be skull-stripped and " if p.normalisation == "zscore" else ""
     lines = [
-        f"Sequences: {_sequences(d)}",
+        f"Sequences: {taken(d.modalities, d.optional_modalities)}",
         f"Images must {stripped}lie over each other; other grids are resampled",
         f"Regions: {', '.join(f'{name} ({REGIONS[name].title.lower()})' for name in d.regions)}",
         f"Outputs: {', '.join(output.name for output in d.outputs)}, each a sigmoid",
@@ -35,15 +35,6 @@ def _interface(d: Description) -> str:
         f"Post-processing: {'; '.join(_postprocessing(d.postprocessing))}",
     ]
     return "\n".join(f"- {line}." for line in lines)
-
-
-def _sequences(d: Description) -> str:
-    taken = ", ".join(TITLES[name] for name in d.modalities)
-    if not d.optional_modalities:
-        return f"{taken}, all of them needed"
-    if not d.required_modalities:
-        return f"{taken}; any of them may be missing, not all"
-    return f"{taken}; {', '.join(TITLES[name] for name in d.optional_modalities)} may be missing"
 
 
 def _postprocessing(q: PostprocessingSpec) -> Iterator[str]:

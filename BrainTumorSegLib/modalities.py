@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .errors import ModalityError
@@ -27,6 +27,22 @@ _SPELLINGS: dict[str, tuple[str, ...]] = {
 # A name that ends so is a label map or a mask, whatever its case is called.
 _NO_SEQUENCE = {"seg", "segmentation", "label", "labels", "mask", "brainmask"}
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as in a sentence: "A", "A and B", "A, B and C"."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def taken(modalities: Sequence[str], optional: Sequence[str]) -> str:
+    """Which sequences a model takes, and which of them may be missing, in words."""
+    names = ", ".join(TITLES[name] for name in modalities)
+    if not optional:
+        return f"{names}, all of them needed"
+    if set(optional) == set(modalities):
+        return f"{names}; any of them may be missing, not all"
+    return f"{names}; {listed([TITLES[name] for name in optional])} may be missing"
 
 
 def stem(path: Path | str) -> str:

@@ -8,7 +8,7 @@ from .. import catalogue
 from ..card import model_card
 from ..checkpoint import read_description
 from ..errors import CheckpointError, ExecutionError
-from ..modalities import TITLES
+from ..modalities import taken
 from ..progress import Progress
 from .console import Console
 
@@ -47,11 +47,11 @@ def list_models(console: Console) -> None:
     models, errors = catalogue.installed()
     for model in models.values():
         d = model.description
-        needs = ", ".join(TITLES[name] + (" (optional)" * (name in d.optional_modalities)) for name in d.modalities)
+        takes = taken(d.modalities, d.optional_modalities)
         dice = d.accuracy_with(d.modalities)
         figures = " ".join(f"{region} {value:.2f}" for region, value in dice.values.items()) if dice else "not measured"
         origin = "comes along" if model.embedded else str(model.path)
-        console.say(f"{d.id}: {d.title}. {d.dimensions}D, takes {needs}. Dice {figures}. ({origin})")
+        console.say(f"{d.id}: {d.title}. {d.dimensions}D, takes {takes}. Dice {figures}. ({origin})")
     for error in errors:
         console.warn(error.sentence())
     console.say(f"Your own models: {catalogue.models_folder()}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
 from ..case import Case
 from ..checkpoint import Description
 from ..labels import REGIONS
-from ..modalities import TITLES
+from ..modalities import TITLES, listed
 from ..preprocessing import Prepared
 from ..preprocessing.contrast import mistaken
 from ..preprocessing.posture import looks_turned
@@ -85,9 +85,3 @@ def _about_missing(case: Case, description: Description) -> list[str]:
     if doubtful:
         found.append(f"Do not rely on {listed(doubtful)}: too little of it shows in the images that were given.")
     return found
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names as in a sentence: "A", "A and B", "A, B and C"."""
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last

@@ -13,11 +13,11 @@ from ..case import Case
 from ..checkpoint import Checkpoint, Description
 from ..errors import ExecutionError, ModalityError
 from ..labels import ED, ET, NCR, REGIONS
-from ..modalities import TITLES
+from ..modalities import TITLES, listed, taken
 from ..preprocessing import Prepared, prepare
 from ..progress import Progress
 from ..segmentation import Segmentation
-from .cautions import cautions, listed
+from .cautions import cautions
 from .confidence import calibrated, confidence
 from .device import describe, free_memory, resolve_device, resolve_precision
 from .postprocess import clean, region_mask
@@ -116,13 +116,10 @@ def check_modalities(case: Case, description: Description) -> None:
     if not set(description.modalities) & set(case.images):
         missing = [" or ".join(TITLES[name] for name in description.modalities)]
     if missing:
-        accepts = ", ".join(
-            TITLES[name] + (" (may be missing)" if name in description.optional_modalities else "")
-            for name in description.modalities
-        )
+        accepts = taken(description.modalities, description.optional_modalities)
         options = [f"--{name} FILE" for name in description.modalities if name not in case.images]
         raise ModalityError(
-            f"{listed(missing)} missing: model {description.id} needs {accepts}.",
+            f"{listed(missing)} missing: model {description.id} takes {accepts}.",
             f"Give it ({', '.join(options)}), or choose another model: braintumorseg models.",
         )
 

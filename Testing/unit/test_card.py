@@ -34,7 +34,7 @@ def test_a_card_tells_use_inputs_accuracy_training_and_licences() -> None:
     ("optional", "told"),
     [
         ((), "T1, T1ce, T2, FLAIR, all of them needed."),
-        (("t1", "t2"), "T1, T1ce, T2, FLAIR; T1, T2 may be missing."),
+        (("t1", "t2"), "T1, T1ce, T2, FLAIR; T1 and T2 may be missing."),
         (MODALITIES, "T1, T1ce, T2, FLAIR; any of them may be missing, not all."),
     ],
 )
