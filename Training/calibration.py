@@ -27,13 +27,12 @@ from BrainTumorSegLib.inference.confidence import MARGIN_MM, calibrated, confide
 from BrainTumorSegLib.inference.engine import segment_case
 from BrainTumorSegLib.labels import REGIONS, to_regions
 from BrainTumorSegLib.metrics import dice
-from BrainTumorSegLib.structure import from_json
 from BrainTumorSegLib.volume import bounding_box
 
 from .command import exit_code
 from .datasets.case import UNKNOWN_LABEL, LabelledCase
 from .datasets.split import FOLD, VALIDATION
-from .recipe import Recipe
+from .recipe import recorded
 
 BINS = 15
 _TEMPERATURES = (0.25, 8.0)
@@ -138,17 +137,12 @@ def patients(checkpoint: Checkpoint, folder: Path, part: str) -> dict[str, Label
     """Those of the part that the model has not been trained on.
 
     Raises:
-        RequestError: there are none, or the checkpoint does not say how it was trained.
+        RequestError: there are none, or the checkpoint holds no recipe.
     """
     from .data import find_data, find_split
 
     record = checkpoint.description.training
-    try:
-        recipe = from_json(Recipe, dict(record.recipe))
-    except (TypeError, ValueError) as error:
-        raise RequestError(
-            f"{checkpoint.description.id} does not say how it was trained.", "Give one that was."
-        ) from error
+    recipe = recorded(record)
     found = find_data(recipe, folder)
     split = find_split(recipe, folder, found)
     chosen = split.part(part)

@@ -20,12 +20,11 @@ from typing import TYPE_CHECKING, Any
 from BrainTumorSegLib.checkpoint import TrainingRecord, load_checkpoint, read_description
 from BrainTumorSegLib.errors import CancelledError, RequestError
 from BrainTumorSegLib.files import staged
-from BrainTumorSegLib.structure import from_json
 
 from . import train
 from .command import exit_code
 from .datasets.split import FOLD, VALIDATION
-from .recipe import Recipe, load_recipe
+from .recipe import Recipe, load_recipe, recorded
 
 if TYPE_CHECKING:
     from .comparison_results import Network, Results, Row
@@ -143,7 +142,7 @@ def is_finished(run: Run, data: BratsData) -> bool:
     try:
         if run.exported.is_file():
             record = read_description(run.exported).training
-            _check_same(data.recipe, _recorded(run.exported, record), data.split, record)
+            _check_same(data.recipe, dataclasses.asdict(recorded(record)), data.split, record)
             return True
         if (run.folder / LAST).is_file():
             state = train.read_state(run.folder / LAST, data.recipe, data)
@@ -151,18 +150,6 @@ def is_finished(run: Run, data: BratsData) -> bool:
     except RequestError as error:
         raise RequestError(f"{run.folder}: {error}", error.remedy) from error
     return False
-
-
-def _recorded(file: Path, record: TrainingRecord) -> Mapping[str, Any]:
-    """The recipe inside a checkpoint.
-
-    Raises:
-        RequestError: it is of a version with other recipes.
-    """
-    try:
-        return dataclasses.asdict(from_json(Recipe, record.recipe))
-    except (TypeError, ValueError, RequestError) as error:
-        raise RequestError(f"{file.name} holds no recipe of this version ({error}).", _OTHER_PLACE) from error
 
 
 def _check_same(

@@ -71,7 +71,12 @@ def compare_known(prediction: np.ndarray, reference: np.ndarray, settings: Setti
 
 
 def measure_dice(
-    checkpoint: Checkpoint, cases: Sequence[LabelledCase], *, modalities: Sequence[str] = (), device: str = "auto"
+    checkpoint: Checkpoint,
+    cases: Sequence[LabelledCase],
+    *,
+    modalities: Sequence[str] = (),
+    device: str = "auto",
+    precision: str = "auto",
 ) -> dict[str, dict[str, float]]:
     """Case id → region → Dice, on the images' own grid through the engine, as a user gets it.
 
@@ -83,7 +88,7 @@ def measure_dice(
         case, reference = labelled.load()
         if modalities:
             case = Case(case.id, {name: case.images[name] for name in modalities if name in case.images})
-        result = segment_case(case, checkpoint, device=device)
+        result = segment_case(case, checkpoint, device=device, precision=precision)
         measures = compare_known(result.labels.array, reference.array)
         table[labelled.id] = {region: measures[region]["dice"] for region in result.regions}
     return table

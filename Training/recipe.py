@@ -261,6 +261,20 @@ def _problems(r: Recipe) -> Iterator[str]:
         yield "patience needs a held-out fold (fold is -1, so training patients are monitored)"
 
 
+def recorded(training: TrainingRecord) -> Recipe:
+    """The recipe that a checkpoint was made by.
+
+    Raises:
+        RequestError: it holds none, or one of a version with other entries.
+    """
+    try:
+        return from_json(Recipe, dict(training.recipe))
+    except (TypeError, ValueError, RequestError) as error:
+        raise RequestError(
+            f"It holds no recipe of this version ({error}).", "Give a checkpoint that this version trained."
+        ) from error
+
+
 def load_recipe(path: Path | str) -> Recipe:
     """Read a recipe.
 

@@ -12,30 +12,13 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from BrainTumorSegLib.catalogue import load_model
 from BrainTumorSegLib.checkpoint import Checkpoint
 from BrainTumorSegLib.inference.device import resolve_device, resolve_precision
-from BrainTumorSegLib.inference.engine import segment_case
 from Training.calibration import patients
-from Training.datasets.case import LabelledCase
-from Training.export import compare_known, network_weights
-
-Means = dict[str, float]
-
-
-def mean_dice(checkpoint: Checkpoint, cases: list[LabelledCase], device: str, precision: str) -> Means:
-    """Region → mean Dice."""
-    found: dict[str, list[float]] = {}
-    for labelled in cases:
-        case, reference = labelled.load()
-        result = segment_case(case, checkpoint, device=device, precision=precision)
-        measures = compare_known(result.labels.array, reference.array)
-        for region in result.regions:
-            found.setdefault(region, []).append(measures[region]["dice"])
-    return {region: float(np.mean(values)) for region, values in found.items()}
+from Training.export import means, measure_dice, network_weights
 
 
 def variants(checkpoint: Checkpoint, state: Path | None) -> Iterator[tuple[str, Checkpoint, str, str]]:
@@ -60,12 +43,12 @@ def main() -> None:
     arguments = p.parse_args()
     checkpoint = load_model(arguments.model)
     cases = list(patients(checkpoint, arguments.data, "validation").values())
-    first: Means = {}
+    first: dict[str, float] = {}
     for name, weights, device, precision in variants(checkpoint, arguments.state):
-        means = mean_dice(weights, cases, device, precision)
-        first = first or means
+        found = means(measure_dice(weights, cases, device=device, precision=precision))
+        first = first or found
         print(
-            f"{name:32}" + "".join(f"  {r} {v:.4f} ({v - first[r]:+.4f})" for r, v in means.items()),
+            f"{name:32}" + "".join(f"  {r} {v:.4f} ({v - first[r]:+.4f})" for r, v in found.items()),
             flush=True,
         )
 
