@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,11 @@ class OptimisationRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """All of a training run. ``init``: id or file of a checkpoint whose weights the run starts from."""
+    """All of a training run.
+
+    ``init`` says which weights the run starts from: id or file of a checkpoint, or the recipe (a TOML file beside this
+    one) that makes it.
+    """
 
     id: str
     title: str
@@ -283,8 +287,9 @@ def load_recipe(path: Path | str) -> Recipe:
     """
     path = Path(path)
     try:
-        return from_json(Recipe, tomllib.loads(path.read_text(encoding="utf-8")))
+        recipe = from_json(Recipe, tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise RequestError(f"Recipe {path} cannot be read ({error.strerror}).", "See Training/recipes.") from error
     except (tomllib.TOMLDecodeError, TypeError, ValueError) as error:
         raise RequestError(f"Recipe {path} is wrong: {error}.", _SEE) from error
+    return replace(recipe, init=str(path.parent / recipe.init)) if recipe.init.endswith(".toml") else recipe

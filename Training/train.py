@@ -173,6 +173,35 @@ def _processes(devices: int) -> tuple[int, int]:
     return here, int(os.environ["WORLD_SIZE"]) // here
 
 
+def starting_point(recipe: Recipe, arguments: argparse.Namespace) -> str:
+    """The checkpoint that ``init`` stands for; where it is another recipe's, that is run first, if it is not over.
+
+    It is run like this one, in a folder beside this one's.
+
+    Raises:
+        BrainTumorSegError: it cannot be run, or not in several processes.
+    """
+    if not recipe.init.endswith(".toml"):
+        return recipe.init
+    from .callbacks import LAST
+
+    earlier = load_recipe(recipe.init)
+    folder = (arguments.output or Path("runs") / recipe.id).parent / earlier.id
+    result = folder / ("fast-dev-run" if arguments.fast_dev_run else "") / f"{earlier.id}.safetensors"
+    if not result.is_file():
+        if earlier.id == recipe.id:
+            raise RequestError(f"Recipe {recipe.id} begins with itself.", "Mend init.")
+        if arguments.devices > 1 or "LOCAL_RANK" in os.environ:
+            raise RequestError(
+                f"{recipe.id} goes on from {earlier.id}, and {result} is not there.", f"Train {recipe.init} first."
+            )
+        print(f"First {earlier.id}, which {recipe.id} goes on from.", flush=True)
+        resume = (folder / LAST).is_file() and not arguments.fast_dev_run
+        changed = {"recipe": Path(recipe.init), "output": folder, "resume": resume, "measure": NONE}
+        run(argparse.Namespace(**vars(arguments) | changed))
+    return str(result)
+
+
 def initialise(module: SegmentationModule, source: str, data: BratsData) -> None:
     """Start from the weights of a checkpoint, given by id or file.
 
@@ -253,13 +282,14 @@ def run(arguments: argparse.Namespace) -> int:
     folder = run_folder(recipe, arguments)
     data = load_data(recipe, arguments)
     recipe = data.recipe
+    source = recipe.init if arguments.resume else starting_point(recipe, arguments)
     seed_everything(recipe.seed, verbose=False)
     if torch.cuda.is_available():
         torch.set_float32_matmul_precision("high")
     module = SegmentationModule(recipe)
     state = read_state(folder / LAST, recipe, data) if arguments.resume else None
-    if recipe.init and state is None:
-        initialise(module, recipe.init, data)
+    if source and state is None:
+        initialise(module, source, data)
     if "LOCAL_RANK" not in os.environ:  # so bad data end the run before other processes are started
         data.prepare_data()
     trainer = create_trainer(recipe, folder, arguments, state["global_step"] if state else None)

@@ -98,15 +98,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def test_a_recipe_runs_to_its_end(
     file: Path, tmp_path: Path, data: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where it says, beginning from what the recipe before it wrote there."""
+    """With the recipes that it goes on from."""
     monkeypatch.chdir(tmp_path)
     recipe = shrink(file, tmp_path / file.name)
     folder, run = data(recipe.data.kind), tmp_path / "runs" / recipe.id
     rest = ["--data", str(folder), "--cache", str(folder.parent / "cache"), "--device", "cpu", "--measure=none"]
-    if recipe.init:
-        before = f"{Path(recipe.init).stem.replace('-', '_')}.toml"
-        shrink(FOLDER / before, tmp_path / before)
-        assert main([before, *rest]) == 0
+    before = recipe
+    while before.init:
+        before = shrink(FOLDER / Path(before.init).name, tmp_path / Path(before.init).name)
     assert main([file.name, *rest]) == 0
     with (run / "metrics.csv").open(newline="", encoding="utf-8") as lines:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -293,6 +294,49 @@ def test_init_starts_from_the_weights_of_a_checkpoint(
     expected = sorted(seen - set(held_out))
     assert expected
     assert f"was trained on {', '.join(expected)}, so their accuracy will be too high" in out
+
+
+def test_init_runs_the_recipe_that_it_goes_on_from_once(
+    place: Path, train: Callable[..., tuple[int, Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a folder beside its own; where that was interrupted, it is resumed."""
+    write_recipe(place / "recipes" / "first.toml", SMALL | {'id = "tiny"': 'id = "first"'})
+    changes = STILL | {"# top": 'init = "first.toml"'}
+    code, run = train("second", "--measure=none", "--fold", "1", "--steps", "2", changes=changes)
+    assert code == 0
+    first = load_checkpoint(place / "first" / "first.safetensors")
+    assert first.description.training.training_cases == exported(run).description.training.training_cases
+    for name, tensor in first.weights.items():
+        assert torch.equal(exported(run).weights[name], tensor)
+    assert "First first, which tiny goes on from." in capsys.readouterr().out
+    assert exported(run).description.training.recipe["init"] == "first.toml"
+
+    (place / "first" / "first.safetensors").unlink()
+    assert train("third", "--measure=none", "--fold", "1", "--steps", "2", changes=changes)[0] == 0
+    assert "Resuming at step 2" in capsys.readouterr().out
+    assert train("fourth", "--measure=none", "--fold", "1", "--steps", "2", changes=changes)[0] == 0
+    assert "First" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("init", "arguments", "word"),
+    [
+        ("nothing.toml", [], "cannot be read"),
+        ("alone.toml", [], "begins with itself"),
+        ("before.toml", ["--devices", "2"], "Train .*before.toml first"),
+    ],
+)
+def test_a_recipe_that_cannot_be_run_first_is_refused(
+    place: Path,
+    train: Callable[..., tuple[int, Path]],
+    capsys: pytest.CaptureFixture[str],
+    init: str,
+    arguments: list[str],
+    word: str,
+) -> None:
+    write_recipe(place / "recipes" / "before.toml", SMALL | {'id = "tiny"': 'id = "before"'})
+    assert train("alone", *arguments, changes={"# top": f'init = "{init}"'})[0] == 2
+    assert re.search(word, capsys.readouterr().err)
 
 
 def test_init_widens_to_a_network_that_sees_availability(
