@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning_utilities import apply_to_collection
 
 from BrainTumorSegLib.errors import ExecutionError, RequestError
 from BrainTumorSegLib.networks import create_network
@@ -73,11 +74,19 @@ class SegmentationModule(LightningModule):
         Raises:
             ExecutionError: the loss is not finite.
         """
-        loss = self.loss(self(batch["image"]), batch["target"], batch["image"])
+        loss = self.loss(*self._together((self(batch["image"]), batch["target"], batch["image"])))
         if not torch.isfinite(loss):
             raise ExecutionError(f"The loss is {loss.item()} at step {self.global_step}.", "Lower learning_rate.")
         self._log(TRAINING_LOSS, loss)
         return loss
+
+    def _together(self, parts: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The batches of all processes as one: Dice is of a whole batch, whatever processes it lies in."""
+        if self.trainer.world_size == 1:
+            return parts
+        gathered = self.all_gather(parts, sync_grads=True)
+        joined: tuple[Any, ...] = apply_to_collection(gathered, torch.Tensor, lambda tensor: tensor.flatten(0, 1))
+        return joined
 
     def on_validation_epoch_start(self) -> None:
         """Start counting voxels."""
