@@ -339,6 +339,7 @@ def _quieten() -> None:
     for harmless in (
         "does not have many workers",  # as many as the recipe says
         r"isinstance\(treespec, LeafSpec\)",  # between Lightning and torch
+        "all_gather is deprecated",  # so is this one
     ):
         warnings.filterwarnings("ignore", message=f".*{harmless}.*")
 

@@ -36,20 +36,24 @@ class Place:
         )
         self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT)}
 
-    def arguments(self, name: str, *extra: str) -> list[str]:
+    def arguments(self, name: str, *extra: str, recipe: Path | None = None) -> list[str]:
         common = ["--data", str(self.data), "--cache", str(self.folder / "cache"), "-o", str(self.folder / name)]
-        return ["Training.train", str(self.recipe), *common, "--device", "cpu", *extra]
+        return ["Training.train", str(recipe or self.recipe), *common, "--device", "cpu", *extra]
 
-    def start(self, name: str, *extra: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    def start(
+        self, name: str, *extra: str, launcher: tuple[str, ...] = (), recipe: Path | None = None
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, *launcher, "-m", *self.arguments(name, *extra)],
+            [sys.executable, *launcher, "-m", *self.arguments(name, *extra, recipe=recipe)],
             cwd=self.folder, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             start_new_session=True,
         )  # fmt: skip
 
-    def train(self, name: str, *extra: str, launcher: tuple[str, ...] = ()) -> tuple[str, str]:
+    def train(
+        self, name: str, *extra: str, launcher: tuple[str, ...] = (), recipe: Path | None = None
+    ) -> tuple[str, str]:
         """Output and errors of a run that ends well."""
-        with self.start(name, *extra, launcher=launcher) as process:
+        with self.start(name, *extra, launcher=launcher, recipe=recipe) as process:
             out, errors = process.communicate(timeout=500)
         assert process.returncode == 0, errors
         return out, errors
@@ -209,6 +213,19 @@ def test_two_processes_train_one_network(place: Place, whole: tuple[str, str]) -
         assert checkpoint.description.training.steps == 4
         losses.append(place.rows(name)[0]["validation_loss"])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_two_processes_with_a_patch_each_learn_as_one_with_two_patches(place: Place) -> None:
+    """The same patches, and one loss of all of them: soft Dice is of a whole batch."""
+    weights = []
+    for name, batch, extra in (("together", 2, ()), ("apart", 1, ("--devices", "2"))):
+        recipe = write_recipe(
+            place.folder / f"{name}.toml", {"dropout = 0.1": "dropout = 0.0", "batch = 1": f"batch = {batch}"}
+        )
+        place.train(name, "--steps", "4", "--measure=none", *extra, recipe=recipe)
+        weights.append(load_checkpoint(place.folder / name / "tiny.safetensors").weights)
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, rtol=0, atol=2e-3)
 
 
 def test_bad_data_end_the_run_before_it_starts(place: Place, tmp_path: Path) -> None:
