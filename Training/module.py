@@ -68,6 +68,10 @@ class SegmentationModule(LightningModule):
                     part.eval()
         return self
 
+    def on_fit_start(self) -> None:
+        """Have :meth:`train` set the modes: Lightning takes modules as they are."""
+        self.train()
+
     def training_step(self, batch: dict[str, torch.Tensor], index: int) -> torch.Tensor:
         """One batch forward.
 

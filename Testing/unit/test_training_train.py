@@ -318,6 +318,25 @@ def test_init_runs_the_recipe_that_it_goes_on_from_once(
     assert "First" not in capsys.readouterr().out
 
 
+def test_held_statistics_stay_as_they_came_through_all_intervals(
+    place: Path, train: Callable[..., tuple[int, Path]]
+) -> None:
+    """Statistics of batch normalisation; the weights learn all the same."""
+    normalised = SMALL | {"width = 8": 'width = 8, norm = "batch"'}
+    write_recipe(place / "recipes" / "free.toml", normalised | {'id = "tiny"': 'id = "free"'})
+    changes = normalised | {"# top": 'init = "free.toml"', "ema = 0.8": "ema = 0.8\nhold_statistics = true"}
+    code, run = train("held", "--measure=none", changes=changes)
+    assert code == 0
+    before, after = load_checkpoint(place / "free" / "free.safetensors").weights, exported(run).weights
+    for name, tensor in before.items():
+        if "running" in name:  # their average over the steps rounds
+            torch.testing.assert_close(after[name], tensor, rtol=1e-5, atol=1e-6)
+        elif "num_batches" in name:
+            assert after[name] == tensor > 0
+        else:
+            assert not torch.equal(after[name], tensor), name
+
+
 @pytest.mark.parametrize(
     ("init", "arguments", "word"),
     [
