@@ -31,7 +31,8 @@ def _interface(d: Description) -> str:
         f"Regions: {', '.join(f'{name} ({REGIONS[name].title.lower()})' for name in d.regions)}",
         f"Outputs: {', '.join(output.name for output in d.outputs)}, each a sigmoid",
         f"Runs {'slice-wise' if d.dimensions == 2 else 'volumetrically'} at {spacing} mm, orientation {p.orientation}, "
-        f"normalisation {p.normalisation}",
+        f"normalisation {p.normalisation}"
+        + (", uneven brightness taken out by N4" if p.bias_correction == "n4" else ""),
         f"Post-processing: {'; '.join(_postprocessing(d.postprocessing))}",
     ]
     return "\n".join(f"- {line}." for line in lines)

@@ -54,11 +54,13 @@ class PreprocessingSpec:
     """The grid and intensities the network was trained on.
 
     ``spacing`` is ``(z, y, x)`` in mm; 2D networks use it in plane and leave ``z`` as it is where it is 0.
+    ``bias_correction`` is ``n4`` or ``none``, see preprocessing/bias.py.
     """
 
     orientation: str = "LPS"
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     normalisation: str = "zscore"
+    bias_correction: str = "none"
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,8 @@ def _problems(d: Description) -> typing.Iterator[str]:
         yield f"orientation {d.preprocessing.orientation!r} is none"
     if d.preprocessing.normalisation not in ("zscore", "zscore_foreground", "none"):
         yield f"unknown normalisation {d.preprocessing.normalisation!r}"
+    if d.preprocessing.bias_correction not in ("n4", "none"):
+        yield f"unknown bias correction {d.preprocessing.bias_correction!r}"
     if min(d.preprocessing.spacing) < 0:
         yield "its spacing is negative"
     if len(d.tiling.patch) != d.dimensions or min(d.tiling.patch) < (0 if d.dimensions == 2 else 1):

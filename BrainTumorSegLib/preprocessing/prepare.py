@@ -10,6 +10,7 @@ from ..case import Case
 from ..checkpoint import PreprocessingSpec
 from ..errors import GeometryError, InputError
 from ..volume import Volume, bounding_box
+from .bias import evened
 from .grid import Grid, check_overlap, reorient, resample, same_grid
 from .normalise import normalise
 
@@ -58,7 +59,7 @@ def onto(array: np.ndarray, source: Grid, target: Grid, *, nearest: bool = False
 
 
 def prepare(case: Case, modalities: tuple[str, ...], spec: PreprocessingSpec) -> Prepared:
-    """Normalise every image on its own grid, then bring it to the network grid in one interpolation.
+    """Even and normalise every image on its own grid, then bring it to the network grid in one interpolation.
 
     Raises:
         GeometryError: an image does not overlap the reference, or has no size of a head.
@@ -77,7 +78,8 @@ def prepare(case: Case, modalities: tuple[str, ...], spec: PreprocessingSpec) ->
         check_overlap(volume, case.reference_volume)
         if not same_grid(Grid.of(volume), reference):
             notes.append(f"{modality} was resampled onto the grid of {case.reference}")
-        array[channel] = onto(normalise(volume.array, spec.normalisation), Grid.of(volume), grid)
+        image = evened(volume.array, volume.spacing) if spec.bias_correction == "n4" else volume.array
+        array[channel] = onto(normalise(image, spec.normalisation), Grid.of(volume), grid)
     if not array.any():
         raise InputError(
             f"The images of {case.id} are empty where {case.reference_volume.source} lies.",

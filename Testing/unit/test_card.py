@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from BrainTumorSegLib.card import model_card
-from BrainTumorSegLib.checkpoint import AccuracyRecord, PostprocessingSpec, TrainingRecord
+from BrainTumorSegLib.checkpoint import AccuracyRecord, PostprocessingSpec, PreprocessingSpec, TrainingRecord
 from BrainTumorSegLib.modalities import MODALITIES
 from Testing.samples import describe_model
 
@@ -40,6 +40,12 @@ def test_a_card_tells_use_inputs_accuracy_training_and_licences() -> None:
 )
 def test_a_card_says_which_sequences_may_be_missing(optional: tuple[str, ...], told: str) -> None:
     assert f"- Sequences: {told}\n" in model_card(describe_model(optional_modalities=optional))
+
+
+def test_a_card_tells_of_uneven_brightness_taken_out() -> None:
+    corrected = dataclasses.replace(describe_model(), preprocessing=PreprocessingSpec(bias_correction="n4"))
+    assert ", uneven brightness taken out by N4.\n" in model_card(corrected)
+    assert "uneven" not in model_card(describe_model())
 
 
 def test_a_card_tells_post_processing_in_its_order() -> None:

@@ -259,6 +259,7 @@ def test_a_schema_version_that_is_none_is_refused(tmp_path: Path, version: objec
         ("preprocessing.spacing", [1, 1, float("nan")], "spacing"),
         ("preprocessing.spacing", [1, 1, 10**400], "spacing"),
         ("preprocessing.normalisation", "minmax", "minmax"),
+        ("preprocessing.bias_correction", "n5", "bias correction"),
         ("tiling.patch", [16, 16], "patch"),
         ("tiling.patch", [16, 16, 0], "patch"),
         ("tiling.patch", [16, 16, -16], "patch"),
