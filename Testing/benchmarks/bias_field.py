@@ -20,7 +20,7 @@ from Training.calibration import patients
 from Training.datasets.split import FOLD, VALIDATION
 from Training.export import compare_known
 
-STRENGTHS = (0.0, 0.1, 0.2, 0.3)
+STRENGTHS = (0.0, 0.15, 0.3)
 
 
 def uneven(case: Case, strength: float, seed: int) -> Case:
@@ -51,7 +51,7 @@ def main() -> None:
             measures = compare_known(result.labels.array, reference.array)
             rows.append([measures[region]["dice"] for region in result.regions])
         means = zip(result.regions, np.mean(rows, axis=0), strict=True)
-        print(f"strength {strength:.1f}" + "".join(f"  {name} {mean:.4f}" for name, mean in means), flush=True)
+        print(f"strength {strength:.2f}" + "".join(f"  {name} {mean:.4f}" for name, mean in means), flush=True)
 
 
 if __name__ == "__main__":
