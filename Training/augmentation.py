@@ -35,7 +35,7 @@ def _plain_tensors() -> Iterator[None]:
 class Augmentation:
     """Turn, scale, mirror, blur and recolour a patch, leave sequences out.
 
-    Ranges follow nnU-Net (Isensee 2021, supplement), which has no bias field: that is a product of polynomials of
+    Ranges follow nnU-Net (Isensee 2021, supplement), which has no bias field: its logarithm is a polynomial of
     degree 2 (Van Leemput 1999, doi 10.1109/42.811270), a field of its own for each sequence.
     """
 
