@@ -340,6 +340,7 @@ def _quieten() -> None:
         "does not have many workers",  # as many as the recipe says
         r"isinstance\(treespec, LeafSpec\)",  # between Lightning and torch
         "all_gather is deprecated",  # so is this one
+        "in eval mode at the start of training",  # as hold_statistics asks
     ):
         warnings.filterwarnings("ignore", message=f".*{harmless}.*")
 

@@ -340,7 +340,7 @@ def test_held_statistics_stay_as_they_came_through_all_intervals(
 @pytest.mark.parametrize(
     ("init", "arguments", "word"),
     [
-        ("nothing.toml", [], "cannot be read"),
+        ("nowhere.toml", [], "cannot be read"),
         ("alone.toml", [], "begins with itself"),
         ("before.toml", ["--devices", "2"], "Train .*before.toml first"),
     ],
