@@ -86,7 +86,7 @@ class SegmentationModule(LightningModule):
 
     def _together(self, parts: tuple[Any, ...]) -> tuple[Any, ...]:
         """The batches of all processes as one: Dice is of a whole batch, whatever processes it lies in."""
-        if not torch.distributed.is_initialized():
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
             return parts
         gathered = self.all_gather(parts, sync_grads=True)
         joined: tuple[Any, ...] = apply_to_collection(gathered, torch.Tensor, lambda tensor: tensor.flatten(0, 1))
