@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -292,4 +292,4 @@ def load_recipe(path: Path | str) -> Recipe:
         raise RequestError(f"Recipe {path} cannot be read ({error.strerror}).", "See Training/recipes.") from error
     except (tomllib.TOMLDecodeError, TypeError, ValueError) as error:
         raise RequestError(f"Recipe {path} is wrong: {error}.", _SEE) from error
-    return replace(recipe, init=str(path.parent / recipe.init)) if recipe.init.endswith(".toml") else recipe
+    return dataclasses.replace(recipe, init=str(path.parent / recipe.init)) if recipe.init.endswith(".toml") else recipe

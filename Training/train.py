@@ -282,6 +282,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = run_folder(recipe, arguments)
     data = load_data(recipe, arguments)
     recipe = data.recipe
+    # Before the seed is set, since another recipe's run draws from it.
     source = recipe.init if arguments.resume else starting_point(recipe, arguments)
     seed_everything(recipe.seed, verbose=False)
     if torch.cuda.is_available():

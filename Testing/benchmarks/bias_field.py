@@ -7,18 +7,15 @@ strength: the standard deviation of the field's logarithm. At 0.1 two thirds of 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 
 from BrainTumorSegLib.case import Case
-from BrainTumorSegLib.catalogue import load_model
 from BrainTumorSegLib.inference.engine import segment_case
-from Training.calibration import patients
-from Training.datasets.split import FOLD, VALIDATION
 from Training.export import compare_known
+
+from .asked import model_and_patients
 
 STRENGTHS = (0.0, 0.15, 0.3)
 
@@ -37,13 +34,8 @@ def uneven(case: Case, strength: float, seed: int) -> Case:
 
 def main() -> None:
     """Measure and print."""
-    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    p.add_argument("model")
-    p.add_argument("data", type=Path)
-    p.add_argument("--patients", choices=(VALIDATION, FOLD), default=VALIDATION)
-    arguments = p.parse_args()
-    checkpoint = load_model(arguments.model)
-    cases = [labelled.load() for labelled in patients(checkpoint, arguments.data, arguments.patients).values()]
+    checkpoint, chosen = model_and_patients(__doc__.split("\n")[0])
+    cases = [labelled.load() for labelled in chosen]
     for strength in STRENGTHS:
         rows = []
         for seed, (case, reference) in enumerate(cases):

@@ -6,18 +6,14 @@ prints mean Dice with none of the steps, with each alone, and with all together.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 
-from BrainTumorSegLib.catalogue import load_model
 from BrainTumorSegLib.checkpoint import PostprocessingSpec
 from BrainTumorSegLib.inference.engine import segment_case
 from BrainTumorSegLib.inference.postprocess import clean, region_mask
-from Training.calibration import patients
-from Training.datasets.split import FOLD, VALIDATION
 from Training.export import compare_known
+
+from .asked import model_and_patients
 
 STEPS = {
     "none": PostprocessingSpec(),
@@ -32,14 +28,9 @@ STEPS = {
 
 def main() -> None:
     """Measure and print."""
-    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    p.add_argument("model")
-    p.add_argument("data", type=Path)
-    p.add_argument("--patients", choices=(VALIDATION, FOLD), default=VALIDATION)
-    arguments = p.parse_args()
-    checkpoint = load_model(arguments.model)
+    checkpoint, chosen = model_and_patients(__doc__.split("\n")[0])
     rows: dict[str, list[list[float]]] = {name: [] for name in STEPS}
-    for labelled in patients(checkpoint, arguments.data, arguments.patients).values():
+    for labelled in chosen:
         case, reference = labelled.load()
         result = segment_case(case, checkpoint, keep_probabilities=True)
         for name, spec in STEPS.items():
