@@ -24,6 +24,12 @@ _SPELLINGS: dict[str, tuple[str, ...]] = {
     T2: ("t2", "t2w"),
     FLAIR: ("flair", "t2f", "fla", "t2flair"),
 }
+# Words that make a T1 one with contrast agent: behind it, as in "T1 MPRAGE Gd", and before it, where short ones may be
+# initials. BIDS says it by an entity, as in sub-01_ce-gadolinium_T1w.
+_AGENT_BEFORE = {"contrast", "postcontrast", "gadolinium"}
+_AGENT_BEHIND = _AGENT_BEFORE | {"ce", "gd", "gad", "km", "post", "postgd", "postgad"}
+_AGENT_DENIED = {"pre", "no", "non", "none", "without"}
+_BIDS_AGENT = re.compile(r"(?:^|_)ce-([a-z0-9]+)")
 # A name that ends so is a label map or a mask, whatever its case is called.
 _NO_SEQUENCE = {"seg", "segmentation", "label", "labels", "mask", "brainmask"}
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -64,18 +70,33 @@ def from_name(name: str) -> str | None:
 
     The name is cut into words at anything but letters and digits; the last word (or pair of words) that
     spells a modality decides, because a name begins with the case and ends with the sequence. Names of
-    segmentations and masks speak of none.
+    segmentations and masks speak of none. A T1 is one with contrast agent (T1ce) where words around it say so.
     """
-    words = [word for word in re.split(r"[^a-z0-9]+", (stem(name) if is_image(name) else name).lower()) if word]
+    bare = (stem(name) if is_image(name) else name).lower()
+    words = [word for word in re.split(r"[^a-z0-9]+", bare) if word]
     if words and words[-1] in _NO_SEQUENCE:
         return None
     for end in range(len(words), 0, -1):
         for length in (2, 1):
-            spelling = "".join(words[max(end - length, 0) : end])
+            begin = max(end - length, 0)
+            spelling = "".join(words[begin:end])
             for modality, spellings in _SPELLINGS.items():
                 if spelling in spellings:
-                    return modality
+                    agent = modality == T1 and _tells_of_agent(bare, words, begin, end)
+                    return T1CE if agent else modality
     return None
+
+
+def _tells_of_agent(name: str, words: Sequence[str], begin: int, end: int) -> bool:
+    """Whether a name, or the words around those from ``begin`` to ``end`` that spell T1, tell of contrast agent."""
+    entity = _BIDS_AGENT.search(name)
+    if entity and entity[1] not in _AGENT_DENIED:
+        return True
+    for i, word in enumerate(words):
+        telling = _AGENT_BEFORE if i < begin else _AGENT_BEHIND if i >= end else ()
+        if word in telling and (i == 0 or words[i - 1] not in _AGENT_DENIED):
+            return True
+    return False
 
 
 def assign(paths: Iterable[Path]) -> dict[str, Path]:

@@ -37,6 +37,20 @@ def test_spellings(name: str, modality: str, form: str) -> None:
         ("UPENN-GBM-00001_11_FLAIR.nii.gz", "flair"),
         ("patient.1 T1", "t1"),  # a node's name: what follows the dot is no suffix
         ("T1_study_flair", "flair"),  # the last word decides
+        ("sub-01_ce-gadolinium_T1w.nii.gz", "t1ce"),  # BIDS
+        ("sub-01_ses-2_ce-gd_run-1_T1w.nii.gz", "t1ce"),
+        ("sub-01_ce-none_T1w.nii.gz", "t1"),
+        ("sub-01_ce-gadolinium_FLAIR.nii.gz", "flair"),
+        ("sub-ce_T1w.nii.gz", "t1"),
+        ("5: T1 MPRAGE SAG GD", "t1ce"),  # series descriptions of scanners
+        ("AX T1 POST GAD", "t1ce"),
+        ("post-contrast T1", "t1ce"),
+        ("T1 with contrast", "t1ce"),
+        ("T1 without contrast", "t1"),
+        ("T1_pre_contrast", "t1"),
+        ("non-contrast T1", "t1"),
+        ("postop_GD_12_t1.nii.gz", "t1"),  # initials, not an agent
+        ("post-op_12_t1.nii.gz", "t1"),
         ("12345.nii.gz", None),
         ("adt1x.nii.gz", None),
         ("BraTS2021_00000_seg.nii.gz", None),
