@@ -113,13 +113,17 @@ def mean_outline(masks: Iterable[np.ndarray]) -> np.ndarray:
     return posture.symmetric(np.mean([posture.outline(mask) for mask in masks], axis=0))
 
 
-def fit_contrast(training: Sequence[np.ndarray], validation: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Print how well the check of contrasts does; what is stored of it."""
+def fit_contrast(
+    training: Sequence[np.ndarray], validation: Sequence[np.ndarray], evened: Sequence[np.ndarray]
+) -> dict[str, Any]:
+    """Print how well the check of contrasts does, also on the validation patients after N4; what is stored of it."""
     seen = [contrast.appearance(images) for images in training]
     coefficients = fit(seen)
     left_out = [(one, fit(other for other in seen if other is not one)) for one in seen]
-    unseen = [(contrast.appearance(images), coefficients) for images in validation]
-    print(table({"training, each left out": left_out, "validation": unseen}), flush=True)
+    parts = {"training, each left out": left_out}
+    for name, patients in (("validation", validation), ("validation, after N4", evened)):
+        parts[name] = [(contrast.appearance(images), coefficients) for images in patients]
+    print(table(parts), flush=True)
     rounded = {" ".join(pair): [float(f"{v:.4g}") for v in values] for pair, values in coefficients.items()}
     return {"features": contrast.FEATURES, "patients": len(training), "coefficients": rounded}
 
@@ -145,14 +149,20 @@ def run(data: Path, cache: Path, output: Path) -> int:
     """Fit to the training patients, print how well it does, write what is stored."""
     cases = find_cases(data)
     split = read_split(data, list(cases), folds=5, fold=-1)
-    store = CaseCache(cache, MODALITIES, PreprocessingSpec())
-    training, validation = (
-        [store.get(cases[name]).image().astype(np.float32) for name in names]
-        for names in (split.training, split.validation)
-    )
-    for file, make in ((contrast.COEFFICIENTS, fit_contrast), (posture.TEMPLATE, fit_posture)):
+
+    def images(names: Sequence[str], spec: PreprocessingSpec) -> list[np.ndarray]:
+        store = CaseCache(cache, MODALITIES, spec)
+        return [store.get(cases[name]).image().astype(np.float32) for name in names]
+
+    training, validation = images(split.training, PreprocessingSpec()), images(split.validation, PreprocessingSpec())
+    evened = images(split.validation, PreprocessingSpec(bias_correction="n4"))
+    results = {
+        contrast.COEFFICIENTS: fit_contrast(training, validation, evened),
+        posture.TEMPLATE: fit_posture(training, validation),
+    }
+    for file, values in results.items():
         with atomic(output / file.name) as part:
-            part.write_text(json.dumps(make(training, validation), indent=None) + "\n", encoding="utf-8")
+            part.write_text(json.dumps(values, indent=None) + "\n", encoding="utf-8")
         print(f"Wrote {output / file.name}")
     return 0
 
