@@ -34,6 +34,7 @@ from BrainTumorSegPanel.models import ModelsPart  # noqa: E402
 from BrainTumorSegPanel.results import ResultsPart  # noqa: E402
 from BrainTumorSegPanel.run import SegmentationRun  # noqa: E402
 from BrainTumorSegPanel.segmenting import SegmentPart  # noqa: E402
+from BrainTumorSegPanel.turns import Turns  # noqa: E402
 
 from BrainTumorSegLib import mrml  # noqa: E402
 from BrainTumorSegLib.catalogue import DEFAULT_MODEL  # noqa: E402
@@ -103,9 +104,10 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.results = ResultsPart(self.ui)
         self.comparison = ComparisonPart(self.ui, lambda: self.results.node)
         self.log = LogPart(self.ui, sample.FILES)
-        self.cohort = CohortPart(self.ui, self._startFolder, self.log.add)
+        turns = Turns()
+        self.cohort = CohortPart(self.ui, self._startFolder, self.log.add, turns)
         parts = (self.inputs, self.models, self.log)
-        self.segmenting = SegmentPart(self.ui, self.logic, parts, lambda: self._parameterNode, self._showResult)
+        self.segmenting = SegmentPart(self.ui, self.logic, parts, lambda: self._parameterNode, self._showResult, turns)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndBatchProcessEvent, self._onSceneEndBatch)

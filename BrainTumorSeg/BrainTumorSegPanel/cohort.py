@@ -12,15 +12,18 @@ from slicer.i18n import tr as _
 from .engine import POLL_SECONDS
 from .folder import CaseOutcome, FolderRun
 from .tables import Table, fill
+from .turns import Turns
 from .widgets import errors_shown, remember, setting
 
 
 class CohortPart:
     """Folders in and out, progress, and what became of each patient."""
 
-    def __init__(self, ui: Any, start: Callable[[Path, Path], FolderRun | None], log: Callable[[str], None]) -> None:
+    def __init__(
+        self, ui: Any, start: Callable[[Path, Path], FolderRun | None], log: Callable[[str], None], turns: Turns
+    ) -> None:
         """``start`` begins a run, or gives None where the user declined; ``log`` takes the engine's words."""
-        self._ui, self._start, self._log = ui, start, log
+        self._ui, self._start, self._log, self._turns = ui, start, log, turns
         self._run: FolderRun | None = None
         self._seen: list[str] = []
         self._timer = qt.QTimer()
@@ -32,6 +35,7 @@ class CohortPart:
             path.connect("currentPathChanged(QString)", self.refresh)
         ui.cohortRunButton.connect("clicked()", self._on_run)
         ui.cohortCancelButton.connect("clicked()", self.cancel)
+        turns.join(self)
         self.refresh()
 
     @property
@@ -57,6 +61,8 @@ class CohortPart:
         reason = ""
         if self.running:
             reason = _("Patients are being segmented.")
+        elif self._turns.taken_from(self):
+            reason = _("A segmentation is running.")
         elif not Path(self._ui.cohortInputPath.currentPath or "?").is_dir():
             reason = _("Choose the folder of patients.")
         elif not self._ui.cohortOutputPath.currentPath:
@@ -75,7 +81,7 @@ class CohortPart:
                 self._seen = []
                 self._timer.start()
                 self._show(self._run)
-        self.refresh()
+        self._turns.changed()
 
     def _poll(self) -> None:
         run = self._run
@@ -94,7 +100,7 @@ class CohortPart:
         self._ui.cohortStatusLabel.text = _("{done} segmented, {failed} failed, of {count}.").format(
             **counts, count=len(run.cases)
         )
-        self.refresh()
+        self._turns.changed()
 
     def _show(self, run: FolderRun) -> None:
         self._ui.cohortProgressBar.value = round(100 * run.progress)

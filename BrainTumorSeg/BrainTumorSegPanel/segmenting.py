@@ -19,6 +19,7 @@ from .inputs import InputsPart
 from .models import ModelsPart
 from .run import SegmentationRun
 from .sources import different_patients, patients_sentence
+from .turns import Turns
 from .widgets import duration, errors_shown, show_error
 
 
@@ -32,16 +33,19 @@ class SegmentPart:
         parts: tuple[InputsPart, ModelsPart, LogPart],
         parameters: Callable[[], Any],
         finished: Callable[[Any], None],
+        turns: Turns,
     ) -> None:
         """``parameters`` gives the parameter node of the scene, ``finished`` takes the node of a result."""
         self._ui, self._logic, self._parameters, self._finished = ui, logic, parameters, finished
         self._inputs, self._models, self._log = parts
+        self._turns = turns
         self._run: SegmentationRun | None = None
         self._timer = qt.QTimer()
         self._timer.setInterval(round(1000 * POLL_SECONDS))
         self._timer.connect("timeout()", self._poll)
         ui.segmentButton.connect("clicked()", self._on_segment)
         ui.cancelButton.connect("clicked()", self.cancel)
+        turns.join(self)
 
     @property
     def running(self) -> bool:
@@ -53,6 +57,8 @@ class SegmentPart:
         reason = setup.too_old()
         if self.running:
             reason = _("A segmentation is running.")
+        elif self._turns.taken_from(self):
+            reason = _("Patients are being segmented.")
         elif not reason:
             reason = self._models.missing(set(self._inputs.volumes())) or self._inputs.problem
         self._ui.segmentButton.enabled = not reason
@@ -78,7 +84,7 @@ class SegmentPart:
                 self._logic.ensureDependencies()
                 self._models.refresh_devices()
                 self._start(self._models.device)
-        self.refresh()
+        self._turns.changed()
 
     def _confirmed(self) -> bool:
         """Ask what only the user can decide."""
@@ -110,7 +116,7 @@ class SegmentPart:
         self._log.add(_("Segmenting with {model} on {device}.").format(model=self._models.model, device=device))
         self._timer.start()
         self._show_progress(self._run)
-        self.refresh()
+        self._turns.changed()
 
     def _poll(self) -> None:
         """Show how far the run is, and load its result when it is done."""
@@ -134,7 +140,7 @@ class SegmentPart:
         except Exception as problem:
             error = problem
         run.close()
-        self.refresh()
+        self._turns.changed()
         if error is not None:
             self._on_failure(error, run)
 

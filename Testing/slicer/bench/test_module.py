@@ -181,6 +181,22 @@ def test_a_folder_of_patients(panel: Panel, case: Path, tmp_path: Path) -> None:
     assert snapshot() == before
 
 
+def test_one_run_at_a_time(panel: Panel, case: Path, tmp_path: Path) -> None:
+    panel.load(case)
+    shutil.copytree(case, tmp_path / "patients" / "A")
+    panel.ui.cohortInputPath.currentPath = str(tmp_path / "patients")
+    panel.ui.cohortOutputPath.currentPath = str(tmp_path / "out")
+    panel.click("cohortRunButton")
+    assert not panel.ui.segmentButton.enabled
+    assert panel.ui.segmentButton.toolTip == "Patients are being segmented."
+    panel.wait_until(lambda: not panel.ui.cohortCancelButton.enabled)
+    panel.click("segmentButton")
+    assert not panel.ui.cohortRunButton.enabled
+    assert panel.ui.cohortRunButton.toolTip == "A segmentation is running."
+    panel.wait_to_end()
+    assert panel.ui.cohortRunButton.enabled
+
+
 @pytest.fixture
 def first_run(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """As on a computer where monai is missing; what pip would be asked for."""
