@@ -39,9 +39,9 @@ class CohortPart:
         self.refresh()
 
     @property
-    def running(self) -> bool:
-        """Whether a run is under way."""
-        return self._run is not None
+    def under_way(self) -> str:
+        """What runs, as a sentence; empty if nothing does."""
+        return _("Patients are being segmented.") if self._run else ""
 
     def cancel(self) -> None:
         """Stop; what is finished stays."""
@@ -58,18 +58,14 @@ class CohortPart:
 
     def refresh(self, *_arguments: Any) -> None:
         """Say why the button is disabled."""
-        reason = ""
-        if self.running:
-            reason = _("Patients are being segmented.")
-        elif self._turns.taken_from(self):
-            reason = _("A segmentation is running.")
-        elif not Path(self._ui.cohortInputPath.currentPath or "?").is_dir():
+        reason = self._turns.under_way
+        if not reason and not Path(self._ui.cohortInputPath.currentPath or "?").is_dir():
             reason = _("Choose the folder of patients.")
-        elif not self._ui.cohortOutputPath.currentPath:
+        if not reason and not self._ui.cohortOutputPath.currentPath:
             reason = _("Choose the output folder.")
         self._ui.cohortRunButton.enabled = not reason
         self._ui.cohortRunButton.toolTip = reason or _("Segment the patients of the folder one after another.")
-        self._ui.cohortCancelButton.enabled = self.running
+        self._ui.cohortCancelButton.enabled = self._run is not None
 
     def _on_run(self) -> None:
         source, destination = self._ui.cohortInputPath.currentPath, self._ui.cohortOutputPath.currentPath

@@ -48,22 +48,17 @@ class SegmentPart:
         turns.join(self)
 
     @property
-    def running(self) -> bool:
-        """Whether a run is under way."""
-        return self._run is not None
+    def under_way(self) -> str:
+        """What runs, as a sentence; empty if nothing does."""
+        return _("A segmentation is running.") if self._run else ""
 
     def refresh(self) -> None:
         """The button is enabled if the run can begin; else its tip says why not."""
-        reason = setup.too_old()
-        if self.running:
-            reason = _("A segmentation is running.")
-        elif self._turns.taken_from(self):
-            reason = _("Patients are being segmented.")
-        elif not reason:
-            reason = self._models.missing(set(self._inputs.volumes())) or self._inputs.problem
+        reason = self._turns.under_way or setup.too_old()
+        reason = reason or self._models.missing(set(self._inputs.volumes())) or self._inputs.problem
         self._ui.segmentButton.enabled = not reason
         self._ui.segmentButton.toolTip = reason or _("Segment the tumour.")
-        self._ui.cancelButton.enabled = self.running
+        self._ui.cancelButton.enabled = self._run is not None
 
     def cancel(self) -> None:
         """Stop; the scene stays as it was."""

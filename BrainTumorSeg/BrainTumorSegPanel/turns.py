@@ -9,8 +9,8 @@ class Part(Protocol):
     """A part of the panel that runs the engine."""
 
     @property
-    def running(self) -> bool:
-        """Whether its run is under way."""
+    def under_way(self) -> str:
+        """What it runs, as a sentence for the user; empty while it runs nothing."""
 
     def refresh(self) -> None:
         """Enable its buttons, or say why not."""
@@ -26,9 +26,10 @@ class Turns:
         """Take part."""
         self._parts.append(part)
 
-    def taken_from(self, part: Part) -> bool:
-        """Whether another part has a run under way."""
-        return any(other.running for other in self._parts if other is not part)
+    @property
+    def under_way(self) -> str:
+        """What any of the parts runs; empty if a run can begin."""
+        return next((part.under_way for part in self._parts if part.under_way), "")
 
     def changed(self) -> None:
         """A run began or ended."""
