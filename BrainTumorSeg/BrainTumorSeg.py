@@ -36,9 +36,9 @@ from BrainTumorSegPanel.run import SegmentationRun  # noqa: E402
 from BrainTumorSegPanel.segmenting import SegmentPart  # noqa: E402
 from BrainTumorSegPanel.turns import Turns  # noqa: E402
 
-from BrainTumorSegLib import mrml  # noqa: E402
-from BrainTumorSegLib.catalogue import DEFAULT_MODEL  # noqa: E402
-from BrainTumorSegLib.errors import BrainTumorSegError, RequestError  # noqa: E402
+from BrainTumorSegLib.domain.errors import BrainTumorSegError, RequestError  # noqa: E402
+from BrainTumorSegLib.io import mrml  # noqa: E402
+from BrainTumorSegLib.models.catalogue import DEFAULT_MODEL  # noqa: E402
 
 TERMINOLOGY_FILE = Path(__file__).parent / "Resources" / "BrainTumor.term.json"
 
@@ -317,7 +317,7 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
 
     def measurements(self, segmentation: Any) -> dict[str, Any]:
         """Region → volume, share, lesions and largest diameters of a segmentation node, edited by hand or not."""
-        from BrainTumorSegLib.segmentation import measure
+        from BrainTumorSegLib.domain.measurements import measure
 
         node = self._segmentationNode(segmentation)
         return measure(mrml.labels_of(node), mrml.known_regions(node))

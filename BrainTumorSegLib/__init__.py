@@ -8,19 +8,30 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
-    "Case": "case",
-    "Segmentation": "segmentation",
-    "Volume": "volume",
+    "Case": "domain.case",
+    "Segmentation": "domain.segmentation",
+    "Volume": "domain.volume",
     "evaluate": "api",
-    "load_model": "catalogue",
-    "read_volume": "volume",
+    "load_model": "models.catalogue",
+    "read_case": "io.case_folder",
+    "read_volume": "io.registry",
     "segment": "api",
-    "write_volume": "volume",
+    "write_volume": "io.registry",
 }
-__all__ = ["Case", "Segmentation", "Volume", "evaluate", "load_model", "read_volume", "segment", "write_volume"]
+__all__ = [
+    "Case",
+    "Segmentation",
+    "Volume",
+    "evaluate",
+    "load_model",
+    "read_case",
+    "read_volume",
+    "segment",
+    "write_volume",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from .case import Case
-from .catalogue import DEFAULT_MODEL, load_model
-from .checkpoint import Checkpoint
+from .domain.case import Case
+from .domain.progress import Progress
+from .domain.segmentation import Segmentation
+from .domain.volume import Volume
 from .evaluation import Settings, compare_labels
-from .inference.engine import segment_case
-from .metrics.measures import DEFAULT_MEASURES
-from .metrics.policy import DEFAULT_POLICY
-from .progress import Progress
-from .segmentation import Segmentation
-from .volume import Volume
+from .evaluation.metrics.measures import DEFAULT_MEASURES
+from .evaluation.metrics.policy import DEFAULT_POLICY
+from .inference.pipeline import segment_case
+from .io.case_folder import case_from_files, read_case
+from .models.catalogue import DEFAULT_MODEL, load_model
+from .models.checkpoint_file import Checkpoint
 
 
 def segment(
@@ -42,9 +43,9 @@ def segment(
         Labels, measurements and provenance on the reference image's own grid.
     """
     if isinstance(case, Mapping):
-        case = Case.from_files(case)
+        case = case_from_files(case)
     elif not isinstance(case, Case):
-        case = Case.from_path(case)
+        case = read_case(case)
     checkpoint = model if isinstance(model, Checkpoint) else load_model(model)
     return segment_case(
         case,

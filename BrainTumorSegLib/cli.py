@@ -13,8 +13,8 @@ from typing import NoReturn
 from . import __version__
 from .commands import demo, evaluate, models, segment
 from .commands.console import Console, watched
-from .errors import BrainTumorSegError, CancelledError, ExecutionError
-from .progress import Progress
+from .domain.errors import BrainTumorSegError, CancelledError, ExecutionError
+from .domain.progress import Progress
 
 _COMMANDS = {
     "segment": (segment, "segment one patient"),

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from BrainTumorSegLib.volume import Volume, write_volume
+from BrainTumorSegLib.domain.volume import Volume
+from BrainTumorSegLib.io.registry import write_volume
 from Testing.samples import AFFINE
 
 SIZE = 32

@@ -16,21 +16,21 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from BrainTumorSegLib.case import Case
-from BrainTumorSegLib.checkpoint import (
+from BrainTumorSegLib.domain.case import Case
+from BrainTumorSegLib.domain.labels import write_labels
+from BrainTumorSegLib.domain.modalities import MODALITIES
+from BrainTumorSegLib.domain.volume import Volume
+from BrainTumorSegLib.io.registry import write_volume
+from BrainTumorSegLib.models.checkpoint_file import Checkpoint, save_checkpoint
+from BrainTumorSegLib.models.description import (
     AccuracyRecord,
-    Checkpoint,
     Description,
     NetworkSpec,
     OutputSpec,
     PreprocessingSpec,
     TilingSpec,
     TrainingRecord,
-    save_checkpoint,
 )
-from BrainTumorSegLib.labels import write_labels
-from BrainTumorSegLib.modalities import MODALITIES
-from BrainTumorSegLib.volume import Volume, write_volume
 
 SHAPE = (20, 28, 24)  # (z, y, x)
 

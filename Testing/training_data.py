@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from BrainTumorSegLib.volume import write_volume
+from BrainTumorSegLib.io.registry import write_volume
 from Testing import samples
 
 

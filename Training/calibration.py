@@ -19,15 +19,15 @@ from pathlib import Path
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from BrainTumorSegLib.catalogue import load_model
-from BrainTumorSegLib.checkpoint import Checkpoint
-from BrainTumorSegLib.errors import RequestError
-from BrainTumorSegLib.evaluation.table import aligned
+from BrainTumorSegLib.domain.errors import RequestError
+from BrainTumorSegLib.domain.labels import REGIONS, to_regions
+from BrainTumorSegLib.domain.volume import bounding_box
+from BrainTumorSegLib.evaluation.metrics import dice
+from BrainTumorSegLib.evaluation.tables import aligned
 from BrainTumorSegLib.inference.confidence import MARGIN_MM, calibrated, confidence
-from BrainTumorSegLib.inference.engine import segment_case
-from BrainTumorSegLib.labels import REGIONS, to_regions
-from BrainTumorSegLib.metrics import dice
-from BrainTumorSegLib.volume import bounding_box
+from BrainTumorSegLib.inference.pipeline import segment_case
+from BrainTumorSegLib.models.catalogue import load_model
+from BrainTumorSegLib.models.checkpoint_file import Checkpoint
 
 from .command import exit_code
 from .datasets.case import UNKNOWN_LABEL, LabelledCase

@@ -17,8 +17,8 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from BrainTumorSegLib.errors import ExecutionError
-from BrainTumorSegLib.files import atomic
+from BrainTumorSegLib.domain.errors import ExecutionError
+from BrainTumorSegLib.io.staging import atomic
 
 from .module import ACCURACY, DICE, IOU, MEAN_IOU, MONITOR, TRAINING_LOSS
 

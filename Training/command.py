@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from BrainTumorSegLib.errors import BrainTumorSegError, CancelledError
+from BrainTumorSegLib.domain.errors import BrainTumorSegError, CancelledError
 
 
 def exit_code(command: Callable[[], int], after_interrupt: str = "") -> int:

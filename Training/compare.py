@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from BrainTumorSegLib.checkpoint import TrainingRecord, load_checkpoint, read_description
-from BrainTumorSegLib.errors import CancelledError, RequestError
-from BrainTumorSegLib.files import staged
+from BrainTumorSegLib.domain.errors import CancelledError, RequestError
+from BrainTumorSegLib.io.staging import staged
+from BrainTumorSegLib.models.checkpoint_file import load_checkpoint, read_description
+from BrainTumorSegLib.models.description import TrainingRecord
 
 from . import train
 from .command import exit_code
@@ -239,7 +240,7 @@ def run(arguments: argparse.Namespace) -> int:
         BrainTumorSegError: the request is wrong, or a training failed or was interrupted.
     """
     runs = requested(arguments)
-    from BrainTumorSegLib.evaluation.table import aligned
+    from BrainTumorSegLib.evaluation.tables import aligned
 
     from .comparison_results import markdown_lines, measure, outermost, table
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from BrainTumorSegLib.labels import REGIONS
-from BrainTumorSegLib.modalities import TITLES
+from BrainTumorSegLib.domain.labels import REGIONS
+from BrainTumorSegLib.domain.modalities import TITLES
+from BrainTumorSegLib.report.figures.views import foreground, window
 from BrainTumorSegLib.report.page import colour_of
-from BrainTumorSegLib.report.views import foreground, window
 from BrainTumorSegLib.report.words import printable, shortened
 
 from .comparison_results import Example, Network, Results

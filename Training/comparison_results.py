@@ -12,17 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from BrainTumorSegLib.case import Case
-from BrainTumorSegLib.checkpoint import Checkpoint
-from BrainTumorSegLib.errors import InputError
+from BrainTumorSegLib.domain.case import Case
+from BrainTumorSegLib.domain.errors import InputError
+from BrainTumorSegLib.domain.grid import Grid, reorient
+from BrainTumorSegLib.domain.modalities import FLAIR, T1, T1CE, T2
+from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.evaluation import Settings
-from BrainTumorSegLib.evaluation.result import Measures
-from BrainTumorSegLib.inference.engine import segment_case
-from BrainTumorSegLib.metrics import Summary, summarise
-from BrainTumorSegLib.modalities import FLAIR, T1, T1CE, T2
-from BrainTumorSegLib.preprocessing import Grid, reorient
-from BrainTumorSegLib.report.views import ORIENTATION, on_grid
-from BrainTumorSegLib.volume import Volume
+from BrainTumorSegLib.evaluation.metrics import Summary, summarise
+from BrainTumorSegLib.evaluation.results import Measures
+from BrainTumorSegLib.inference.pipeline import segment_case
+from BrainTumorSegLib.models.checkpoint_file import Checkpoint
+from BrainTumorSegLib.report.figures.views import ORIENTATION, on_grid
 
 from .datasets.case import UNKNOWN_LABEL, LabelledCase
 from .export import compare_known

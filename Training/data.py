@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from BrainTumorSegLib.errors import InputError
+from BrainTumorSegLib.domain.errors import InputError
 
 from .augmentation import Augmentation
 from .datasets.brats import find_cases

@@ -12,19 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from BrainTumorSegLib.case import Case
-from BrainTumorSegLib.checkpoint import (
-    AccuracyRecord,
-    Checkpoint,
-    Description,
-    PostprocessingSpec,
-    TrainingRecord,
-    load_checkpoint,
-    save_checkpoint,
-)
+from BrainTumorSegLib.domain.case import Case
 from BrainTumorSegLib.evaluation import Settings, compare_labels
-from BrainTumorSegLib.evaluation.result import Measures
-from BrainTumorSegLib.inference.engine import segment_case
+from BrainTumorSegLib.evaluation.results import Measures
+from BrainTumorSegLib.inference.pipeline import segment_case
+from BrainTumorSegLib.models.checkpoint_file import Checkpoint, load_checkpoint, save_checkpoint
+from BrainTumorSegLib.models.description import AccuracyRecord, Description, PostprocessingSpec, TrainingRecord
 
 from .calibration import gather, summary
 from .datasets.case import UNKNOWN_LABEL, LabelledCase

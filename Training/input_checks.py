@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize
 
-from BrainTumorSegLib.checkpoint import PreprocessingSpec
-from BrainTumorSegLib.files import atomic
-from BrainTumorSegLib.modalities import MODALITIES
-from BrainTumorSegLib.preprocessing import contrast, posture
+from BrainTumorSegLib.domain.modalities import MODALITIES
+from BrainTumorSegLib.io.staging import atomic
+from BrainTumorSegLib.models.description import PreprocessingSpec
+from BrainTumorSegLib.quality import orientation as posture
+from BrainTumorSegLib.quality import swapped_sequences as contrast
 
 from .command import exit_code
 from .datasets.brats import find_cases

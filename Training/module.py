@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning_utilities import apply_to_collection
 
-from BrainTumorSegLib.errors import ExecutionError, RequestError
+from BrainTumorSegLib.domain.errors import ExecutionError, RequestError
 from BrainTumorSegLib.networks import create_network
 from BrainTumorSegLib.networks.registry import family_of
 

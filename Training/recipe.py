@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from BrainTumorSegLib.checkpoint import (
+from BrainTumorSegLib.domain.errors import CheckpointError, RequestError
+from BrainTumorSegLib.domain.modalities import MODALITIES
+from BrainTumorSegLib.domain.structure import from_json
+from BrainTumorSegLib.models.description import (
     Description,
     NetworkSpec,
     OutputSpec,
@@ -18,9 +21,6 @@ from BrainTumorSegLib.checkpoint import (
     TilingSpec,
     TrainingRecord,
 )
-from BrainTumorSegLib.errors import CheckpointError, RequestError
-from BrainTumorSegLib.modalities import MODALITIES
-from BrainTumorSegLib.structure import from_json
 
 KINDS = ("brats", "lgg", "images", "coco", "lgg1p19q")
 OPTIMISERS = ("adamw", "adam", "sgd", "nadam")

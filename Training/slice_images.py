@@ -11,9 +11,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from BrainTumorSegLib.checkpoint import OutputSpec
-from BrainTumorSegLib.files import atomic
-from BrainTumorSegLib.labels import REGIONS
+from BrainTumorSegLib.domain.labels import REGIONS
+from BrainTumorSegLib.io.staging import atomic
+from BrainTumorSegLib.models.description import OutputSpec
 
 from .recipe import Recipe
 from .supervision import UNKNOWN

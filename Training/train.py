@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from BrainTumorSegLib.errors import CancelledError, CheckpointError, RequestError
+from BrainTumorSegLib.domain.errors import CancelledError, CheckpointError, RequestError
 
 from .command import exit_code
 from .datasets.split import FOLD, NONE, VALIDATION
@@ -208,7 +208,7 @@ def initialise(module: SegmentationModule, source: str, data: BratsData) -> None
     Raises:
         CheckpointError: there is none, or it is of another network.
     """
-    from BrainTumorSegLib.catalogue import load_model
+    from BrainTumorSegLib.models.catalogue import load_model
 
     checkpoint = load_model(source)
     fresh = module.network.state_dict()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from BrainTumorSegLib.labels import REGIONS
+from BrainTumorSegLib.domain.labels import REGIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE, SHARPER = 128, 8

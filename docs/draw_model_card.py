@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from BrainTumorSegLib.card import model_card
-from BrainTumorSegLib.catalogue import load_model
-from BrainTumorSegLib.checkpoint import Checkpoint
-from BrainTumorSegLib.inference.engine import segment_case
-from BrainTumorSegLib.report.overlays import overlays, sheet
+from BrainTumorSegLib.inference.pipeline import segment_case
+from BrainTumorSegLib.models.catalogue import load_model
+from BrainTumorSegLib.models.checkpoint_file import Checkpoint
+from BrainTumorSegLib.models.model_card import model_card
+from BrainTumorSegLib.report.figures.overlays import overlays, sheet
 from Training.calibration import RegionEvidence, gather, patients, summary
 from Training.datasets.case import LabelledCase
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from BrainTumorSegLib import Case, segment
+from BrainTumorSegLib import segment
+from BrainTumorSegLib.io.case_folder import read_case
 from BrainTumorSegLib.report import write_montage
 
 
 def main(folder: Path, model: str = "brats-segresnet") -> None:
     """Segment a case and draw it."""
-    case = Case.from_path(folder)
+    case = read_case(folder)
     write_montage(case, segment(case, model), Path(__file__).parent / "validation-case.png")
 
 

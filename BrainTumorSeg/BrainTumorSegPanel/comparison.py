@@ -7,8 +7,8 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from BrainTumorSegLib import mrml
-from BrainTumorSegLib.errors import RequestError
+from BrainTumorSegLib.domain.errors import RequestError
+from BrainTumorSegLib.io import mrml
 
 from .tables import comparison_table, fill
 from .widgets import errors_shown
@@ -25,8 +25,9 @@ def compare_nodes(result: Any, reference: Any) -> dict[str, dict[str, Any]]:
         BrainTumorSegError: a node holds no known region, or they are one and the same.
     """
     from BrainTumorSegLib import evaluate
-    from BrainTumorSegLib.labels import REGIONS
-    from BrainTumorSegLib.preprocessing.grid import Grid, check_overlap, resample
+    from BrainTumorSegLib.domain.grid import Grid, check_overlap
+    from BrainTumorSegLib.domain.labels import REGIONS
+    from BrainTumorSegLib.preprocessing.resampling import resample
 
     if result is reference:
         raise RequestError(_("A segmentation cannot be compared with itself."), _("Choose another reference."))
@@ -65,7 +66,7 @@ class ComparisonPart:
 
     def _on_compare(self) -> None:
         with errors_shown():
-            from BrainTumorSegLib.metrics import MEASURES
+            from BrainTumorSegLib.evaluation.metrics import MEASURES
 
             measures = compare_nodes(self._result(), self._ui.referenceSelector.currentNode())
             fill(self._ui.comparisonTable, comparison_table(measures, MEASURES))

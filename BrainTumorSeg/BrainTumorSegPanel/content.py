@@ -7,8 +7,8 @@ from enum import Enum
 
 from slicer.i18n import tr as _
 
-from BrainTumorSegLib.catalogue import DEFAULT_MODEL
-from BrainTumorSegLib.mrml import SegmentStyle, segment_styles
+from BrainTumorSegLib.io.mrml import SegmentStyle, segment_styles
+from BrainTumorSegLib.models.catalogue import DEFAULT_MODEL
 
 
 class Content(Enum):

@@ -14,7 +14,8 @@ import slicer
 from slicer.i18n import tr as _
 
 import BrainTumorSegLib
-from BrainTumorSegLib import catalogue
+from BrainTumorSegLib.io.user_folder import user_folder
+from BrainTumorSegLib.models import catalogue
 
 from .widgets import errors_shown
 
@@ -51,7 +52,7 @@ def clear_caches(sample_files: tuple[str, ...]) -> int:
     Returns:
         Bytes that were freed.
     """
-    targets = [catalogue.user_folder() / name for name in _CACHES]
+    targets = [user_folder() / name for name in _CACHES]
     cache = slicer.mrmlScene.GetCacheManager()
     downloads = cache.GetRemoteCacheDirectory() if cache is not None else None
     if downloads:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import BrainTumorSegLib
-from BrainTumorSegLib.errors import BrainTumorSegError, CancelledError, ExecutionError
+from BrainTumorSegLib.domain.errors import BrainTumorSegError, CancelledError, ExecutionError
 
 POLL_SECONDS = 0.1
 _LOG_LINES = 200

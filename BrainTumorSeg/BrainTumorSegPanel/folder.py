@@ -12,9 +12,9 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from BrainTumorSegLib.errors import BrainTumorSegError, ExecutionError, InputError, OutputError
-from BrainTumorSegLib.files import atomic
-from BrainTumorSegLib.modalities import from_name, is_image
+from BrainTumorSegLib.domain.errors import BrainTumorSegError, ExecutionError, InputError, OutputError
+from BrainTumorSegLib.domain.modalities import from_name, is_image
+from BrainTumorSegLib.io.staging import atomic
 
 from .content import RunOptions
 from .engine import EngineRun, clean_up

@@ -10,9 +10,9 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from BrainTumorSegLib import mrml
-from BrainTumorSegLib.errors import BrainTumorSegError
-from BrainTumorSegLib.modalities import MODALITIES, TITLES, reference_of
+from BrainTumorSegLib.domain.errors import BrainTumorSegError
+from BrainTumorSegLib.domain.modalities import MODALITIES, TITLES, reference_of
+from BrainTumorSegLib.io import mrml
 
 from .sample import SAMPLE
 from .sources import assign, load_case, resolve, volumes_of_scene

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from BrainTumorSegLib.volume import Volume
+    from BrainTumorSegLib.domain.volume import Volume
 
 
 @dataclass(frozen=True)

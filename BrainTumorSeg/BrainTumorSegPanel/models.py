@@ -11,12 +11,12 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from BrainTumorSegLib import catalogue
-from BrainTumorSegLib.card import model_card
-from BrainTumorSegLib.checkpoint import Description
-from BrainTumorSegLib.errors import BrainTumorSegError
-from BrainTumorSegLib.modalities import TITLES
-from BrainTumorSegLib.terms import accept, open_terms
+from BrainTumorSegLib.domain.errors import BrainTumorSegError
+from BrainTumorSegLib.domain.modalities import TITLES
+from BrainTumorSegLib.models import catalogue
+from BrainTumorSegLib.models.description import Description
+from BrainTumorSegLib.models.licence import accept, open_terms
+from BrainTumorSegLib.models.model_card import model_card
 
 from .devices import BASIC, Device, DeviceProbe
 from .engine import POLL_SECONDS, EngineRun

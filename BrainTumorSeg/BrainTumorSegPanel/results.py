@@ -9,7 +9,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from BrainTumorSegLib import mrml
+from BrainTumorSegLib.io import mrml
 
 from .lesions import Lesion, find_lesions
 from .run import show_surfaces
@@ -61,7 +61,7 @@ class ResultsPart:
         self._measurements, self._lesions = {}, []
         if usable:
             with errors_shown():
-                from BrainTumorSegLib.segmentation import measure
+                from BrainTumorSegLib.domain.measurements import measure
 
                 labels = mrml.labels_of(self._shown)
                 self._measurements = measure(labels, mrml.known_regions(self._shown))

@@ -15,9 +15,9 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from BrainTumorSegLib import mrml
-from BrainTumorSegLib.errors import BrainTumorSegError, ExecutionError
-from BrainTumorSegLib.modalities import TITLES, reference_of
+from BrainTumorSegLib.domain.errors import BrainTumorSegError, ExecutionError
+from BrainTumorSegLib.domain.modalities import TITLES, reference_of
+from BrainTumorSegLib.io import mrml
 
 from .content import RunOptions
 from .engine import EngineRun, LocalRun, clean_up
@@ -160,7 +160,7 @@ class SegmentationRun:
 
     def _load(self, answer: Mapping[str, Any]) -> Any:
         """Nodes from files. All is read before the scene is touched."""
-        from BrainTumorSegLib.volume import read_volume
+        from BrainTumorSegLib.io.registry import read_volume
 
         self._check_scene()
         labels = read_volume(self._output)
@@ -236,7 +236,7 @@ def _make_folder() -> Path:
 
 def _measurements(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The measurements that the command line tells, as the library has them."""
-    from BrainTumorSegLib.segmentation import RegionMeasurement
+    from BrainTumorSegLib.domain.measurements import RegionMeasurement
 
     names = [field.name for field in fields(RegionMeasurement)]
     result = {}
@@ -258,7 +258,7 @@ def _add_probability(name: str, volume: Any, place: mrml.Place) -> Any:
 
 
 def _stem(source: Any) -> str:
-    from BrainTumorSegLib.modalities import stem
+    from BrainTumorSegLib.domain.modalities import stem
 
     return stem(source) if isinstance(source, Path) else str(source.GetName())
 

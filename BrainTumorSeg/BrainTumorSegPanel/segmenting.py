@@ -9,8 +9,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from BrainTumorSegLib import mrml
-from BrainTumorSegLib.errors import BrainTumorSegError
+from BrainTumorSegLib.domain.errors import BrainTumorSegError
+from BrainTumorSegLib.io import mrml
 
 from . import setup
 from .diagnostics import LogPart

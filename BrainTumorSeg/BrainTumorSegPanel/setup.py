@@ -15,7 +15,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from BrainTumorSegLib.errors import ExecutionError
+from BrainTumorSegLib.domain.errors import ExecutionError
 
 REQUIREMENTS = Path(__file__).parents[1] / "Resources" / "requirements.txt"
 TORCH = ">=2.8"  # MONAI's own lower bound

@@ -11,10 +11,10 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from BrainTumorSegLib import modalities
-from BrainTumorSegLib.errors import InputError, ModalityError
-from BrainTumorSegLib.modalities import FLAIR, MODALITIES, T1, T1CE, T2, TITLES, from_name, is_image
-from BrainTumorSegLib.mrml import check_volume
+from BrainTumorSegLib.domain import modalities
+from BrainTumorSegLib.domain.errors import InputError, ModalityError
+from BrainTumorSegLib.domain.modalities import FLAIR, MODALITIES, T1, T1CE, T2, TITLES, from_name, is_image
+from BrainTumorSegLib.io.mrml import check_volume
 
 SERIES_DESCRIPTION, CONTRAST_AGENT = "0008,103E", "0018,0010"
 ECHO_TIME, REPETITION_TIME, INVERSION_TIME = "0018,0081", "0018,0080", "0018,0082"

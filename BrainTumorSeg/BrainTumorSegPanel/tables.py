@@ -12,7 +12,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from BrainTumorSegLib.files import atomic
+from BrainTumorSegLib.io.staging import atomic
 
 # Field of RegionMeasurement → factor and format in the panel.
 _SHOWN = {

@@ -11,7 +11,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from BrainTumorSegLib.errors import BrainTumorSegError
+from BrainTumorSegLib.domain.errors import BrainTumorSegError
 
 _SETTINGS = "BrainTumorSeg/"
 

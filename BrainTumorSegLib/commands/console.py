@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import BrainTumorSegError
-from ..progress import Progress
+from ..domain.errors import BrainTumorSegError
+from ..domain.progress import Progress
 
 POLL_SECONDS = 0.2
 # A run looks for a cancel between windows; if it is busy elsewhere for longer than this, it is interrupted.

@@ -11,16 +11,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ..case import Case
-from ..catalogue import user_folder
-from ..errors import ExecutionError, OutputError
+from ..domain.case import Case
+from ..domain.errors import ExecutionError, OutputError
+from ..domain.labels import write_labels
+from ..domain.progress import Progress
+from ..domain.segmentation import Segmentation
+from ..domain.volume import Volume
 from ..evaluation import compare_labels
-from ..files import Staging, atomic, staged
-from ..inference.engine import segment_case
-from ..labels import write_labels
-from ..progress import Progress
-from ..segmentation import Segmentation
-from ..volume import Volume, write_volume
+from ..inference.pipeline import segment_case
+from ..io.case_folder import read_case
+from ..io.registry import write_volume
+from ..io.staging import Staging, atomic, staged
+from ..io.user_folder import user_folder
 from .console import Console
 from .running import add_engine_arguments, describe, engine_options, load_accepted, tell, write_facts
 
@@ -113,7 +115,7 @@ def fetch_sample(progress: Progress) -> Case:
             _download(SAMPLE_ADDRESS + file.name, part)
             if _sha256(part) != digest:
                 raise ExecutionError(f"{file.name} arrived changed.", "Try again; if it stays so, leave out --sample.")
-    return Case.from_path(folder)
+    return read_case(folder)
 
 
 def _download(address: str, file: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..catalogue import resolve
-from ..checkpoint import read_description
-from ..errors import ExecutionError, RequestError
+from ..domain.errors import ExecutionError, RequestError
+from ..domain.labels import CONVENTIONS
+from ..domain.progress import Progress
 from ..evaluation import Evaluation, Settings, compare_evaluations, evaluate_pairs, match, usable_cores
-from ..evaluation.table import (
+from ..evaluation.metrics.measures import DEFAULT_MEASURES, HD95_DEFINITIONS, MEASURES
+from ..evaluation.metrics.policy import DEFAULT_POLICY, POLICIES
+from ..evaluation.tables import (
     BRATS_MEASURES,
     LAYOUTS,
     Comparisons,
@@ -20,11 +22,9 @@ from ..evaluation.table import (
     text,
     write_table,
 )
-from ..files import Staging, staged
-from ..labels import CONVENTIONS
-from ..metrics.measures import DEFAULT_MEASURES, HD95_DEFINITIONS, MEASURES
-from ..metrics.policy import DEFAULT_POLICY, POLICIES
-from ..progress import Progress
+from ..io.staging import Staging, staged
+from ..models.catalogue import resolve
+from ..models.checkpoint_file import read_description
 from .console import Console
 
 # A process takes about a second to start, as long as a case or two take to compare.

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..checkpoint import Checkpoint
-from ..errors import ModalityError, RequestError
-from ..files import staged
-from ..inference.engine import check_modalities, segment_case
-from ..modalities import MODALITIES
-from ..progress import Progress
-from ..slices import channels_for, read_slice, slice_order, stack_slices
+from ..domain.errors import ModalityError, RequestError
+from ..domain.modalities import MODALITIES
+from ..domain.progress import Progress
+from ..inference.pipeline import check_modalities, segment_case
+from ..io.images2d import channels_for, read_slice, slice_order, stack_slices
+from ..io.staging import staged
+from ..models.checkpoint_file import Checkpoint
 from .running import describe, engine_options, load_accepted, tell, write_facts, write_page
 
 if TYPE_CHECKING:
-    from ..case import Case
+    from ..domain.case import Case
     from .console import Console
 
 

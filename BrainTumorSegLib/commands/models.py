@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from .. import catalogue
-from ..card import model_card
-from ..checkpoint import read_description
-from ..errors import CheckpointError, ExecutionError
-from ..modalities import taken
-from ..progress import Progress
+from ..domain.errors import CheckpointError, ExecutionError
+from ..domain.modalities import taken
+from ..domain.progress import Progress
+from ..models import catalogue
+from ..models.checkpoint_file import read_description
+from ..models.model_card import model_card
 from .console import Console
 
 

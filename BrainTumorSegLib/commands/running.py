@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..case import Case
-from ..catalogue import DEFAULT_MODEL, load_model
-from ..checkpoint import Checkpoint
+from ..domain.case import Case
+from ..domain.labels import CONVENTIONS
+from ..domain.segmentation import Segmentation
 from ..inference.device import PRECISIONS
-from ..labels import CONVENTIONS
-from ..segmentation import Segmentation
-from ..terms import accept, open_terms
+from ..models.catalogue import DEFAULT_MODEL, load_model
+from ..models.checkpoint_file import Checkpoint
+from ..models.licence import accept, open_terms
 from .console import Console
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..case import Case
-from ..checkpoint import Checkpoint
-from ..errors import ModalityError, RequestError
-from ..files import Staging, staged
-from ..inference.engine import check_modalities, segment_case
-from ..labels import WRITABLE, write_labels
-from ..modalities import MODALITIES, TITLES, stem
-from ..progress import Progress
-from ..slices import is_slice
-from ..volume import check_writable, write_volume
+from ..domain.case import Case
+from ..domain.errors import ModalityError, RequestError
+from ..domain.labels import WRITABLE, write_labels
+from ..domain.modalities import MODALITIES, TITLES, stem
+from ..domain.progress import Progress
+from ..inference.pipeline import check_modalities, segment_case
+from ..io.case_folder import case_from_files, read_case
+from ..io.images2d import is_slice
+from ..io.registry import check_writable, write_volume
+from ..io.staging import Staging, staged
+from ..models.checkpoint_file import Checkpoint
 from .console import Console
 from .images import run_images
 from .running import add_engine_arguments, describe, engine_options, load_accepted, tell, write_facts, write_page
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         report_file = staging.path(arguments.report) if arguments.report else None
         maps = _probability_files(arguments.probabilities, checkpoint, staging)
         progress.report("read", 0.0, "Reading the images")
-        case = read_case(arguments, checkpoint)
+        case = requested_case(arguments, checkpoint)
         result = segment_case(
             case,
             checkpoint,
@@ -83,7 +84,7 @@ def _probability_files(folder: Path | None, checkpoint: Checkpoint, staging: Sta
     return {region: staging.path(folder / f"{region}.nii.gz") for region in checkpoint.description.regions}
 
 
-def read_case(arguments: argparse.Namespace, checkpoint: Checkpoint) -> Case:
+def requested_case(arguments: argparse.Namespace, checkpoint: Checkpoint) -> Case:
     """The case of the command line: a folder or Decathlon file, sequences by name, or both.
 
     Raises:
@@ -99,9 +100,9 @@ def read_case(arguments: argparse.Namespace, checkpoint: Checkpoint) -> Case:
     if len(arguments.case) > 1:
         raise RequestError("Several cases were given.", "Give one a run, or name the sequences: --t1 FILE …")
     if arguments.case:
-        case = Case.from_path(arguments.case[0], files)
+        case = read_case(arguments.case[0], files)
     elif files:
-        case = Case.from_files(files)
+        case = case_from_files(files)
     else:
         raise RequestError(
             "No image was given.", "Give a case folder, or --t1 FILE --t1ce FILE --t2 FILE --flair FILE."

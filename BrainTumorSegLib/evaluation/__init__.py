@@ -5,9 +5,9 @@
 """
 
 from .cohort import evaluate_pairs, usable_cores
-from .comparing import compare_files, compare_labels, compare_volumes
 from .matching import match
-from .result import TISSUES, CaseResult, Evaluation, Measures, Settings, compare_evaluations
+from .pairs import compare_files, compare_labels, compare_volumes
+from .results import TISSUES, CaseResult, Evaluation, Measures, Settings, compare_evaluations
 
 __all__ = [
     "TISSUES",

@@ -12,10 +12,10 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import BrainTumorSegError, CancelledError, ExecutionError
-from ..progress import Progress
-from .comparing import compare_files
-from .result import CaseResult, Evaluation, Settings
+from ..domain.errors import BrainTumorSegError, CancelledError, ExecutionError
+from ..domain.progress import Progress
+from .pairs import compare_files
+from .results import CaseResult, Evaluation, Settings
 
 POLL_SECONDS = 0.2
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import RequestError
-from ..modalities import is_image, stem
+from ..domain.errors import RequestError
+from ..domain.modalities import is_image, stem
 
 
 def match(prediction: Path, reference: Path) -> dict[str, tuple[Path, Path]]:

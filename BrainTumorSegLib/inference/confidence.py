@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..volume import bounding_box
+from ..domain.volume import bounding_box
 
 # Calibrated are the probabilities around tumours: elsewhere they are tiny, but of a million voxels, and would add up.
 MARGIN_MM = 10.0

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import CheckpointError
+from ..domain.errors import CheckpointError
 from .flexible_unet import discard_classifier
 from .registry import NetworkFamily, register
 

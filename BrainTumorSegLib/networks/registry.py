@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import CheckpointError
+from ..domain.errors import CheckpointError
 
 if TYPE_CHECKING:
     import torch

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn.functional import adaptive_max_pool2d, interpolate
 
-from ..errors import CheckpointError
+from ..domain.errors import CheckpointError
 from .registry import MultitaskLogits, NetworkFamily, register
 
 _FINE, _MIDDLE, _COARSE, _PLAIN = (1, 3, 15, 31), (1, 3, 15), (1, 3, 5), (1,)

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from ..errors import CheckpointError
+from ..domain.errors import CheckpointError
 from .registry import NetworkFamily, register
 
 # Stage → (height of its RSU, middle channels, output channels); height 0 is the dilated RSU-4F without pooling.

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..case import Case
-from ..volume import Volume
+from ..domain.case import Case
+from ..domain.volume import Volume
 from .anatomy import Anatomy, draw_anatomy
-from .grid import Grid, affine_of, head_grid
+from .lattice import Grid, affine_of, head_grid
 from .physics import ACQUISITIONS, acquire, relaxation_maps
 from .tumour import Site, Tumour, draw_tumour
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from .grid import Grid
+from .lattice import Grid
 
 CSF, GREY, WHITE, DEEP, BLOOD = range(5)  # DEEP: thalamus, pallidum and brain stem, of mixed grey and white matter
 

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import ndimage
 
-from ..labels import ET, NCR
-from ..modalities import FLAIR, T1, T1CE, T2
+from ..domain.labels import ET, NCR
+from ..domain.modalities import FLAIR, T1, T1CE, T2
 from .anatomy import BLOOD, CSF, DEEP, GREY, WHITE, Anatomy
-from .grid import Grid
+from .lattice import Grid
 from .tumour import Tumour
 
 RELAXIVITY = 4.5  # r1 of gadolinium chelates in tissue at 3 T, 1/(mM s)

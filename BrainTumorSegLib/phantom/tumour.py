@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from ..labels import ED, ET, NCR
+from ..domain.labels import ED, ET, NCR
 from .anatomy import BLOOD, CSF, WHITE, Anatomy, largest
-from .grid import Grid
+from .lattice import Grid
 
 REACH = 62.0  # half the box that is searched for tumour, mm
 TRAVEL_STEP = 2.5  # mm

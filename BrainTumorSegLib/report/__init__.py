@@ -1,7 +1,7 @@
 """What a reader gets to see of a result: pictures of slices, a page about a case, a page about a cohort."""
 
-from .case_report import write_report
+from .case import write_report
 from .cohort import ReportOptions, write_cohort_report
-from .montage import write_montage
+from .figures.montage import write_montage
 
 __all__ = ["ReportOptions", "write_cohort_report", "write_montage", "write_report"]

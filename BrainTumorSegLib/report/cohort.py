@@ -11,16 +11,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 from .. import __version__
-from ..evaluation.result import Evaluation
-from ..metrics.measures import MEASURES
-from ..metrics.summary import Comparison
+from ..evaluation.metrics.measures import MEASURES
+from ..evaluation.metrics.summary import Comparison
+from ..evaluation.results import Evaluation
 from .agreement import VolumeAgreement
 from .cohort_tables import case_table, comparison_table, conventions, headline, summary_table, volume_table
 from .examples import Example, examples, ranking_measure
+from .figures.overlays import FALSE, MISSED, Overlay, sheet
+from .figures.plots import Plot, bland_altman, distribution, scatter
 from .origin import Origin, origin_of
-from .overlays import FALSE, MISSED, Overlay, sheet
 from .page import escape, listing, page, patch, picture, region_label, section, warnings
-from .plots import Plot, bland_altman, distribution, scatter
 from .records import markdown, provenance, record
 from .words import measured, printable
 

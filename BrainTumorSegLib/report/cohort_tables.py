@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..evaluation.result import CaseResult, Evaluation
-from ..labels import REGIONS
-from ..metrics.measures import ALL, Measure
-from ..metrics.policy import PENALTY, EmptyPolicy
-from ..metrics.summary import RESAMPLES, Comparison, Summary
+from ..domain.labels import REGIONS
+from ..evaluation.metrics.measures import ALL, Measure
+from ..evaluation.metrics.policy import PENALTY, EmptyPolicy
+from ..evaluation.metrics.summary import RESAMPLES, Comparison, Summary
+from ..evaluation.results import CaseResult, Evaluation
 from .agreement import VolumeAgreement
 from .page import escape, framed_table, listing, region_label, row, sorted_by, table
 from .words import NOTHING, measured, millilitres, number

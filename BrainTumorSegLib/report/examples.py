@@ -7,15 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ..case import Case
-from ..errors import BrainTumorSegError
-from ..evaluation.result import CaseResult, Evaluation
-from ..labels import REGIONS, read_labels
-from ..metrics.measures import MEASURES, Measure
-from ..modalities import from_name, is_image, stem
-from ..preprocessing import Grid, check_overlap, resample
-from ..volume import Volume, read_volume
-from .overlays import Overlay, overlays
+from ..domain.errors import BrainTumorSegError
+from ..domain.grid import Grid, check_overlap
+from ..domain.labels import REGIONS, read_labels
+from ..domain.modalities import from_name, is_image, stem
+from ..domain.volume import Volume
+from ..evaluation.metrics.measures import MEASURES, Measure
+from ..evaluation.results import CaseResult, Evaluation
+from ..io.case_folder import case_from_files
+from ..io.registry import read_volume
+from ..preprocessing.resampling import resample
+from .figures.overlays import Overlay, overlays
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def _example(evaluation: Evaluation, result: CaseResult, kind: str, score: float
         return Example(result.case, kind, score, remark="No images of it were found.")
     settings = evaluation.settings
     try:
-        case = Case.from_files(files, result.case)
+        case = case_from_files(files, result.case)
         prediction = _labels(result.prediction, settings.prediction_labels)
         reference = _labels(result.reference, settings.reference_labels)
         for volume in case.images.values():

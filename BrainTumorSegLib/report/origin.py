@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ..card import model_card
-from ..catalogue import load_model, resolve
-from ..checkpoint import read_description
-from ..errors import CheckpointError
-from ..modalities import stem
+from ..domain.errors import CheckpointError
+from ..domain.modalities import stem
+from ..models.catalogue import load_model, resolve
+from ..models.checkpoint_file import read_description
+from ..models.model_card import model_card
 from .words import number
 
 # What `braintumorseg segment` writes down of each run and what is the same for a whole cohort, if all is well.

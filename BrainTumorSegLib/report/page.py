@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from string import Template
 
 from .. import __version__
-from ..evaluation.result import TISSUES
-from ..labels import REGIONS
-from ..metrics.measures import ALL
+from ..domain.labels import REGIONS
+from ..evaluation.metrics.measures import ALL
+from ..evaluation.results import TISSUES
 from .style import STYLE
 from .words import DISCLAIMER, printable
 

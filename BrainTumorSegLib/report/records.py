@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from ..modalities import TITLES
+from ..domain.modalities import TITLES
 from .page import escape, listing, row, table
 from .words import NOTHING, number
 

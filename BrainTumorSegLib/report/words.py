@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..metrics.measures import MEASURES
+from ..evaluation.metrics.measures import MEASURES
 
 DISCLAIMER = "For research, not for clinical use."
 NOTHING = "–"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from BrainTumorSegLib.catalogue import load_model
-from BrainTumorSegLib.checkpoint import Checkpoint
+from BrainTumorSegLib.models.catalogue import load_model
+from BrainTumorSegLib.models.checkpoint_file import Checkpoint
 from Training.calibration import patients
 from Training.datasets.case import LabelledCase
 from Training.datasets.split import FOLD, VALIDATION

@@ -11,8 +11,8 @@ import dataclasses
 
 import numpy as np
 
-from BrainTumorSegLib.case import Case
-from BrainTumorSegLib.inference.engine import segment_case
+from BrainTumorSegLib.domain.case import Case
+from BrainTumorSegLib.inference.pipeline import segment_case
 from Training.export import compare_known
 
 from .asked import model_and_patients

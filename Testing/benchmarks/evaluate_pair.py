@@ -23,10 +23,11 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 from scipy import ndimage
 
+from BrainTumorSegLib.domain.labels import to_regions
+from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.evaluation import Settings, compare_files, compare_volumes
-from BrainTumorSegLib.labels import to_regions
+from BrainTumorSegLib.io.registry import read_volume, write_volume
 from BrainTumorSegLib.phantom import make_phantom
-from BrainTumorSegLib.volume import Volume, read_volume, write_volume
 
 CHILD = """
 import re, resource, sys

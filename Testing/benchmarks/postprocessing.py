@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from BrainTumorSegLib.checkpoint import PostprocessingSpec
-from BrainTumorSegLib.inference.engine import segment_case
-from BrainTumorSegLib.inference.postprocess import clean, region_mask
+from BrainTumorSegLib.inference.pipeline import segment_case
+from BrainTumorSegLib.inference.postprocessing import clean, region_mask
+from BrainTumorSegLib.models.description import PostprocessingSpec
 from Training.export import compare_known
 
 from .asked import model_and_patients

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
-from BrainTumorSegLib.catalogue import load_model
-from BrainTumorSegLib.checkpoint import Checkpoint
 from BrainTumorSegLib.inference.device import resolve_device, resolve_precision
+from BrainTumorSegLib.models.catalogue import load_model
+from BrainTumorSegLib.models.checkpoint_file import Checkpoint
 from Training.calibration import patients
 from Training.export import means, measure_dice, network_weights
 

@@ -16,8 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from BrainTumorSegLib.io.registry import write_volume
 from BrainTumorSegLib.phantom import make_phantom
-from BrainTumorSegLib.volume import write_volume
 
 
 def synthetic_case(folder: Path) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from BrainTumorSegLib.checkpoint import TilingSpec
+from BrainTumorSegLib.models.description import TilingSpec
 
 from .making import Cli, make_model, write_case
 

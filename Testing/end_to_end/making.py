@@ -10,14 +10,8 @@ import nibabel
 import numpy as np
 import torch
 
-from BrainTumorSegLib.checkpoint import (
-    Description,
-    NetworkSpec,
-    OutputSpec,
-    PreprocessingSpec,
-    TilingSpec,
-    save_checkpoint,
-)
+from BrainTumorSegLib.models.checkpoint_file import save_checkpoint
+from BrainTumorSegLib.models.description import Description, NetworkSpec, OutputSpec, PreprocessingSpec, TilingSpec
 from BrainTumorSegLib.networks import create_network
 
 AFFINE = np.array([[-1.0, 0, 0, 10], [0, -1.0, 0, 20], [0, 0, 1.5, -30], [0, 0, 0, 1]])

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from BrainTumorSegLib.checkpoint import load_checkpoint
+from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
 
 from .making import AFFINE, Cli, make_images, make_model, write_case
 from .test_segment import flags

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 
 import BrainTumorSegLib
-from BrainTumorSegLib.catalogue import load_model
 from BrainTumorSegLib.commands import demo
-from BrainTumorSegLib.errors import ExecutionError
+from BrainTumorSegLib.domain.errors import ExecutionError
+from BrainTumorSegLib.domain.progress import Progress
+from BrainTumorSegLib.models.catalogue import load_model
 from BrainTumorSegLib.phantom import make_phantom
-from BrainTumorSegLib.progress import Progress
 
 from .making import Cli, write_case
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from BrainTumorSegLib.checkpoint import PreprocessingSpec
-from BrainTumorSegLib.metrics import dice
+from BrainTumorSegLib.evaluation.metrics import dice
+from BrainTumorSegLib.models.description import PreprocessingSpec
 from BrainTumorSegLib.phantom import make_phantom
 from Testing import samples
 

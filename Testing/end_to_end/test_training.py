@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 import torch
 
-from BrainTumorSegLib.case import Case
-from BrainTumorSegLib.checkpoint import load_checkpoint
-from BrainTumorSegLib.inference.engine import segment_case
+from BrainTumorSegLib.inference.pipeline import segment_case
+from BrainTumorSegLib.io.case_folder import read_case
+from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
 from Testing.training_data import write_brats, write_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -169,7 +169,7 @@ def test_the_exported_accuracy_is_what_a_user_gets(place: Place, whole: tuple[st
     scores: dict[str, list[float]] = {"ET": [], "TC": [], "WT": []}
     for name in held_out:
         folder = place.data / name
-        labels = segment_case(Case.from_path(folder), checkpoint, device="cpu").labels.array
+        labels = segment_case(read_case(folder), checkpoint, device="cpu").labels.array
         truth = np.asarray(nibabel.load(folder / f"{name}_seg.nii.gz").dataobj).transpose()
         for region, ours, theirs in (("ET", {3}, {4}), ("TC", {1, 3}, {1, 4}), ("WT", {1, 2, 3}, {1, 2, 4})):
             a, b = np.isin(labels, list(ours)), np.isin(truth, list(theirs))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from BrainTumorSegPanel import engine
 
-from BrainTumorSegLib.checkpoint import TilingSpec
-from BrainTumorSegLib.errors import BrainTumorSegError, CancelledError, ExecutionError
+from BrainTumorSegLib.domain.errors import BrainTumorSegError, CancelledError, ExecutionError
+from BrainTumorSegLib.models.description import TilingSpec
 from Testing.end_to_end.making import make_model, write_case
 
 

@@ -11,10 +11,10 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="needs slicer-core: pip install -e .[slicer]")
 vtk = pytest.importorskip("vtk")
 
-from BrainTumorSegLib import mrml  # noqa: E402
-from BrainTumorSegLib.errors import GeometryError, InputError  # noqa: E402
-from BrainTumorSegLib.preprocessing import grid  # noqa: E402
-from BrainTumorSegLib.volume import read_volume  # noqa: E402
+from BrainTumorSegLib.domain import grid  # noqa: E402
+from BrainTumorSegLib.domain.errors import GeometryError, InputError  # noqa: E402
+from BrainTumorSegLib.io import mrml  # noqa: E402
+from BrainTumorSegLib.io.registry import read_volume  # noqa: E402
 
 ALL = ("ET", "TC", "WT")
 TURN = np.array([[0, -1, 0, 5], [1, 0, 0, 6], [0, 0, 1, 7], [0, 0, 0, 1]], float)

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from BrainTumorSegLib.case import Case, check_image, find_images
-from BrainTumorSegLib.errors import InputError, RequestError
-from BrainTumorSegLib.labels import read_labels
-from BrainTumorSegLib.modalities import TITLES, is_image, stem
-from BrainTumorSegLib.preprocessing import Grid, check_overlap
-from BrainTumorSegLib.volume import Volume, read_volume
+from BrainTumorSegLib.domain.case import Case, check_image
+from BrainTumorSegLib.domain.errors import InputError, RequestError
+from BrainTumorSegLib.domain.grid import Grid, check_overlap
+from BrainTumorSegLib.domain.labels import read_labels
+from BrainTumorSegLib.domain.modalities import TITLES, is_image, stem
+from BrainTumorSegLib.domain.volume import Volume
+from BrainTumorSegLib.io.case_folder import find_images, read_case
+from BrainTumorSegLib.io.registry import read_volume
 
 from .case import noting
 
@@ -86,7 +88,7 @@ class BratsCase:
         images: dict[str, Volume] = {}
         with noting(problems):
             if not self.images.is_dir():
-                return dict(Case.from_path(self.images).images)
+                return dict(read_case(self.images).images)
             for modality, path in find_images(self.images).items():
                 with noting(problems):
                     volume = read_volume(path)

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from BrainTumorSegLib.checkpoint import PreprocessingSpec
-from BrainTumorSegLib.errors import InputError, RequestError
-from BrainTumorSegLib.files import staged
-from BrainTumorSegLib.preprocessing import Grid, onto, prepare
+from BrainTumorSegLib.domain.errors import InputError, RequestError
+from BrainTumorSegLib.domain.grid import Grid
+from BrainTumorSegLib.io.staging import staged
+from BrainTumorSegLib.models.description import PreprocessingSpec
+from BrainTumorSegLib.preprocessing import prepare
+from BrainTumorSegLib.preprocessing.resampling import onto
 
 from .case import LabelledCase
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from BrainTumorSegLib.case import Case
-from BrainTumorSegLib.errors import RequestError
-from BrainTumorSegLib.volume import Volume
+from BrainTumorSegLib.domain.case import Case
+from BrainTumorSegLib.domain.errors import RequestError
+from BrainTumorSegLib.domain.volume import Volume
 
 # Voxels of which nobody has said what they are; others carry the labels of BraTS 2023.
 UNKNOWN_LABEL = 255

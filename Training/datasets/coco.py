@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from BrainTumorSegLib.errors import InputError, RequestError
-from BrainTumorSegLib.slices import channels_for
+from BrainTumorSegLib.domain.errors import InputError, RequestError
+from BrainTumorSegLib.io.images2d import channels_for
 
 from .case import DataSet
 from .images import IMAGES, parts_of

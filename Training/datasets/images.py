@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from BrainTumorSegLib.errors import RequestError
-from BrainTumorSegLib.slices import channels_for, is_slice, slice_order
+from BrainTumorSegLib.domain.errors import RequestError
+from BrainTumorSegLib.io.images2d import channels_for, is_slice, slice_order
 
 from .case import DataSet
 from .stack import LabelledSlice, MaskFile, SliceStack, unique

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from BrainTumorSegLib.slices import COLOUR_CHANNELS
+from BrainTumorSegLib.io.images2d import COLOUR_CHANNELS
 
 from .case import DataSet
 from .images import find_images

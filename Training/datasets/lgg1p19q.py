@@ -14,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from BrainTumorSegLib.case import Case, check_image
-from BrainTumorSegLib.errors import InputError, RequestError
-from BrainTumorSegLib.modalities import T1CE, T2, TITLES, is_image, stem
-from BrainTumorSegLib.preprocessing import Grid, check_overlap, onto
-from BrainTumorSegLib.volume import Volume, read_volume
+from BrainTumorSegLib.domain.case import Case, check_image
+from BrainTumorSegLib.domain.errors import InputError, RequestError
+from BrainTumorSegLib.domain.grid import Grid, check_overlap
+from BrainTumorSegLib.domain.modalities import T1CE, T2, TITLES, is_image, stem
+from BrainTumorSegLib.domain.volume import Volume
+from BrainTumorSegLib.io.registry import read_volume
+from BrainTumorSegLib.preprocessing.resampling import onto
 
 from .brats import misplaced
 from .case import UNKNOWN_LABEL, WHOLE_TUMOUR, DataSet, noting

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from BrainTumorSegLib.checkpoint import OutputSpec
+from BrainTumorSegLib.models.description import OutputSpec
 
 from ..augmentation import Augmentation
 from ..supervision import UNKNOWN

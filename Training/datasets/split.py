@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from BrainTumorSegLib.errors import RequestError
+from BrainTumorSegLib.domain.errors import RequestError
 
 # Patients to measure on, as command lines name them.
 VALIDATION, FOLD, NONE = "validation", "fold", "none"

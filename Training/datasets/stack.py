@@ -10,11 +10,11 @@ from typing import Protocol
 
 import numpy as np
 
-from BrainTumorSegLib.case import Case
-from BrainTumorSegLib.errors import InputError
-from BrainTumorSegLib.modalities import TITLES
-from BrainTumorSegLib.slices import read_slice, stack_slices
-from BrainTumorSegLib.volume import Volume
+from BrainTumorSegLib.domain.case import Case
+from BrainTumorSegLib.domain.errors import InputError
+from BrainTumorSegLib.domain.modalities import TITLES
+from BrainTumorSegLib.domain.volume import Volume
+from BrainTumorSegLib.io.images2d import read_slice, stack_slices
 
 from .case import WHOLE_TUMOUR, noting
 

@@ -27,7 +27,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """``exact`` finds the tumour of the sample patient; ``slow`` takes minutes; others miss what their names say."""
-    from BrainTumorSegLib.checkpoint import PostprocessingSpec, TilingSpec
+    from BrainTumorSegLib.models.description import PostprocessingSpec, TilingSpec
 
     folder = tmp_path_factory.mktemp("checkpoints")
     made: dict[str, dict[str, Any]] = {

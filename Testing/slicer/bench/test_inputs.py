@@ -210,7 +210,7 @@ def _empty() -> dict[str, Any]:
 )
 def test_images_that_cannot_be_segmented(panel: Panel, logic: Any, make: Any, words: str) -> None:
     """The button says why before anything runs, and so does the logic."""
-    from BrainTumorSegLib.errors import BrainTumorSegError
+    from BrainTumorSegLib.domain.errors import BrainTumorSegError
 
     nodes = {"flair": add_volume("sound"), **make()}
     panel.choose_model("flair-only")

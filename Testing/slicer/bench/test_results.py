@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from BrainTumorSegLib.labels import to_regions
-from BrainTumorSegLib.segmentation import measure
+from BrainTumorSegLib.domain.labels import to_regions
+from BrainTumorSegLib.domain.measurements import measure
 from Testing import samples
 
 from .driving import Panel, only_message, segment_names

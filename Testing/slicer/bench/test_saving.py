@@ -84,7 +84,7 @@ def test_a_reloaded_result_is_still_untouched(result: Any, panel: Panel, tmp_pat
     """The next run into it does not ask: nothing was edited by hand."""
     import slicer
 
-    from BrainTumorSegLib import mrml
+    from BrainTumorSegLib.io import mrml
 
     bundle = str(tmp_path / "scene.mrb")
     name = result.GetName()

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from BrainTumorSegLib.errors import BrainTumorSegError
-from BrainTumorSegLib.labels import to_regions
+from BrainTumorSegLib.domain.errors import BrainTumorSegError
+from BrainTumorSegLib.domain.labels import to_regions
 from Testing import samples
 from Testing.slicer.harness.module import ROOT
 

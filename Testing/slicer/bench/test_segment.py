@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from BrainTumorSegLib.labels import REGIONS, to_regions
-from BrainTumorSegLib.volume import read_volume
+from BrainTumorSegLib.domain.labels import REGIONS, to_regions
+from BrainTumorSegLib.io.registry import read_volume
 from Testing import samples
 from Testing.slicer.harness.module import ROOT
 

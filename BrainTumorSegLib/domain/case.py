@@ -1,0 +1,76 @@
+"""The images of one patient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import InputError, ModalityError
+from .modalities import MODALITIES, TITLES, reference_of
+from .volume import Volume
+
+
+@dataclass(frozen=True)
+class Case:
+    """Named sequences of one patient, each on its own grid.
+
+    Attributes:
+        id: name for outputs and reports.
+        images: modality → volume of shape ``(Z, Y, X)``.
+        reference: modality whose grid carries the result.
+    """
+
+    id: str
+    images: Mapping[str, Volume]
+    reference: str = ""
+
+    def __post_init__(self) -> None:
+        unknown = set(self.images) - set(MODALITIES)
+        if unknown or not self.images:
+            what = f"Unknown modality {sorted(unknown)[0]!r}." if unknown else "No image was given."
+            raise ModalityError(what, f"Give some of {', '.join(MODALITIES)}.")
+        for modality, volume in self.images.items():
+            check_image(volume, modality)
+        if not self.reference:
+            object.__setattr__(self, "reference", reference_of(self.images))
+        elif self.reference not in self.images:
+            raise ModalityError(f"The reference {self.reference} is not among the images.", "Choose one that is given.")
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The given modalities in canonical order."""
+        return tuple(modality for modality in MODALITIES if modality in self.images)
+
+    @property
+    def reference_volume(self) -> Volume:
+        """The volume on whose grid the result lies."""
+        return self.images[self.reference]
+
+
+def check_image(volume: Volume, modality: str) -> None:
+    """Refuse what no network can use: not 3D, not finite, empty.
+
+    Raises:
+        InputError: with the file named.
+    """
+    title = TITLES.get(modality, modality)
+    if volume.array.ndim != 3 or 0 in volume.array.shape:
+        raise InputError(f"{title} ({volume.source}) is not a 3D image.", "Give one 3D file a sequence.")
+    with np.errstate(over="ignore"):  # networks compute in float32: what it cannot hold is infinite too
+        finite = volume.array.dtype.kind != "f" or np.isfinite(volume.array.astype(np.float32, copy=False)).all()
+    if not finite:
+        raise InputError(
+            f"{title} ({volume.source}) holds NaN or infinite voxels.", "Replace them (say, by 0) and try again."
+        )
+    inside = volume.array[volume.array != 0]
+    if not inside.size:
+        raise InputError(
+            f"{title} ({volume.source}) is zero everywhere.", "Export it again; leave it out if there is none."
+        )
+    if inside.min() == inside.max():
+        raise InputError(
+            f"{title} ({volume.source}) has the same value wherever it is not 0: that is a mask, not an image.",
+            "Give the image; leave it out if there is none.",
+        )

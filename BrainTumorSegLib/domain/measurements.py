@@ -1,0 +1,82 @@
+"""What is measured on a label map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial import ConvexHull, QhullError
+from scipy.spatial.distance import pdist
+
+from .grid import Grid, reorient
+from .labels import REGIONS, to_regions
+from .volume import Volume, bounding_box
+
+
+@dataclass(frozen=True)
+class RegionMeasurement:
+    """Size of a region.
+
+    Attributes:
+        volume_ml: millilitres.
+        share: part of the whole tumour, 0 to 1; NaN where there is none.
+        lesions: connected components (26 neighbours).
+        largest_diameter_mm: longest distance between two voxel centres of the largest lesion, in 3D.
+        largest_axial_diameter_mm: the same within one axial slice of it.
+    """
+
+    volume_ml: float
+    share: float
+    lesions: int
+    largest_diameter_mm: float
+    largest_axial_diameter_mm: float
+
+
+def measure(labels: Volume, regions: tuple[str, ...] = tuple(REGIONS)) -> dict[str, RegionMeasurement]:
+    """Sizes of the regions of a label map in the convention of this library."""
+    # Along LPS the first array axis is the axial one, however the image was acquired.
+    volume = Volume(reorient(labels.array, labels.affine, "LPS"), Grid.of(labels).oriented("LPS").affine)
+    masks = to_regions(volume.array[bounding_box(volume.array > 0)])
+    whole = int(np.count_nonzero(masks["WT"]))
+    return {name: _measure(masks[name], volume, whole) for name in regions}
+
+
+def _measure(mask: np.ndarray, volume: Volume, whole: int) -> RegionMeasurement:
+    count = int(np.count_nonzero(mask))
+    pieces, lesions = ndimage.label(mask, np.ones((3, 3, 3)))
+    if not count:
+        return RegionMeasurement(0.0, float("nan") if not whole else 0.0, 0, 0.0, 0.0)
+    largest = pieces == (np.bincount(pieces.ravel())[1:].argmax() + 1)
+    points = _world(np.argwhere(largest & ~ndimage.binary_erosion(largest)), volume)
+    levels = np.flatnonzero(largest.any(axis=(1, 2)))
+    axial = max(_diameter(_world(np.argwhere(largest[z : z + 1]), volume)) for z in levels)
+    return RegionMeasurement(
+        volume_ml=count * volume.voxel_volume / 1000,
+        share=count / whole,
+        lesions=int(lesions),
+        largest_diameter_mm=_diameter(points),
+        largest_axial_diameter_mm=axial,
+    )
+
+
+def _world(index_zyx: np.ndarray, volume: Volume) -> np.ndarray:
+    """Voxel indices ``(N, 3)`` → millimetres, up to a shift."""
+    return index_zyx[:, ::-1] @ volume.affine[:3, :3].T
+
+
+def _diameter(points: np.ndarray) -> float:
+    """Longest distance between two points; only the hull's corners can be farthest apart."""
+    if len(points) < 2:
+        return 0.0
+    centred = points - points.mean(0)
+    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    flat = centred @ axes.T
+    flat = flat[:, np.ptp(flat, axis=0) > 1e-6]  # a slice or a line of voxels has fewer dimensions
+    if flat.shape[1] == 1:
+        return float(np.ptp(flat))
+    try:
+        corners = flat[ConvexHull(flat).vertices]
+    except QhullError:  # too few points for a hull
+        corners = flat
+    return float(pdist(corners).max())

@@ -1,0 +1,71 @@
+"""From region probabilities on the reference grid to a label map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy import ndimage
+
+from ..domain.labels import ET, NCR, from_regions
+from ..domain.volume import bounding_box
+from ..models.description import PostprocessingSpec
+
+CONNECTIVITY = np.ones((3, 3, 3), dtype=bool)  # 26 neighbours
+
+
+def region_mask(probability: np.ndarray, region: str, spec: PostprocessingSpec) -> np.ndarray:
+    """The mask of a region ``(Z, Y, X)``: its probability thresholded, holes filled if the checkpoint declares it."""
+    mask = probability >= spec.thresholds.get(region, 0.5)
+    if region in spec.filled:
+        fill_holes(mask)
+    return mask
+
+
+def fill_holes(mask: np.ndarray) -> None:
+    """Add, in place, every voxel that the mask encloses in its slice along some axis (4 neighbours)."""
+    inside = mask[bounding_box(mask)]
+    hollow = inside.copy()
+    for axis in range(mask.ndim):
+        for source, target in zip(np.moveaxis(hollow, axis, 0), np.moveaxis(inside, axis, 0), strict=True):
+            target |= ndimage.binary_fill_holes(source)
+
+
+def clean(regions: Mapping[str, np.ndarray], spec: PostprocessingSpec, voxel_volume: float) -> np.ndarray:
+    """Compose the label map and apply what the checkpoint declares.
+
+    Args:
+        regions: masks ``(Z, Y, X)`` of some of ET, TC, WT.
+        voxel_volume: cubic millimetres.
+
+    Returns:
+        uint8 label map in the convention of this library.
+    """
+    labels = from_regions(regions)
+    if spec.minimum_component_mm3 > 0 or spec.minimum_core_mm3 > 0:
+        remove_components(labels, spec.minimum_component_mm3 / voxel_volume, spec.minimum_core_mm3 / voxel_volume)
+    enhancing = labels == ET
+    if 0 < np.count_nonzero(enhancing) * voxel_volume < spec.minimum_et_mm3:
+        labels[enhancing] = NCR
+    return labels
+
+
+def remove_components(labels: np.ndarray, minimum_voxels: float, minimum_core: float = 0.0) -> None:
+    """Set connected pieces of tumour to background, in place.
+
+    Args:
+        labels: label map ``(Z, Y, X)``.
+        minimum_voxels: smaller pieces go.
+        minimum_core: pieces with fewer voxels of core than this go, too, where another one has as many.
+    """
+    box = bounding_box(labels > 0)
+    inside = labels[box]
+    pieces, count = ndimage.label(inside > 0, CONNECTIVITY)
+    if not count:
+        return
+    kept = np.bincount(pieces.ravel()) >= minimum_voxels
+    cores = np.bincount(pieces[(inside == NCR) | (inside == ET)], minlength=count + 1) >= minimum_core
+    if (cores & kept)[1:].any():
+        kept &= cores
+    kept[0] = True
+    inside[~kept[pieces]] = 0

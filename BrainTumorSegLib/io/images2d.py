@@ -1,0 +1,148 @@
+"""2D images (png, jpg, tif) that are one patient's axial slices, as a case."""
+
+from __future__ import annotations
+
+import re
+import struct
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..domain.case import Case
+from ..domain.errors import InputError, ModalityError
+from ..domain.modalities import FLAIR, T1, T1CE
+from ..domain.volume import Volume
+
+SLICE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+# Channels of a colour image of the LGG set (Buda 2019): pre-contrast T1, FLAIR, post-contrast T1.
+COLOUR_CHANNELS = (T1, FLAIR, T1CE)
+
+# Such images do not say how large a pixel is: the longer side is taken for the usual field of view of a head.
+FIELD_OF_VIEW_MM = 256.0
+SLICE_STEP_MM = 5.0
+
+# Mean grey levels by which a copied channel may differ after a lossy file.
+_COPY_TOLERANCE = 0.5
+
+
+def is_slice(path: Path | str) -> bool:
+    """Whether the name ends like a 2D image this library reads."""
+    return Path(path).suffix.lower() in SLICE_SUFFIXES
+
+
+def slice_order(path: Path | str) -> tuple[tuple[int, str], ...]:
+    """Sorts names by the numbers in them: ``a_2`` before ``a_10``."""
+    parts = re.split(r"(\d+)", Path(path).stem)
+    return tuple((int(part), "") if part.isdigit() else (0, part) for part in parts)
+
+
+def read_slice(path: Path | str) -> np.ndarray:
+    """One image as ``(C, Y, X)``: a grey one has one channel, a colour one three; transparency is dropped.
+
+    Raises:
+        InputError: the file is missing, damaged or no such image.
+    """
+    from PIL import Image
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist.", "Check the path.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # on tags that say nothing of the pixels
+            with Image.open(path) as image:
+                image.load()
+                pixels = np.asarray(_plain(image))
+    except (
+        OSError, SyntaxError, ValueError, KeyError, IndexError, TypeError, struct.error, OverflowError, MemoryError,
+        Image.DecompressionBombError,
+    ) as error:  # fmt: skip  # Pillow's readers meet a damaged file with any of these
+        reason = str(error).strip() or type(error).__name__
+        raise InputError(
+            f"{path} cannot be read ({reason}).", "The file is damaged or no image; copy it again."
+        ) from error
+    return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+
+
+def _plain(image):  # type: ignore[no-untyped-def]
+    """Grey or colour, without palette, transparency or other colour models; grey of any depth stays as it is."""
+    if image.mode in ("1", "LA", "La"):
+        return image.convert("L")
+    if image.mode in ("P", "PA") and image.palette is not None:
+        colours = np.asarray(image.convert("RGB"))
+        return image.convert("L") if (colours == colours[..., :1]).all() else image.convert("RGB")
+    if image.mode in ("RGBA", "RGBa", "CMYK", "YCbCr", "LAB", "HSV", "RGBX"):
+        return image.convert("RGB")
+    return image
+
+
+def slices_affine(shape: Sequence[int]) -> np.ndarray:
+    """Affine of slices of ``(Y, X)`` pixels as they are shown: the patient's right on the left, anterior at the top."""
+    pixel = FIELD_OF_VIEW_MM / max(shape)
+    return np.diag([-pixel, -pixel, SLICE_STEP_MM, 1.0])
+
+
+def stack_slices(case_id: str, images: Sequence[np.ndarray], channels: Sequence[str], source: str = "") -> Case:
+    """Images ``(C, Y, X)`` of one size, from the lowest slice up, as a case whose volumes are ``(Z, Y, X)``.
+
+    Args:
+        case_id: name of the patient.
+        images: the slices; all colours become one grey where one modality is asked for.
+        channels: the modality of each channel, in the image's order.
+        source: where they came from, for messages.
+
+    A channel that is zero everywhere, or that repeats FLAIR as the LGG set has it for missing ones, is left out.
+
+    Raises:
+        InputError: the images differ in size, or have not these channels.
+    """
+    source = source or case_id
+    sizes = sorted({image.shape[1:] for image in images})
+    if len(sizes) > 1:
+        listed = ", ".join(f"{x} × {y}" for y, x in sizes)
+        raise InputError(f"The slices of {source} have different sizes: {listed}.", "Give slices of one series.")
+    if len(channels) == 1:
+        images = [
+            image if len(image) == 1 else image.mean(axis=0, keepdims=True).astype(np.float32) for image in images
+        ]
+    counts = sorted({len(image) for image in images})
+    if counts != [len(channels)]:
+        have = " and ".join(str(count) for count in counts)
+        raise InputError(
+            f"The slices of {source} have {have} channels where {len(channels)} ({', '.join(channels)}) are due.",
+            "Give colour images whose channels are these sequences, or choose another model.",
+        )
+    volume = np.stack(images, axis=1)
+    affine = slices_affine(volume.shape[2:])
+    kept = {name: volume[index] for index, name in enumerate(channels) if volume[index].any()}
+    kept = {name: array for name, array in kept.items() if not _repeats(name, kept)}
+    if not kept:
+        raise InputError(f"The slices of {source} are zero everywhere.", "Export them again.")
+    return Case(case_id, {name: Volume(array, affine, f"{source}, {name}") for name, array in kept.items()})
+
+
+def _repeats(name: str, channels: dict[str, np.ndarray]) -> bool:
+    """Whether a channel is FLAIR once more."""
+    if name == FLAIR or FLAIR not in channels:
+        return False
+    apart = np.abs(channels[name].astype(np.float32) - channels[FLAIR].astype(np.float32)).mean()
+    return bool(apart < _COPY_TOLERANCE)
+
+
+def channels_for(modalities: Sequence[str]) -> tuple[str, ...]:
+    """The modality of each channel of an image for a model with these modalities.
+
+    Raises:
+        ModalityError: images have one channel or the three of :data:`COLOUR_CHANNELS`, and these are others.
+    """
+    if len(modalities) == 1:
+        return tuple(modalities)
+    if set(modalities) <= set(COLOUR_CHANNELS):
+        return COLOUR_CHANNELS
+    raise ModalityError(
+        f"2D images cannot hold {', '.join(modalities)}.",
+        f"A grey image holds one sequence, a colour one {', '.join(COLOUR_CHANNELS)}.",
+    )

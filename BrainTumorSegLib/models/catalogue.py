@@ -1,0 +1,103 @@
+"""The models that are installed: those that come along, and the user's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..domain.errors import CheckpointError
+from ..io.staging import atomic
+from ..io.user_folder import user_folder
+from .checkpoint_file import Checkpoint, load_checkpoint, read_description
+from .description import Description
+
+DEFAULT_MODEL = "brats-segresnet"
+SUFFIX = ".safetensors"
+EMBEDDED = Path(__file__).parent / "checkpoints"
+
+
+@dataclass(frozen=True)
+class InstalledModel:
+    """A checkpoint in one of the two folders."""
+
+    path: Path
+    description: Description
+    embedded: bool
+
+
+def models_folder() -> Path:
+    """The user's own checkpoints."""
+    return user_folder() / "models"
+
+
+def installed() -> tuple[dict[str, InstalledModel], list[CheckpointError]]:
+    """Id → model, and an error for each file that is no checkpoint. A user's model hides an embedded one."""
+    models, errors = {}, []
+    for folder, embedded in ((EMBEDDED, True), (models_folder(), False)):
+        for path in sorted(folder.glob(f"[!.]*{SUFFIX}")):
+            try:
+                description = read_description(path)
+            except CheckpointError as error:
+                errors.append(error)
+            else:
+                models[description.id] = InstalledModel(path, description, embedded)
+    return models, errors
+
+
+def resolve(model: str | Path) -> Path:
+    """File of a model given by id or path.
+
+    Raises:
+        CheckpointError: neither a file nor an installed id.
+    """
+    models, _ = installed()
+    if str(model) in models:
+        return models[str(model)].path
+    path = Path(model)
+    if path.is_file():
+        return path
+    raise CheckpointError(
+        f"There is no model {str(model)!r}.", f"Installed are {', '.join(models) or 'none'}; or give a {SUFFIX} file."
+    )
+
+
+def load_model(model: str | Path = DEFAULT_MODEL) -> Checkpoint:
+    """Load and verify a model by id or path.
+
+    Raises:
+        CheckpointError: unknown, damaged, foreign or too new.
+    """
+    return load_checkpoint(resolve(model))
+
+
+def add(path: Path | str) -> InstalledModel:
+    """Copy a checkpoint into the user's folder, verified first.
+
+    Raises:
+        CheckpointError: damaged, or its id is taken by a model that comes along.
+    """
+    checkpoint = load_checkpoint(path)
+    checkpoint.build()  # unknown networks and weights that do not fit are refused here
+    description = checkpoint.description
+    models, _ = installed()
+    if description.id in models and models[description.id].embedded:
+        raise CheckpointError(f"A model with the id {description.id} comes along.", "Export yours under another id.")
+    destination = models_folder() / f"{description.id}{SUFFIX}"
+    with atomic(destination) as part:
+        part.write_bytes(Path(path).read_bytes())
+    return InstalledModel(destination, description, False)
+
+
+def remove(model: str) -> Path:
+    """Delete one of the user's own models.
+
+    Raises:
+        CheckpointError: unknown, or it comes along with the program.
+    """
+    models, _ = installed()
+    if model not in models:
+        raise CheckpointError(f"There is no model {model!r}.", f"Installed are {', '.join(models) or 'none'}.")
+    if models[model].embedded:
+        raise CheckpointError(f"Model {model} comes along and stays.", "Only models that were added can be removed.")
+    models[model].path.unlink()
+    return models[model].path

@@ -1,0 +1,244 @@
+"""All that a checkpoint says of itself."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..domain.errors import CheckpointError
+from ..domain.labels import REGIONS
+from ..domain.modalities import MODALITIES
+from ..domain.structure import from_json
+from .quantisation import STORAGES
+
+SCHEMA_VERSION = 2
+AGAIN = "Download it again, or export it again from its training run."
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """Which network: a key of the registry and its arguments."""
+
+    family: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """One output channel: a sigmoid for the union of voxel labels (BraTS 2023: 1 NCR, 2 ED, 3 ET)."""
+
+    name: str
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PreprocessingSpec:
+    """The grid and intensities the network was trained on.
+
+    ``spacing`` is ``(z, y, x)`` in mm; 2D networks use it in plane and leave ``z`` as it is where it is 0.
+    ``bias_correction`` is ``n4`` or ``none``, see preprocessing/bias.py.
+    """
+
+    orientation: str = "LPS"
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    normalisation: str = "zscore"
+    bias_correction: str = "none"
+
+
+@dataclass(frozen=True)
+class TilingSpec:
+    """How the network is slid: ``patch`` in voxels ``(z, y, x)``, or ``(y, x)`` for slices (0: whole slice)."""
+
+    patch: tuple[int, ...]
+    overlap: float = 0.5
+
+
+@dataclass(frozen=True)
+class PostprocessingSpec:
+    """Applied in this order to the regions on the reference grid.
+
+    Attributes:
+        thresholds: probability at and above which a voxel belongs to a region; 0.5 where not named.
+        filled: regions whose holes are filled, where they are enclosed in any plane of voxels: a ring of tumour is
+            closed in some slice long before it is in space, and what it encloses is tumour core.
+        minimum_component_mm3: connected components of WT (26 neighbours) smaller than this are removed.
+        minimum_core_mm3: connected components of WT with less TC than this are removed where another one has it: oedema
+            lies round a tumour, and what else shines in T2 and FLAIR are more often lesions of another kind.
+        minimum_et_mm3: ET smaller than this in all becomes NCR: a handful of voxels is more often
+            an error than a lesion, and BraTS scores a false one with 0.
+        temperatures: what a region's logits are divided by where its probabilities are told, so that a share p of the
+            voxels told as p is tumour. How sure the model is of a region is told only where one is named.
+    """
+
+    thresholds: dict[str, float] = field(default_factory=dict)
+    filled: tuple[str, ...] = ()
+    minimum_component_mm3: float = 0.0
+    minimum_core_mm3: float = 0.0
+    minimum_et_mm3: float = 0.0
+    temperatures: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """Where the weights come from."""
+
+    data: str = ""
+    training_cases: tuple[str, ...] = ()
+    validation_cases: tuple[str, ...] = ()
+    recipe: dict[str, Any] = field(default_factory=dict)
+    steps: int = 0
+    versions: dict[str, str] = field(default_factory=dict)
+    commit: str = ""
+
+
+@dataclass(frozen=True)
+class AccuracyRecord:
+    """A measured figure: region → mean over ``cases``, with the convention for empty masks.
+
+    ``modalities`` are those that were given; empty stands for all that the model takes.
+    """
+
+    data: str
+    cases: int
+    measure: str
+    convention: str
+    values: dict[str, float]
+    modalities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Description:
+    """All that a checkpoint says of itself. ``storage``: how the file holds the weights, see :mod:`.storage`."""
+
+    id: str
+    title: str
+    version: str
+    dimensions: int
+    network: NetworkSpec
+    modalities: tuple[str, ...]
+    outputs: tuple[OutputSpec, ...]
+    preprocessing: PreprocessingSpec
+    tiling: TilingSpec
+    optional_modalities: tuple[str, ...] = ()
+    postprocessing: PostprocessingSpec = PostprocessingSpec()
+    training: TrainingRecord = TrainingRecord()
+    accuracy: tuple[AccuracyRecord, ...] = ()
+    data_licence: str = ""
+    weights_licence: str = ""
+    intended_use: str = "For research, not for clinical use."
+    storage: str = "fp16"
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        problems = list(_problems(self))
+        if problems:
+            raise CheckpointError(f"The description of model {self.id!r} is wrong: {problems[0]}.", AGAIN)
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Regions that the outputs determine: those with an output whose labels are all theirs."""
+        return tuple(name for name in REGIONS if self.outputs_of(name))
+
+    def outputs_of(self, region: str) -> tuple[int, ...]:
+        """Channels whose union is the region.
+
+        A region's probability is the maximum over these, so ET ⊆ TC ⊆ WT holds by construction, for
+        networks that predict regions and for those that predict tissue classes alike.
+        """
+        wanted = REGIONS[region].labels
+        channels = tuple(i for i, output in enumerate(self.outputs) if set(output.labels) <= wanted)
+        covered = set().union(*(self.outputs[i].labels for i in channels)) if channels else set()
+        return channels if covered == wanted else ()
+
+    @property
+    def required_modalities(self) -> tuple[str, ...]:
+        """Modalities without which the model does not run."""
+        return tuple(name for name in self.modalities if name not in self.optional_modalities)
+
+    @property
+    def modality_subsets(self) -> tuple[tuple[str, ...], ...]:
+        """Every set of modalities that the model runs on, the whole first, then fewer and fewer."""
+        needed = set(self.required_modalities)
+        sizes = range(len(self.modalities), 0, -1)
+        sets = (chosen for size in sizes for chosen in itertools.combinations(self.modalities, size))
+        return tuple(chosen for chosen in sets if needed <= set(chosen))
+
+    def accuracy_with(self, modalities: Collection[str]) -> AccuracyRecord | None:
+        """Measured Dice where just these modalities (of those that the model takes) are given."""
+        given = {name for name in self.modalities if name in modalities}
+        found = (r for r in self.accuracy if r.measure == "Dice" and set(r.modalities or self.modalities) == given)
+        return next(found, None)
+
+
+def _problems(d: Description) -> Iterator[str]:
+    """What is inconsistent in a description, in words."""
+    if not d.id[:1].isalnum() or not all(c.isalnum() or c in "-_." for c in d.id):
+        yield "its id must be letters, digits, '-', '_' and '.', and begin with a letter or digit"
+    if d.dimensions not in (2, 3):
+        yield f"dimensions is {d.dimensions}, not 2 or 3"
+    if not d.modalities or len(set(d.modalities)) != len(d.modalities) or not set(d.modalities) <= set(MODALITIES):
+        yield f"modalities must be distinct and among {', '.join(MODALITIES)}"
+    if not set(d.optional_modalities) <= set(d.modalities):
+        yield "an optional modality is not among its modalities"
+    if not d.outputs or any(not output.labels or not set(output.labels) <= {1, 2, 3} for output in d.outputs):
+        yield "every output needs labels among 1, 2, 3"
+    elif not d.regions:
+        yield "its outputs make up none of ET, TC, WT"
+    if len(d.preprocessing.orientation) != 3 or any(
+        len(set(d.preprocessing.orientation) & set(pair)) != 1 for pair in ("LR", "PA", "SI")
+    ):
+        yield f"orientation {d.preprocessing.orientation!r} is none"
+    if d.preprocessing.normalisation not in ("zscore", "zscore_foreground", "none"):
+        yield f"unknown normalisation {d.preprocessing.normalisation!r}"
+    if d.preprocessing.bias_correction not in ("n4", "none"):
+        yield f"unknown bias correction {d.preprocessing.bias_correction!r}"
+    if min(d.preprocessing.spacing) < 0:
+        yield "its spacing is negative"
+    if len(d.tiling.patch) != d.dimensions or min(d.tiling.patch) < (0 if d.dimensions == 2 else 1):
+        yield f"its patch {d.tiling.patch} does not fit {d.dimensions} dimensions"
+    if not 0 <= d.tiling.overlap < 1:
+        yield f"overlap is {d.tiling.overlap:g}, not at least 0 and below 1"
+    q = d.postprocessing
+    if not {*q.thresholds, *q.filled, *q.temperatures} <= set(REGIONS):
+        yield "a threshold, filling or temperature names no region"
+    if not all(value > 0 for value in q.temperatures.values()):
+        yield "a temperature is not above 0"
+    if d.storage not in STORAGES:
+        yield f"unknown storage {d.storage!r}"
+    if not all(0 < value <= 1 for value in q.thresholds.values()):
+        yield "a threshold is not above 0 and at most 1"
+
+
+def parse_description(text: str, source: str) -> Description:
+    """A validated description from its JSON text.
+
+    Raises:
+        CheckpointError: not JSON, a newer schema, missing or mistyped fields.
+    """
+    values = read_json(text, source)
+    try:
+        return from_json(Description, values)
+    except CheckpointError as error:
+        raise CheckpointError(f"{source} cannot be used. {error}", error.remedy) from error
+    except (TypeError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{source} has a wrong description ({error}).", AGAIN) from error
+
+
+def read_json(text: str, source: str) -> dict[str, Any]:
+    """The values of a description of a schema that this program knows."""
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{source} is damaged: its description is no JSON.", AGAIN) from error
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if type(version) is not int or version < 1:
+        raise CheckpointError(f"{source} does not say its schema version.", AGAIN)
+    if version > SCHEMA_VERSION:
+        raise CheckpointError(
+            f"{source} has schema version {version}, and this program knows up to {SCHEMA_VERSION}.",
+            "Update BrainTumorSeg.",
+        )
+    return values

@@ -1,0 +1,1 @@
+"""Do the images fit what the model was made for?"""

@@ -1,0 +1,70 @@
+"""Which prediction belongs to which reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from BrainTumorSegLib.domain.errors import RequestError
+from BrainTumorSegLib.evaluation import match
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def test_every_way_to_name_a_reference(tmp_path: Path) -> None:
+    predictions = touch(
+        tmp_path / "p", "B.nii.gz", "A.nii.gz", "C_seg.nrrd", "D-seg.mha", ".hidden.nii.gz", "notes.txt"
+    )
+    references = touch(
+        tmp_path / "r", "A/A_seg.nii.gz", "A/A_t1.nii.gz", "B/B-seg.nii.gz", "C.nii.gz", "site/D/D_SEG.nii", "E_seg.nii"
+    )
+    found = match(predictions, references)
+    assert list(found) == ["A", "B", "C", "D"]
+    assert found["A"] == (predictions / "A.nii.gz", references / "A/A_seg.nii.gz")
+    assert found["D"] == (predictions / "D-seg.mha", references / "site/D/D_SEG.nii")
+
+
+def test_predictions_in_case_folders(tmp_path: Path) -> None:
+    predictions, references = touch(tmp_path / "p", "A/A_seg.nii.gz"), touch(tmp_path / "r", "A.nii.gz")
+    assert match(predictions, references) == {"A": (predictions / "A/A_seg.nii.gz", references / "A.nii.gz")}
+
+
+def test_two_files_match_whatever_their_names(tmp_path: Path) -> None:
+    folder = touch(tmp_path, "mine.nii.gz", "truth_seg.nii.gz")
+    assert list(match(folder / "mine.nii.gz", folder / "truth_seg.nii.gz")) == ["mine"]
+
+
+def test_missing_partners_are_named(tmp_path: Path) -> None:
+    predictions = touch(tmp_path / "p", *(f"case{i}.nii.gz" for i in range(8)))
+    references = touch(tmp_path / "r", "case0.nii.gz")
+    with pytest.raises(RequestError, match=r"7 of 8 predictions .*: case1, case2, case3, case4, case5 …") as caught:
+        match(predictions, references)
+    assert "<case>_seg.nii.gz" in caught.value.remedy
+
+
+def test_two_files_for_one_case_are_not_guessed_at(tmp_path: Path) -> None:
+    predictions = touch(tmp_path / "p", "A.nii.gz", "A_seg.nii.gz")
+    references = touch(tmp_path / "r", "A.nii.gz")
+    with pytest.raises(RequestError, match=r"look like case A"):
+        match(predictions, references)
+    with pytest.raises(RequestError, match=r"look like case A"):
+        match(references, touch(tmp_path / "two", "x/A_seg.nii.gz", "y/A_seg.nii.gz"))
+
+
+def test_what_is_no_pair(tmp_path: Path) -> None:
+    full, empty = touch(tmp_path / "full", "A.nii.gz"), touch(tmp_path / "empty")
+    for pair, words in (
+        ((empty, full), "holds no segmentation"),
+        ((full, empty), "no reference"),
+        ((full / "A.nii.gz", full), "a file and a folder"),
+        ((tmp_path / "nowhere", full), "does not exist"),
+    ):
+        with pytest.raises(RequestError, match=words):
+            match(*pair)

@@ -1,0 +1,154 @@
+"""Pairs compared: arrays and files, regions and tissues, grids that differ."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+import BrainTumorSegLib
+from BrainTumorSegLib.domain.errors import GeometryError, InputError, RequestError
+from BrainTumorSegLib.domain.volume import Volume
+from BrainTumorSegLib.evaluation import Settings, compare_files, compare_labels, compare_volumes
+from BrainTumorSegLib.evaluation.metrics import MEASURES
+
+AFFINE = np.diag([1.0, 2.0, 3.0, 1.0])
+
+
+def labels(*columns: int) -> np.ndarray:
+    """A label map ``(Z, Y, X)`` of 4 × 5 × len(columns) voxels with these labels along x."""
+    return np.broadcast_to(np.array(columns, np.uint8), (4, 5, len(columns))).copy()
+
+
+def write(path: Path, array: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
+    nibabel.save(nibabel.Nifti1Image(array.transpose(), affine), path)
+    return path
+
+
+def test_regions_and_tissues_by_hand() -> None:
+    prediction, reference = labels(0, 2, 1, 3, 3, 0), labels(2, 2, 1, 1, 3, 0)
+    found = compare_labels(prediction, reference, settings=Settings(("dice", "iou", "miou"), tissues=True))
+    assert {region: values.get("dice") for region, values in found.items()} == {
+        "ET": pytest.approx(2 * 1 / (2 + 1)),
+        "TC": 1.0,
+        "WT": pytest.approx(2 * 4 / (4 + 5)),
+        "NCR": pytest.approx(2 * 1 / (1 + 2)),
+        "ED": pytest.approx(2 * 1 / (1 + 2)),
+        "all": None,
+    }
+    assert found["all"] == {"miou": pytest.approx((1 / 2 + 1 + 4 / 5) / 3)}  # over the regions, not the tissues
+
+
+def test_spacing_is_in_array_order_and_volume_in_millilitres() -> None:
+    prediction, reference = np.zeros((2, 20, 20, 20), np.uint8)
+    prediction[2, 3, 4] = reference[5, 3, 4] = reference[2, 3, 4] = 3
+    found = compare_volumes("x", prediction, reference, (10, 5, 2), Settings(("hd", "volume_error")))
+    assert found.measures["ET"] == {"hd": 30.0, "volume_error": pytest.approx(-0.1)}
+    assert found.volumes["ET"] == pytest.approx((0.1, 0.2))
+    assert found.empties == {"ET": "", "TC": "", "WT": ""}
+    assert (found.shape, found.spacing) == ((20, 20, 20), (10.0, 5.0, 2.0))
+
+
+def test_all_measures_at_once_give_what_each_gives_alone() -> None:
+    generator = np.random.default_rng(5)
+    prediction, reference = generator.choice([0, 0, 0, 1, 2, 3], (2, 9, 8, 10)).astype(np.uint8)
+    for definition in ("directed", "pooled", "surfel"):
+        together = compare_labels(prediction, reference, (3, 1, 1), Settings(("all",), hd95=definition))
+        assert list(together) == ["ET", "TC", "WT", "all"]
+        assert {name for values in together.values() for name in values} == set(MEASURES)
+        for name in MEASURES:
+            alone = compare_labels(prediction, reference, (3, 1, 1), Settings((name,), hd95=definition))
+            for region, values in alone.items():
+                assert values == {key: together[region][key] for key in values}
+
+
+def test_identical_maps_are_perfect() -> None:
+    found = compare_labels(labels(0, 2, 1, 3), labels(0, 2, 1, 3), (3, 3, 3), Settings(("all",)))
+    for values in found.values():
+        for name, value in values.items():
+            perfect = 1 if MEASURES[name].better == "higher" else 0
+            assert value == perfect, name
+
+
+def test_an_empty_region_counts_by_the_convention_in_every_measure() -> None:
+    prediction, reference = labels(0, 2, 1, 3), labels(0, 2, 1, 1)
+    diagonal = math.sqrt(4**2 + 5**2 + 4**2)
+    found = compare_labels(prediction, reference, settings=Settings(("all",), convention="brats2021"))
+    assert found["ET"]["hd"] == found["ET"]["hd95"] == found["ET"]["assd"] == pytest.approx(diagonal)
+    assert found["ET"]["surface_dice"] == found["ET"]["dice"] == 0
+    assert found["all"]["miou"] == pytest.approx(2 / 3)
+    left_out = compare_labels(prediction, reference, settings=Settings(("iou", "miou"), convention="monai"))
+    assert math.isnan(left_out["ET"]["iou"]) and left_out["all"]["miou"] == 1
+
+
+def test_the_public_call() -> None:
+    prediction, reference = labels(0, 2, 1, 3, 0), labels(0, 2, 1, 3, 3)
+    found = BrainTumorSegLib.evaluate(prediction, reference, (1, 1, 7))
+    assert found["WT"]["hd95"] == 7 and set(found["WT"]) == {"dice", "hd95", "sensitivity", "specificity"}
+    volume = Volume(reference, np.diag([7.0, 1.0, 1.0, 1.0]))
+    assert BrainTumorSegLib.evaluate(prediction, volume) == found
+    with pytest.raises(RequestError, match="no measure"):
+        BrainTumorSegLib.evaluate(prediction, reference, measures=("dise",))
+    with pytest.raises(GeometryError, match="spacing"):
+        BrainTumorSegLib.evaluate(prediction, reference, (1, 1))
+    with pytest.raises(GeometryError, match=r"\(4, 5, 5\).*\(4, 5, 4\)"):
+        BrainTumorSegLib.evaluate(prediction, labels(0, 2, 1, 3), (1, 1, 1))
+
+
+def test_grids_that_differ_are_named_and_resampled_on_request(tmp_path: Path) -> None:
+    array = np.zeros((12, 10, 14), np.uint8)
+    array[2:9, 3:8, 4:12] = 3
+    reference = write(tmp_path / "r.nii.gz", array)
+    flipped = AFFINE @ np.diag([-1.0, 1, 1, 1])
+    flipped[0, 3] = AFFINE[0, 0] * (array.shape[2] - 1)
+    shifted, coarse = AFFINE.copy(), np.diag([1.0, 2.0, 6.0, 1.0])
+    shifted[1, 3] = 2.0
+    coarse[2, 3] = 1.5  # the same corner as the reference's
+    for name, values, affine, words, dice in (
+        ("flipped", array[:, :, ::-1], flipped, "axes run LAS against RAS", 1.0),
+        ("shifted", array, shifted, "2 mm apart", None),
+        ("coarse", array[::2], coarse, "14×10×6 against 14×10×12", None),
+        ("stretched", array, np.diag([1.1, 2.0, 3.0, 1.0]), "1.1×2×3 against 1×2×3 mm", None),
+    ):
+        prediction = write(tmp_path / f"{name}.nii.gz", values, affine)
+        with pytest.raises(GeometryError, match=words) as caught:
+            compare_files(prediction, reference)
+        assert str(prediction) in str(caught.value) and "--resample" in caught.value.remedy
+        result = compare_files(prediction, reference, Settings(("dice",), resample=True))
+        assert words in result.notes[0] and result.prediction == prediction
+        assert 0.75 < result.measures["ET"]["dice"] <= 1
+        if dice:
+            assert result.measures["ET"]["dice"] == dice
+
+
+def test_images_that_share_no_space_are_not_resampled(tmp_path: Path) -> None:
+    array = labels(0, 2, 1, 3)
+    away = AFFINE.copy()
+    away[:3, 3] = 500
+    pair = write(tmp_path / "p.nii.gz", array, away), write(tmp_path / "r.nii.gz", array)
+    with pytest.raises(GeometryError, match="do not overlap"):
+        compare_files(*pair, Settings(resample=True))
+
+
+def test_affines_that_differ_by_rounding_are_one_grid(tmp_path: Path) -> None:
+    array, nearly = labels(0, 2, 1, 3), AFFINE.copy()
+    nearly[0, 3] = 4e-3
+    pair = write(tmp_path / "p.nii.gz", array, nearly), write(tmp_path / "r.nii.gz", array)
+    assert compare_files(*pair).measures["WT"]["dice"] == 1
+
+
+def test_label_conventions_of_files(tmp_path: Path) -> None:
+    both = write(tmp_path / "both.nii.gz", labels(0, 3, 4, 1))
+    decathlon, brats = (
+        write(tmp_path / "d.nii.gz", labels(0, 1, 2, 3)),
+        write(tmp_path / "b.nii.gz", labels(0, 2, 1, 4)),
+    )
+    with pytest.raises(InputError, match=r"0, 1, 3, 4") as caught:
+        compare_files(both, brats)
+    assert "--pred-labels" in caught.value.remedy
+    found = compare_files(decathlon, brats, Settings(("dice",), tissues=True, prediction_labels="decathlon"))
+    assert all(values["dice"] == 1 for values in found.measures.values())
+    assert compare_files(decathlon, brats, Settings(("dice",))).measures["TC"]["dice"] < 1

@@ -1,0 +1,86 @@
+"""Calibrated probabilities and the Dice that they promise, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from BrainTumorSegLib.inference.confidence import calibrated, confidence, expected_dice
+from BrainTumorSegLib.inference.pipeline import segment_case
+from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
+from BrainTumorSegLib.models.description import PostprocessingSpec
+from Testing.samples import Patient
+
+WriteCheckpoint = Callable[..., Path]
+
+
+def test_a_temperature_divides_the_logit() -> None:
+    probability = np.array([0.0, 0.2, 0.5, 0.9, 1.0], dtype=np.float32)
+    found = calibrated(probability, 2.0)
+    # logit 0.2 = −ln 4, its half −ln 2: 1/3; logit 0.9 = ln 9, its half ln 3: 3/4.
+    assert found == pytest.approx([0, 1 / 3, 0.5, 0.75, 1], abs=1e-6)
+    assert found.dtype == np.float32
+    assert calibrated(found, 0.5) == pytest.approx(probability, abs=1e-6)
+    assert calibrated(probability, 1.0) is probability
+
+
+def test_the_expected_dice_by_hand() -> None:
+    probability = np.array([0.9, 0.7, 0.3, 0.1])
+    mask = probability >= 0.5
+    # Of the mask's 2 voxels 1.6 are expected to be true, of all 2.0.
+    assert expected_dice(probability, mask) == pytest.approx(2 * 1.6 / (2 + 2.0))
+    assert expected_dice(mask.astype(float), mask) == 1
+    assert expected_dice(probability, np.zeros(4, dtype=bool)) == 0
+    assert expected_dice(np.zeros(4), np.zeros(4, dtype=bool)) == 0
+
+
+def test_the_expected_dice_is_nearly_the_mean_over_random_truths() -> None:
+    generator = np.random.default_rng(0)
+    probability = generator.beta(0.5, 1.0, 5000)
+    mask = probability >= 0.5
+    truths = generator.random((200, 5000)) < probability
+    dice = 2 * (truths & mask).sum(axis=1) / (truths.sum(axis=1) + mask.sum())
+    assert expected_dice(probability, mask) == pytest.approx(dice.mean(), abs=2e-3)
+
+
+def test_the_confidence_is_of_the_neighbourhood() -> None:
+    """Ten millimetres beside the mask count, those beyond do not."""
+    probability = np.zeros((1, 1, 40))
+    mask = np.zeros(probability.shape, dtype=bool)
+    mask[..., 19:21] = True
+    probability[mask] = 0.8
+    probability[..., 14] = 0.4  # 5 voxels of 2 mm before the mask
+    assert confidence(probability, mask, (2.0, 2.0, 2.0)) == pytest.approx(2 * 1.6 / (2 + 2.0))
+    probability[..., 13] = 0.4
+    assert confidence(probability, mask, (2.0, 2.0, 2.0)) == pytest.approx(2 * 1.6 / (2 + 2.0))
+    assert confidence(probability, np.zeros_like(mask), (2.0, 2.0, 2.0)) == 0
+
+
+def test_a_result_says_how_sure_the_model_is(patient: Patient, tiny_checkpoint: WriteCheckpoint) -> None:
+    """The oracle is nearly certain; hot probabilities are not, and the label map stays the same."""
+    even = PostprocessingSpec(temperatures={"ET": 1.0, "TC": 1.0, "WT": 1.0})
+    checkpoint = load_checkpoint(tiny_checkpoint(postprocessing=even))
+    sure = segment_case(patient.case(), checkpoint, keep_probabilities=True)
+    assert set(sure.confidence) == {"ET", "TC", "WT"} and min(sure.confidence.values()) > 0.9
+    assert not any("unsure" in warning for warning in sure.warnings)
+    hot = dataclasses.replace(checkpoint.description.postprocessing, temperatures={**even.temperatures, "ET": 50.0})
+    description = dataclasses.replace(checkpoint.description, postprocessing=hot)
+    doubtful = segment_case(
+        patient.case(), dataclasses.replace(checkpoint, description=description), keep_probabilities=True
+    )
+    assert np.array_equal(doubtful.labels.array, sure.labels.array)
+    assert doubtful.confidence["ET"] < 0.6 and doubtful.confidence["WT"] == sure.confidence["WT"]
+    assert any("unsure of ET (expected Dice 0." in warning for warning in doubtful.warnings)
+    told = doubtful.probabilities["ET"]
+    spacing = doubtful.labels.spacing
+    assert confidence(told, told >= 0.5, spacing) == pytest.approx(doubtful.confidence["ET"])
+
+
+def test_a_region_that_was_not_found_has_no_confidence(patient: Patient, tiny_checkpoint: WriteCheckpoint) -> None:
+    spec = PostprocessingSpec(temperatures={"ET": 1.0, "WT": 1.0}, minimum_et_mm3=1e6)
+    result = segment_case(patient.case(), load_checkpoint(tiny_checkpoint(postprocessing=spec)))
+    assert set(result.confidence) == {"WT"}, "of TC the probabilities are not calibrated"

@@ -1,0 +1,227 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from BrainTumorSegLib.domain.errors import CancelledError, CheckpointError
+from BrainTumorSegLib.domain.progress import Progress
+from BrainTumorSegLib.inference.prediction import SLICES_PER_BATCH, Plan, Predictor, _window_count
+from BrainTumorSegLib.models.description import NetworkSpec, TilingSpec
+from BrainTumorSegLib.networks import create_network
+from Testing.samples import describe_model
+
+CPU = torch.device("cpu")
+
+
+class Spy(nn.Module):
+    """Passes batches on and remembers their shapes."""
+
+    def __init__(self, inner: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.inner = inner
+        self.shapes: list[tuple[int, ...]] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.shapes.append(tuple(images.shape))
+        return self.inner(images)
+
+
+def pointwise(images: torch.Tensor) -> torch.Tensor:
+    """Two outputs that depend on their own voxel alone."""
+    return torch.stack([images[:, 0] + images[:, 1], 2 * images[:, 0] - 1], dim=1)
+
+
+def sigmoid(values: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-values))
+
+
+def expected(volume: np.ndarray) -> np.ndarray:
+    return sigmoid(np.stack([volume[0] + volume[1], 2 * volume[0] - 1]))
+
+
+def noise(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def plan(dimensions: int, patch: tuple[int, ...], overlap: float = 0.5, divisor: int = 4, mirror: bool = False) -> Plan:
+    return Plan(dimensions, patch, overlap, divisor, mirror)
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.5, 0.625])
+@pytest.mark.parametrize("shape", [(16, 16, 16), (17, 20, 33), (5, 16, 40), (3, 2, 1), (30, 9, 16)])
+def test_sliding_windows_equal_the_whole(shape: tuple[int, int, int], overlap: float) -> None:
+    """A network that sees one voxel gives the same wherever the windows lie: blending must not show."""
+    spy = Spy(pointwise)
+    volume = noise(2, *shape)
+    result = Predictor(spy, plan(3, (16, 16, 16), overlap), CPU, "fp32")(volume)
+    assert result.shape == (2, *shape) and result.dtype == np.float32
+    np.testing.assert_allclose(result, expected(volume), atol=1e-5)
+    assert all(size % 4 == 0 and size <= 16 for seen in spy.shapes for size in seen[2:])
+
+
+@pytest.mark.parametrize("shape", [(4, 16, 16), (19, 17, 22), (1, 5, 3)])
+@pytest.mark.parametrize("patch", [(0, 0), (32, 48)])
+def test_slices_equal_the_whole(shape: tuple[int, int, int], patch: tuple[int, int]) -> None:
+    spy = Spy(pointwise)
+    volume = noise(2, *shape)
+    result = Predictor(spy, plan(2, patch), CPU, "fp32")(volume)
+    assert result.shape == (2, *shape) and result.dtype == np.float32
+    np.testing.assert_allclose(result, expected(volume), atol=1e-5)
+    for batch, channels, *size in spy.shapes:
+        assert batch <= SLICES_PER_BATCH and channels == 2
+        assert all(n % 4 == 0 and n >= part for n, part in zip(size, patch, strict=True))
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_a_unet_on_one_window_is_the_unet_itself(dimensions: int) -> None:
+    """The volume is padded with zeros on both sides to the divisor and the result cut back."""
+    torch.manual_seed(0)
+    network = create_network(
+        "unet", dimensions=dimensions, in_channels=2, out_channels=1, arguments={"width": 4, "levels": 2}
+    ).eval()
+    volume = noise(2, 6, 10, 13)  # to 8, 12, 16: one voxel before and after, then one, then one before and two after
+    with torch.no_grad():
+        if dimensions == 2:
+            padded = np.pad(volume, ((0, 0), (0, 0), (1, 1), (1, 2)))
+            logits = network(torch.from_numpy(padded).movedim(1, 0)).movedim(1, 0).numpy()[:, :, 1:-1, 1:-2]
+        else:
+            padded = np.pad(volume, ((0, 0), (1, 1), (1, 1), (1, 2)))
+            logits = network(torch.from_numpy(padded)[None])[0].numpy()[:, 1:-1, 1:-1, 1:-2]
+    result = Predictor(network, plan(dimensions, (64,) * dimensions if dimensions == 3 else (0, 0)), CPU, "fp32")(
+        volume
+    )
+    np.testing.assert_allclose(result, sigmoid(logits), atol=1e-5)
+
+
+def test_empty_slices_are_skipped_and_are_zero() -> None:
+    spy = Spy(pointwise)
+    volume = noise(2, 20, 8, 8)
+    volume[:, [0, 3, 4, 19]] = 0
+    volume[0, 7] = 0  # one of its sequences is empty: it is run
+    result = Predictor(spy, plan(2, (0, 0)), CPU, "fp32")(volume)
+    assert [shape[0] for shape in spy.shapes] == [8, 8]
+    filled = [z for z in range(20) if z not in (0, 3, 4, 19)]
+    np.testing.assert_allclose(result[:, filled], expected(volume)[:, filled], atol=1e-5)
+    assert not result[:, [0, 3, 4, 19]].any()
+
+
+def test_windows_shrink_to_the_brain() -> None:
+    spy = Spy(pointwise)
+    Predictor(spy, plan(3, (128, 128, 128)), CPU, "fp32")(noise(2, 6, 9, 32))
+    assert spy.shapes == [(1, 2, 8, 12, 32)]
+
+
+def test_a_brain_smaller_than_the_networks_bottom_is_padded_to_the_patch() -> None:
+    arguments = {"filters": [4, 4, 4]}
+    network = create_network("dynunet", dimensions=3, in_channels=1, out_channels=1, arguments=arguments).eval()
+    spy = Spy(network)
+    result = Predictor(spy, plan(3, (8, 8, 8)), CPU, "fp32")(noise(1, 3, 4, 2))
+    assert spy.shapes == [(1, 1, 8, 8, 8)] and result.shape == (1, 3, 4, 2)
+
+
+@pytest.mark.parametrize(("dimensions", "shape"), [(2, (20, 8, 8)), (3, (33, 20, 17))])
+def test_ticks_count_the_calls(dimensions: int, shape: tuple[int, int, int]) -> None:
+    spy = Spy(pointwise)
+    ticks: list[tuple[int, int]] = []
+    predictor = Predictor(spy, plan(dimensions, (16,) * dimensions), CPU, "fp32")
+    predictor(noise(2, *shape), lambda done, total: ticks.append((done, total)))
+    assert len(spy.shapes) > 2
+    assert ticks == [(done, len(spy.shapes)) for done in range(len(spy.shapes))]
+
+
+@pytest.mark.parametrize(
+    ("size", "part", "overlap", "count"),
+    [(16, 16, 0.5, 1), (8, 16, 0.5, 1), (17, 16, 0.5, 2), (24, 16, 0.5, 2), (25, 16, 0.5, 3), (32, 16, 0.0, 2)],
+)
+def test_window_counts_by_hand(size: int, part: int, overlap: float, count: int) -> None:
+    assert _window_count(size, part, overlap) == count
+
+
+@pytest.mark.parametrize(("dimensions", "shape"), [(2, (40, 8, 8)), (3, (33, 20, 17))])
+def test_cancelling_stops_before_the_next_call(dimensions: int, shape: tuple[int, int, int]) -> None:
+    progress = Progress()
+
+    def cancel(images: torch.Tensor) -> torch.Tensor:
+        if len(spy.shapes) == 2:
+            progress.cancelled.set()
+        return pointwise(images)
+
+    spy = Spy(cancel)
+    predictor = Predictor(spy, plan(dimensions, (16,) * dimensions), CPU, "fp32")
+    with pytest.raises(CancelledError):
+        predictor(noise(2, *shape), lambda done, total: progress.report("predict", done / total))
+    assert len(spy.shapes) == 2
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_mirroring_is_the_mean_over_all_flips(dimensions: int) -> None:
+    torch.manual_seed(0)
+    network = create_network(
+        "unet", dimensions=dimensions, in_channels=1, out_channels=2, arguments={"width": 4, "levels": 1}
+    ).eval()
+    volume = noise(1, 4, 6, 8)
+    axes = range(-dimensions, 0)
+    flips = [f for count in range(dimensions + 1) for f in itertools.combinations(axes, count)]
+    assert len(flips) == 2**dimensions
+    patch = (0, 0) if dimensions == 2 else (8, 8, 8)
+    plain = Predictor(network, plan(dimensions, patch, divisor=2), CPU, "fp32")
+    parts = [np.flip(plain(np.ascontiguousarray(np.flip(volume, f))), f) for f in flips]
+    result = Predictor(network, plan(dimensions, patch, divisor=2, mirror=True), CPU, "fp32")(volume)
+    np.testing.assert_allclose(result, np.mean(parts, axis=0), atol=1e-6)
+    assert np.abs(result - parts[0]).max() > 1e-3, "this network must not be symmetric by itself"
+
+
+def test_half_precision_is_close_and_ends_in_float32() -> None:
+    torch.manual_seed(0)
+    network = create_network("unet", dimensions=3, in_channels=1, out_channels=1, arguments={"width": 4, "levels": 1})
+    network.eval()
+    volume = noise(1, 8, 8, 8)
+    full = Predictor(network, plan(3, (8, 8, 8)), CPU, "fp32")(volume)
+    half = Predictor(network, plan(3, (8, 8, 8)), CPU, "bf16")(volume)
+    assert half.dtype == np.float32
+    assert 0 < np.abs(half - full).max() < 0.02
+
+
+def test_an_empty_volume_is_refused() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        Predictor(Spy(pointwise), plan(2, (0, 0)), CPU, "fp32")(np.zeros((2, 3, 8, 8), np.float32))
+
+
+def test_the_plan_of_a_checkpoint() -> None:
+    description = describe_model(
+        network=NetworkSpec("unet", {"width": 4, "levels": 3}), tiling=TilingSpec((16, 24, 32), 0.25)
+    )
+    assert Plan.of(description, mirror=True) == Plan(3, (16, 24, 32), 0.25, 8, True)
+    assert Plan.of(describe_model(network=NetworkSpec("segresnet"))).divisor == 8
+    assert Plan.of(describe_model(2)).patch == (0, 0)
+    assert (len(Plan.of(describe_model(2), mirror=True).mirrorings()), Plan.of(describe_model()).mirrorings()) == (
+        4,
+        [()],
+    )
+
+
+def test_a_patch_that_the_network_cannot_halve_is_refused() -> None:
+    description = describe_model(network=NetworkSpec("unet", {"levels": 3}), tiling=TilingSpec((16, 16, 12)))
+    with pytest.raises(CheckpointError, match="12") as caught:
+        Plan.of(description)
+    assert "8" in caught.value.remedy
+
+
+def test_smaller_plans_by_hand() -> None:
+    plan = Plan(3, (128, 128, 64), 0.25, 8)
+    half = plan.smaller()
+    assert half == Plan(3, (64, 64, 48), 0.25, 8)
+    quarter = half.smaller() if half else None
+    assert quarter == Plan(3, (48, 48, 48), 0.25, 8) and quarter.smaller() is None
+    assert Plan(3, (32, 32, 32), 0.25, 8).smaller() is None, "never larger than it was"
+    flat: Plan | None = Plan(2, (0, 0), 0.0, 8)
+    batches = []
+    while flat:
+        batches.append(flat.batch)
+        flat = flat.smaller()
+    assert batches == [8, 4, 2, 1]

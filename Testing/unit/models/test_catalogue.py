@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from BrainTumorSegLib.domain.errors import CheckpointError
+from BrainTumorSegLib.io.user_folder import user_folder
+from BrainTumorSegLib.models import catalogue
+from BrainTumorSegLib.models.catalogue import add, installed, load_model, models_folder, remove, resolve
+from Testing.samples import write_oracle
+
+WriteCheckpoint = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One model that comes along, so that these tests do not depend on which ones do."""
+    folder = tmp_path / "embedded"
+    folder.mkdir()
+    write_oracle(folder / "along.safetensors", id="along")
+    monkeypatch.setattr(catalogue, "EMBEDDED", folder)
+    return folder
+
+
+def test_the_user_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert user_folder() == home and models_folder() == home / "models"
+    monkeypatch.delenv("BRAINTUMORSEG_HOME")
+    assert user_folder() == Path.home() / ".braintumorseg"
+
+
+def test_adding_listing_and_removing(tiny_checkpoint: WriteCheckpoint) -> None:
+    source = tiny_checkpoint(id="mine")
+    added = add(source)
+    assert added.path == models_folder() / "mine.safetensors" and not added.embedded
+    assert added.path.read_bytes() == source.read_bytes()
+    models, errors = installed()
+    assert list(models) == ["along", "mine"] and not errors
+    assert models["along"].embedded and not models["mine"].embedded
+    assert models["mine"].description.title == "Tiny 3D U-Net"
+    assert load_model("mine").description.id == "mine"
+    assert remove("mine") == added.path
+    assert list(installed()[0]) == ["along"] and not added.path.exists()
+
+
+def test_a_model_by_id_or_by_path(tiny_checkpoint: WriteCheckpoint) -> None:
+    source = tiny_checkpoint()
+    assert resolve("along").name == "along.safetensors"
+    assert resolve(source) == resolve(str(source)) == source
+    for unknown in ("nobody", "nobody.safetensors"):
+        with pytest.raises(CheckpointError, match="nobody") as caught:
+            load_model(unknown)
+        assert "along" in caught.value.remedy
+
+
+def test_a_damaged_file_is_told_and_hides_no_other(home: Path, tiny_checkpoint: WriteCheckpoint) -> None:
+    add(tiny_checkpoint(id="mine"))
+    (models_folder() / "broken.safetensors").write_bytes(b"broken")
+    (models_folder() / ".123-0.part-x.safetensors").write_bytes(b"half")  # being written
+    (models_folder() / "notes.txt").write_text("x")
+    models, errors = installed()
+    assert list(models) == ["along", "mine"]
+    assert len(errors) == 1 and "broken.safetensors" in str(errors[0])
+
+
+def test_damaged_models_are_not_added(tiny_checkpoint: WriteCheckpoint) -> None:
+    path = tiny_checkpoint(id="mine")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged"):
+        add(path)
+    assert not models_folder().exists()
+
+
+def test_models_that_come_along_stay(tiny_checkpoint: WriteCheckpoint) -> None:
+    with pytest.raises(CheckpointError, match="along"):
+        add(tiny_checkpoint(id="along"))
+    with pytest.raises(CheckpointError, match="along"):
+        remove("along")
+    with pytest.raises(CheckpointError, match="nobody"):
+        remove("nobody")
+    assert list(installed()[0]) == ["along"]
+
+
+def test_adding_again_replaces(tiny_checkpoint: WriteCheckpoint) -> None:
+    add(tiny_checkpoint(id="mine", name="a.safetensors"))
+    add(tiny_checkpoint(id="mine", name="b.safetensors", version="2.0"))
+    assert installed()[0]["mine"].description.version == "2.0"

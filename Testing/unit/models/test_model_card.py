@@ -1,0 +1,73 @@
+"""What a model card tells."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from BrainTumorSegLib.domain.modalities import MODALITIES
+from BrainTumorSegLib.models.description import AccuracyRecord, PostprocessingSpec, PreprocessingSpec, TrainingRecord
+from BrainTumorSegLib.models.model_card import model_card
+from Testing.samples import describe_model
+
+
+def test_a_card_tells_use_inputs_accuracy_training_and_licences() -> None:
+    description = dataclasses.replace(
+        describe_model(),
+        accuracy=(AccuracyRecord("made patients", 6, "Dice", "brats2021", {"ET": 0.5, "WT": 0.87654}),),
+        training=TrainingRecord("made patients", ("A", "B"), ("C",), {"notes": {"before": "9 steps of x"}}, 70),
+        data_licence="CC0",
+        weights_licence="Apache-2.0",
+    )
+    card = model_card(description)
+    assert card.startswith(f"# {description.id}\n")
+    assert "For research, not for clinical use." in card
+    assert "| Measure | ET | WT | Cases | Data | Empty masks |" in card
+    assert "| Dice | 0.500 | 0.877 | 6 | made patients | brats2021 |" in card
+    assert "Training cases (2): A, B" in card and "Validation cases (1): C" in card
+    assert "Optimiser steps: 70, after 9 steps of x" in card
+    assert "Weights: Apache-2.0" in card and "Data: CC0" in card
+
+
+@pytest.mark.parametrize(
+    ("optional", "told"),
+    [
+        ((), "T1, T1ce, T2, FLAIR, all of them needed."),
+        (("t1", "t2"), "T1, T1ce, T2, FLAIR; T1 and T2 may be missing."),
+        (MODALITIES, "T1, T1ce, T2, FLAIR; any of them may be missing, not all."),
+    ],
+)
+def test_a_card_says_which_sequences_may_be_missing(optional: tuple[str, ...], told: str) -> None:
+    assert f"- Sequences: {told}\n" in model_card(describe_model(optional_modalities=optional))
+
+
+def test_a_card_tells_of_uneven_brightness_taken_out() -> None:
+    corrected = dataclasses.replace(describe_model(), preprocessing=PreprocessingSpec(bias_correction="n4"))
+    assert ", uneven brightness taken out by N4.\n" in model_card(corrected)
+    assert "uneven" not in model_card(describe_model())
+
+
+def test_a_card_tells_post_processing_in_its_order() -> None:
+    spec = PostprocessingSpec({}, ("TC",), 100.0, 50.0, 25.0)
+    card = model_card(dataclasses.replace(describe_model(), postprocessing=spec))
+    assert (
+        "- Post-processing: holes of tumour core are filled; pieces below 100 mm³ are removed; pieces with tumour core "
+        "below 50 mm³ are removed where another has more; enhancing tumour below 25 mm³ in all becomes necrotic core.\n"
+    ) in card
+
+
+def test_a_card_says_what_is_not_known() -> None:
+    card = model_card(dataclasses.replace(describe_model(), accuracy=(), training=TrainingRecord()))
+    assert "Not measured." in card and "Data: not stated" in card
+
+
+def test_a_card_has_a_table_of_the_subsets() -> None:
+    records = (
+        AccuracyRecord("made", 6, "Dice", "brats2021", {"ET": 0.8, "WT": 0.9}),
+        AccuracyRecord("made", 6, "Dice", "brats2021", {"ET": 0.25, "WT": 0.85}, ("t1", "flair")),
+    )
+    card = model_card(dataclasses.replace(describe_model(), accuracy=records))
+    whole, subsets = card.split("where only these sequences are given")
+    assert "| Dice | 0.800 | 0.900 | 6 |" in whole and "0.250" not in whole
+    assert "| Given | ET | WT |" in subsets and "| T1, FLAIR | 0.250 | 0.850 |" in subsets

@@ -1,0 +1,59 @@
+"""Uneven brightness: what is made is taken out, and what is even stays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from BrainTumorSegLib.domain.modalities import MODALITIES
+from BrainTumorSegLib.models.description import PreprocessingSpec
+from BrainTumorSegLib.preprocessing import prepare
+from BrainTumorSegLib.preprocessing.bias_field import evened
+from BrainTumorSegLib.preprocessing.normalisation import normalise
+from Testing.samples import Patient
+
+
+def head(shape: tuple[int, int, int] = (40, 48, 44)) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+    """An image of two tissues in a ball (in a checkerboard of 4 voxels), the ball, and coordinates from -1 to 1."""
+    index = np.indices(shape)
+    axes = [2 * i / (size - 1) - 1 for i, size in zip(index, shape, strict=True)]
+    ball = sum(axis**2 for axis in axes) < 0.9
+    tissue = np.where((index // 4).sum(axis=0) % 2, 100.0, 160.0)
+    return tissue * ball, ball, axes
+
+
+def unevenness(image: np.ndarray, tissue: np.ndarray, ball: np.ndarray) -> float:
+    """Standard deviation of the logarithm of what multiplies the tissues."""
+    return float(np.log(image[ball] / tissue[ball]).std())
+
+
+@pytest.mark.parametrize("spacing", [(4.0, 4.0, 4.0), (1.0, 4.0, 8.0)])
+def test_a_made_field_is_taken_out(spacing: tuple[float, float, float]) -> None:
+    tissue, ball, (z, y, x) = head()
+    image = tissue * np.exp(0.3 * x - 0.2 * y * z + 0.2 * z**2)
+    result = evened(image, spacing)
+    assert result.dtype == np.float32 and result.shape == image.shape
+    assert unevenness(image, tissue, ball) > 0.13
+    assert unevenness(result, tissue, ball) < 0.02
+    assert not result[~ball].any()
+
+
+def test_an_even_image_stays_even() -> None:
+    tissue, ball, _ = head()
+    assert unevenness(evened(tissue, (4.0, 4.0, 4.0)), tissue, ball) < 0.02
+
+
+@pytest.mark.parametrize("shape", [(5, 6, 7), (1, 30, 30)])
+def test_thin_and_empty_images_stay_as_they_are(shape: tuple[int, int, int]) -> None:
+    assert not evened(np.zeros((20, 20, 20)), (1.0, 1.0, 1.0)).any()
+    image = np.random.default_rng(0).integers(0, 9, shape)
+    np.testing.assert_array_equal(evened(image, (1.0, 1.0, 1.0)), image)
+
+
+def test_images_are_evened_before_they_are_normalised_where_the_model_says_so(patient: Patient) -> None:
+    prepared = prepare(patient.case(), MODALITIES, PreprocessingSpec(bias_correction="n4"))
+    volume = patient.images["flair"]
+    expected = normalise(evened(volume.array, volume.spacing))[prepared.box]
+    np.testing.assert_allclose(prepared.array[3], expected, atol=1e-4)
+    plain = prepare(patient.case(), MODALITIES, PreprocessingSpec())
+    assert np.abs(prepared.array - plain.array).max() > 1e-3

@@ -1,0 +1,81 @@
+"""Training.calibration: errors by hand, and temperatures that undo what was done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from BrainTumorSegLib.inference.confidence import calibrated
+from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
+from Testing.samples import Patient
+from Training.calibration import RegionEvidence, best_temperature, expected_calibration_error, gather, summary
+
+WriteCheckpoint = Callable[..., Path]
+
+
+def evidence(
+    probability: np.ndarray, truth: np.ndarray, expected: float = 0.5, measured: float = 0.5
+) -> RegionEvidence:
+    return RegionEvidence(probability, truth, expected, measured)
+
+
+def test_the_calibration_error_by_hand() -> None:
+    # Two bins: of two voxels told as 0.1 and 0.3 one is tumour (0.4 against 1), of two told as 0.8 and 1.0 both.
+    probability = np.array([0.1, 0.3, 0.8, 1.0])
+    truth = np.array([False, True, True, True])
+    assert expected_calibration_error(probability, truth, bins=2) == pytest.approx((0.6 + 0.2) / 4)
+    assert expected_calibration_error(truth.astype(float), truth) == 0
+    assert expected_calibration_error(np.array([]), np.array([], dtype=bool)) == 0
+
+
+@pytest.mark.parametrize("temperature", [0.6, 1.0, 2.5])
+def test_the_temperature_that_was_put_in_is_found(temperature: float) -> None:
+    generator = np.random.default_rng(1)
+    honest = generator.beta(0.4, 0.6, 40_000)
+    truth = generator.random(honest.size) < honest
+    told = calibrated(honest, 1 / temperature)  # as a network that is too sure (or not sure enough) tells it
+    assert best_temperature([evidence(told, truth)]) == pytest.approx(temperature, rel=0.05)
+    after = expected_calibration_error(calibrated(told, temperature), truth)
+    assert after < 0.01
+    if temperature != 1:
+        assert expected_calibration_error(told, truth) > 3 * after
+
+
+def test_the_summary_leaves_out_what_was_not_found() -> None:
+    truth = np.array([True, False])
+    patients = [
+        {"ET": evidence(truth.astype(float), truth, 0.9, 0.7)},
+        {"ET": evidence(truth.astype(float), truth, math.nan, 1.0)},
+    ]
+    assert summary(patients) == {
+        "Expected calibration error": {"ET": 0.0},
+        "Error of the expected Dice": {"ET": pytest.approx(0.2)},
+    }
+
+
+class OnePatient:
+    """A labelled case in memory; the last slices are marked as not annotated."""
+
+    id = "P"
+
+    def __init__(self, patient: Patient) -> None:
+        labels = patient.labels.array.copy()
+        labels[-4:] = 255
+        self.answer = (patient.case(), patient.labels.with_array(labels))
+
+    def load(self, modalities: tuple[str, ...] = ()) -> tuple[object, object]:
+        return self.answer
+
+
+def test_evidence_is_of_the_box_around_the_tumour(patient: Patient, tiny_checkpoint: WriteCheckpoint) -> None:
+    checkpoint = load_checkpoint(tiny_checkpoint())
+    (one,) = gather(checkpoint, [OnePatient(patient)])  # type: ignore[list-item]
+    assert set(one) == {"ET", "TC", "WT"}
+    whole = one["WT"]
+    assert whole.probability.shape == whole.truth.shape and whole.probability.ndim == 1
+    assert 0 < whole.truth.sum() < whole.truth.size < patient.labels.array.size
+    assert whole.measured == 1 and whole.expected > 0.9, "the oracle is right, where something is known"

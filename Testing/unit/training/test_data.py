@@ -1,0 +1,123 @@
+"""Every kind of data set through the one data module: found, checked, cached, split, batched."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from BrainTumorSegLib.domain.errors import InputError
+from BrainTumorSegLib.models.description import NetworkSpec, OutputSpec, PreprocessingSpec, TilingSpec
+from Testing.image_data import make_slice, write_coco, write_image, write_lgg, write_lgg1p19q
+from Testing.samples import OUTPUTS, write_patient
+from Testing.training_data import make_patient, write_brats
+from Training.data import BratsData, find_data
+from Training.datasets.split import read_split
+from Training.recipe import KINDS, DataRecipe, OptimisationRecipe, Recipe, SamplingRecipe
+
+NAMES = ["P0", "P1", "P2"]
+LGG = ("t1", "flair", "t1ce")
+
+
+def write_images(folder: Path) -> None:
+    for name in NAMES:
+        image, tumour = make_slice(1, int(name[1]))
+        write_image(folder / "images" / f"{name}.png", image[..., 1])
+        write_image(folder / "masks" / f"{name}.png", tumour.astype(np.uint8) * 255)
+
+
+def write_sparse(folder: Path) -> None:
+    for name in NAMES:
+        write_lgg1p19q(folder, name)
+
+
+BOXES = [{"image_id": number, "bbox": [4, 6, 10, 8]} for number in (1, 2, 3)]
+WRITERS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
+    "brats": (lambda folder: write_brats(folder, 3), ("t1", "t1ce", "t2", "flair")),
+    "lgg": (lambda folder: write_lgg(folder, NAMES), LGG),
+    "images": (write_images, ("flair",)),
+    "coco": (lambda folder: write_coco(folder, BOXES, images=3), ("t1ce",)),
+    "lgg1p19q": (write_sparse, ("t1ce", "t2")),
+}
+
+
+def make_recipe(kind: str, modalities: tuple[str, ...], outputs: tuple[OutputSpec, ...] = OUTPUTS["whole"]) -> Recipe:
+    spacing = (0.0, 8.0, 8.0) if kind in ("lgg", "images", "coco") else (0.0, 1.0, 1.0)
+    return Recipe(
+        id="tiny",
+        title="Tiny",
+        dimensions=2,
+        network=NetworkSpec("unet", {"width": 4, "levels": 1}),
+        data=DataRecipe("made", kind),
+        sampling=SamplingRecipe((24, 16), batch=2, workers=0),
+        outputs=outputs,
+        tiling=TilingSpec((0, 0)),
+        modalities=modalities,
+        preprocessing=PreprocessingSpec(spacing=spacing),
+        optimisation=OptimisationRecipe(steps=2, interval=1),
+    )
+
+
+def make_data(recipe: Recipe, folder: Path) -> BratsData:
+    found = find_data(recipe, folder)
+    split = read_split(folder, list(found.cases), folds=5, fold=-1, given=found.split)
+    data = BratsData(recipe, found, split, folder.parent / "cache")
+    data.prepare_data()
+    data.setup("fit")
+    return data
+
+
+def test_every_kind_is_tested() -> None:
+    assert set(WRITERS) == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_batches_of_every_kind(tmp_path: Path, kind: str) -> None:
+    write, modalities = WRITERS[kind]
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write(folder)
+    data = make_data(make_recipe(kind, modalities), folder)
+    assert len(data.split.training) == 2 and len(data.split.validation) == 1
+    batch = next(iter(data.train_dataloader()))
+    assert batch["image"].shape == (2, len(modalities), 24, 16)
+    assert batch["target"].shape == (2, 1, 24, 16)
+    assert batch["image"].isfinite().all() and batch["image"].any()
+    monitored = torch.cat([part["target"] for part in data.val_dataloader()])
+    assert set(monitored.unique().tolist()) == {0.0, 1.0}  # every monitored patch lies on tumour and on known slices
+
+
+def test_whole_slices_of_brats_with_four_sequences_and_three_tissues(tmp_path: Path) -> None:
+    """240 × 240 × 4 → 240 × 240 × 3: the cached brain in the middle of zeros, each tissue a mask of its own."""
+    write_patient(tmp_path / "data", make_patient(0), case_id="P0")
+    write_patient(tmp_path / "data", make_patient(1), case_id="P1")
+    recipe = make_recipe("brats", ("t1", "t1ce", "t2", "flair"), OUTPUTS["classes"])
+    recipe = dataclasses.replace(recipe, sampling=SamplingRecipe((240, 240), batch=4, foreground=1.0, workers=0))
+    dataset = make_data(recipe, tmp_path / "data").val_dataloader().dataset
+    sample = dataset[0]
+    assert sample["image"].shape == (4, 240, 240) and sample["target"].shape == (3, 240, 240)
+    assert sample["target"].any() and sample["target"].sum(0).max() == 1
+    rows = sample["image"].any(0).any(1).nonzero().flatten()
+    assert abs((rows.min() + rows.max()) / 2 - 119.5) <= 1
+
+
+def test_what_is_wrong_with_folder_and_files_is_told_together(tmp_path: Path) -> None:
+    folder = write_lgg(tmp_path / "data", NAMES)
+    write_lgg(folder / "again", ["P1"])
+    (folder / "P2" / "P2_9_mask.tif").unlink()
+    with pytest.raises(InputError) as caught:
+        make_data(make_recipe("lgg", LGG), folder)
+    assert "P2_9.tif has no mask" in str(caught.value) and "patient P1 is there twice" in str(caught.value)
+    with pytest.raises(InputError, match="The data cannot be used"):
+        (folder / "P2" / "P2_9.tif").unlink()
+        make_data(make_recipe("lgg", LGG), folder)
+
+
+def test_nothing_usable_is_told_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "_annotations.coco.json").write_text("{")
+    with pytest.raises(InputError, match=r"no usable patient: .* is no COCO file"):
+        find_data(make_recipe("coco", ("t1ce",)), tmp_path)

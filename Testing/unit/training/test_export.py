@@ -1,0 +1,108 @@
+"""Export: accuracy is measured through the engine, the averaged weights are taken, no path of this machine is told."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
+from Testing import samples
+from Testing.training_data import make_patient, write_recipe
+from Training.datasets.brats import find_cases
+from Training.datasets.split import Split
+from Training.export import export, format_tables, means, measure_dice, network_weights
+from Training.module import SegmentationModule
+from Training.recipe import load_recipe
+
+
+def test_means_and_table() -> None:
+    tables = {
+        "Dice": {"P1": {"ET": 0.5, "WT": 1.0}, "Patient2": {"ET": 0.25, "WT": 0.8}},
+        "bare": {"P1": {"ET": 0.4, "WT": 1.0}, "Patient2": {"ET": 0.0, "WT": 0.8}},
+    }
+    assert means(tables["Dice"]) == {"ET": 0.375, "WT": 0.9}
+    lines = format_tables(tables).splitlines()
+    assert [line.split() for line in lines] == [
+        ["Dice", "bare"],
+        ["patient", "ET", "WT", "ET", "WT"],
+        ["P1", "0.5000", "1.0000", "0.4000", "1.0000"],
+        ["Patient2", "0.2500", "0.8000", "0.0000", "0.8000"],
+        ["mean", "0.3750", "0.9000", "0.2000", "0.9000"],
+    ]
+    assert len({len(line) for line in lines}) == 1  # the columns stand below each other
+
+
+def test_measured_dice_is_that_of_the_users_result(tmp_path: Path) -> None:
+    """A checkpoint that finds the tumour exactly, on a segmentation of which a part was taken away."""
+    patient = make_patient(2)
+    truth = patient.labels.array.copy()
+    half = np.argwhere(truth == 3)[::2]
+    truth[tuple(half.T)] = 1  # half of ET is called NCR: TC and WT stay
+    changed = dataclasses.replace(patient, labels=patient.labels.with_array(truth))
+    samples.write_patient(tmp_path, changed, case_id="P1")
+    table = measure_dice(samples.make_oracle(), list(find_cases(tmp_path).values()), device="cpu")
+    found, left = int((patient.labels.array == 3).sum()), int((truth == 3).sum())
+    assert table == {"P1": {"ET": pytest.approx(2 * left / (found + left)), "TC": 1.0, "WT": 1.0}}
+
+
+def test_only_the_sequences_asked_for_are_given(tmp_path: Path) -> None:
+    """Without FLAIR the oracle cannot see oedema, so what it finds of WT is the core."""
+    patient = make_patient(2)
+    samples.write_patient(tmp_path, patient, case_id="P1")
+    oracle = samples.make_oracle(optional_modalities=("t1", "flair"))
+    table = measure_dice(oracle, list(find_cases(tmp_path).values()), modalities=("t1ce", "t2"), device="cpu")
+    core, whole = int(np.isin(patient.labels.array, (1, 3)).sum()), int((patient.labels.array > 0).sum())
+    assert table == {"P1": {"ET": 1.0, "TC": 1.0, "WT": pytest.approx(2 * core / (core + whole))}}
+
+
+def test_averaged_weights_are_taken_from_the_state(tmp_path: Path) -> None:
+    """Lightning puts the average where the weights usually are, and the raw ones beside."""
+    file = tmp_path / "last.ckpt"
+    state = {
+        "state_dict": {"network.a": torch.ones(1), "loss.b": torch.ones(1)},
+        "current_model_state": {"network.a": torch.zeros(1)},
+        "global_step": 7,
+    }
+    torch.save(state, file)
+    weights, step = network_weights(file)
+    assert weights == {"a": torch.ones(1)}
+    assert step == 7
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> tuple[SegmentationModule, Path]:
+    changes = {"fold = 0": 'folder = "/home/somebody/secret"', "# top": 'init = "/home/secret/first.safetensors"'}
+    recipe = load_recipe(write_recipe(tmp_path / "r.toml", changes))
+    module = SegmentationModule(recipe)
+    torch.save({"state_dict": module.state_dict(), "global_step": 12}, tmp_path / "last.ckpt")
+    return module, tmp_path / "last.ckpt"
+
+
+@pytest.mark.parametrize("validation", [(), ("c",)])
+def test_without_measuring(
+    tmp_path: Path,
+    state: tuple[SegmentationModule, Path],
+    validation: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    module, file = state
+    split = Split(("a", "b"), (), validation)
+    destination = tmp_path / "out.safetensors"
+    export(file, module.recipe, split, [], destination)
+    description = load_checkpoint(destination).description
+    assert description.accuracy == ()
+    assert description.training.steps == 12
+    assert description.training.training_cases == ("a", "b")
+    assert description.training.validation_cases == validation
+    assert description.training.recipe["init"] == "first.safetensors"
+    assert description.training.recipe["optimisation"]["learning_rate"] == 5e-3
+    assert set(description.training.versions) == {"torch", "monai", "lightning", "numpy"}
+    assert b"secret" not in destination.read_bytes()
+    assert ("not measured" if validation else "no validation patients") in capsys.readouterr().out
+    stored = load_checkpoint(destination).weights
+    for name, tensor in module.network.state_dict().items():
+        assert torch.equal(stored[name].float(), tensor if "running" in name else tensor.half().float())
