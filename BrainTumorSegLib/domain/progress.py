@@ -37,7 +37,7 @@ class Progress:
             self.listener(stage, self._fraction, message)
 
     def part(self, start: float, end: float) -> Progress:
-        """Progress of a part of the run: its 0 to 1 is ``start`` to ``end`` of this one; both are cancelled together."""
+        """Progress of a part of this run: its 0 to 1 is ``start`` to ``end`` here; both are cancelled together."""
         if not 0 <= start <= end <= 1:
             raise ValueError(f"a part from {start} to {end} is none")
         return Progress(

@@ -8,9 +8,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("BrainTumorSeg", "BrainTumorSegLib")
 # The weights that come along. They are large, and a tree without them still builds: so they are named.
 WEIGHTS = (
-    "BrainTumorSegLib/checkpoints/brats-segresnet.safetensors",
-    "BrainTumorSegLib/checkpoints/brats-unet2d.safetensors",
-    "BrainTumorSegLib/checkpoints/lgg-unet.safetensors",
+    "BrainTumorSegLib/models/checkpoints/brats-segresnet.safetensors",
+    "BrainTumorSegLib/models/checkpoints/brats-unet2d.safetensors",
+    "BrainTumorSegLib/models/checkpoints/lgg-unet.safetensors",
 )
 _NO_PART = {"CMakeLists.txt"}  # of the build
 _SUFFIXES = {".py", ".ui", ".png", ".txt", ".json", ".html", ".css", ".js", ".safetensors", ".ts", ".qm"}
