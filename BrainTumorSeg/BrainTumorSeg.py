@@ -55,7 +55,7 @@ class BrainTumorSeg(ScriptedLoadableModule):
         parent.helpText = _(
             "Segments enhancing tumour (ET), tumour core (TC) and whole tumour (WT) from skull-stripped T1, T1ce, T2 "
             "and FLAIR images, and measures them. Load the images, click <b>Assign automatically</b>, then "
-            "<b>Segment</b>. The tutorial is in the extension's documentation (docs/tutorial.md).<br>"
+            "<b>Segment</b>. The tutorial is in the extension's documentation (docs/getting-started/slicer.md).<br>"
             "<b>For research, not for clinical use.</b>"
         )
         parent.acknowledgementText = _(

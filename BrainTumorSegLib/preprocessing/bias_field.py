@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 # The field is found on voxels of about this size, in few rounds: it is smooth, and finer work takes part of a large
-# oedema for it (docs/training-study.md).
+# oedema for it (docs/explanation/training-study.md).
 _COARSE_MM = 8.0
 _ITERATIONS = (20, 20)
 # Where an image is smaller, in voxels of that size, finer ones are used.

@@ -1,6 +1,6 @@
 """Draws the pictures of the documentation from a real run on the bench.
 
-``python -m Testing.slicer.pictures CASE_FOLDER [-m MODEL] [-o docs]`` loads a case through the panel, segments it in
+``python -m Testing.slicer.pictures CASE_FOLDER [-m MODEL] [-o docs/images]`` loads a case through the panel, segments it in
 the child process, and writes ``slicer-panel.png``, ``slicer-results.png``, ``slicer-views.png`` and
 ``slicer-overview.png``. The views are drawn by VTK from the nodes of the scene; the application has no part in them.
 """

@@ -1,4 +1,4 @@
-"""Measures of agreement between segmentations; every convention is named in docs/evaluation.md."""
+"""Measures of agreement between segmentations; every convention is named in docs/reference/measures.md."""
 
 from .lesions import BRATS2023, Lesion, LesionProtocol, LesionScores, score_lesions
 from .measures import ALL, DEFAULT_MEASURES, HD95_DEFINITIONS, MEASURES, Measure, chosen_measures

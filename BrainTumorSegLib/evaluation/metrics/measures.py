@@ -92,7 +92,7 @@ DEFAULT_MEASURES = ("dice", "hd95", "sensitivity", "specificity")
 # The key under which a measure of all regions together (mIoU) stands beside the regions.
 ALL = "all"
 
-# HD95 by three published definitions; see docs/evaluation.md.
+# HD95 by three published definitions; see docs/reference/measures.md.
 HD95_DEFINITIONS = {
     "directed": "the larger of the two directed 95th percentiles over surface voxels",
     "pooled": "the 95th percentile of both directions together over surface voxels",

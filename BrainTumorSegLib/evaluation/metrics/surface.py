@@ -28,7 +28,7 @@ class SurfaceDistances:
     reference_area: np.ndarray
 
     def hd95(self, definition: str = "directed") -> float:
-        """Robust Hausdorff distance by a named definition (see docs/evaluation.md).
+        """Robust Hausdorff distance by a named definition (see docs/reference/measures.md).
 
         ``directed``: the larger of the two directed 95th percentiles (linear interpolation; MONAI, CaPTk).
         ``pooled``: the 95th percentile of both directions together (medpy). ``surfel``: the larger of the two

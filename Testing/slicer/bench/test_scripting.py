@@ -17,7 +17,9 @@ from Testing.slicer.harness.module import ROOT
 
 from .driving import Traces, engines, mask, segment_names, snapshot
 
-EXAMPLES = re.findall(r"^```python run\n(.*?)^```", (ROOT / "docs" / "scripting.md").read_text("utf-8"), re.M | re.S)
+EXAMPLES = re.findall(
+    r"^```python run\n(.*?)^```", (ROOT / "docs" / "how-to" / "script-slicer.md").read_text("utf-8"), re.M | re.S
+)
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def volumes(application: Traces, case: Path) -> dict[str, Any]:
 def test_examples_of_the_documentation(
     application: Traces, case: Path, tmp_path: Path, models: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All of docs/scripting.md in its order, in one console."""
+    """All of docs/how-to/script-slicer.md in its order, in one console."""
     import slicer
 
     assert len(EXAMPLES) > 8
@@ -45,7 +47,7 @@ def test_examples_of_the_documentation(
     output = tmp_path / "results"
     console = {"case": case, "patients": patients, "output": output, "model": models["exact"]}
     for number, example in enumerate(EXAMPLES):
-        exec(compile(example, f"docs/scripting.md, example {number}", "exec"), console)
+        exec(compile(example, f"docs/how-to/script-slicer.md, example {number}", "exec"), console)
     assert (output / "A.nii.gz").is_file()
     assert not (output / "B.nii.gz").exists()
     assert (output / "A.seg.nrrd").is_file()

@@ -1,4 +1,4 @@
-"""Draw the icon of the extension and of the module: ``python docs/draw_icon.py``.
+"""Draw the icon of the extension and of the module: ``python docs/tools/draw_icon.py``.
 
 A head in axial view, the three regions one inside the other in the colours that the program gives them.
 """
@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from BrainTumorSegLib.domain.labels import REGIONS
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SIZE, SHARPER = 128, 8
 SKULL, BRAIN, FOLD = (52, 64, 84), (226, 229, 234), (170, 178, 190)
 

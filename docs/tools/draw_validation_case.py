@@ -1,4 +1,4 @@
-"""Draws docs/validation-case.png: ``python docs/draw_validation_case.py CASE_FOLDER [MODEL]``."""
+"""Draws docs/images/validation-case.png: ``python docs/tools/draw_validation_case.py CASE_FOLDER [MODEL]``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from BrainTumorSegLib.report import write_montage
 def main(folder: Path, model: str = "brats-segresnet") -> None:
     """Segment a case and draw it."""
     case = read_case(folder)
-    write_montage(case, segment(case, model), Path(__file__).parent / "validation-case.png")
+    write_montage(case, segment(case, model), Path(__file__).resolve().parents[1] / "images" / "validation-case.png")
 
 
 if __name__ == "__main__":

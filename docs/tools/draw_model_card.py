@@ -1,6 +1,6 @@
-"""Writes docs/models/ID.md, a model's card with its validation patients one by one and a picture of the worst.
+"""Writes docs/reference/models/ID.md, a model's card with its validation patients one by one and a picture of the worst.
 
-``python -m docs.draw_model_card ID DATA_FOLDER`` from the root of a clone.
+``python -m docs.tools.draw_model_card ID DATA_FOLDER`` from the root of a clone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from BrainTumorSegLib.report.figures.overlays import overlays, sheet
 from Training.calibration import RegionEvidence, gather, patients, summary
 from Training.datasets.case import LabelledCase
 
-FOLDER = Path(__file__).parent / "models"
+FOLDER = Path(__file__).resolve().parents[1] / "reference" / "models"
 Evidence = Mapping[str, RegionEvidence]
 
 
