@@ -243,7 +243,7 @@ def test_links_of_the_documents_lead_somewhere() -> None:
 def test_a_screenshot_shows_the_module(cmake: str) -> None:
     """At least one that is large enough for a page, and light enough to load."""
     for address in addresses(cmake, "EXTENSION_SCREENSHOTURLS"):
-        file = ROOT / "docs" / address.rpartition("/")[2]
+        file = ROOT / "docs" / "images" / address.rpartition("/")[2]
         assert file.stat().st_size <= 2 * MIB
         with Image.open(file) as image:
             assert image.width >= 600

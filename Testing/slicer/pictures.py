@@ -1,7 +1,7 @@
 """Draws the pictures of the documentation from a real run on the bench.
 
-``python -m Testing.slicer.pictures CASE_FOLDER [-m MODEL] [-o docs/images]`` loads a case through the panel, segments it in
-the child process, and writes ``slicer-panel.png``, ``slicer-results.png``, ``slicer-views.png`` and
+``python -m Testing.slicer.pictures CASE_FOLDER [-m MODEL] [-o docs/images]`` loads a case through the panel, segments
+it in the child process, and writes ``slicer-panel.png``, ``slicer-results.png``, ``slicer-views.png`` and
 ``slicer-overview.png``. The views are drawn by VTK from the nodes of the scene; the application has no part in them.
 """
 
@@ -84,7 +84,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("case", type=Path)
     parser.add_argument("-m", "--model", default="brats-segresnet")
-    parser.add_argument("-o", "--output", type=Path, default=Path("docs"))
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/images"))
     given = parser.parse_args()
     from .harness.start import start
 

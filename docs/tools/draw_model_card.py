@@ -1,4 +1,4 @@
-"""Writes docs/reference/models/ID.md, a model's card with its validation patients one by one and a picture of the worst.
+"""Writes docs/reference/models/ID.md: a model's card, its validation patients one by one, a picture of the worst.
 
 ``python -m docs.tools.draw_model_card ID DATA_FOLDER`` from the root of a clone.
 """
