@@ -37,8 +37,9 @@ from BrainTumorSegPanel.segmenting import SegmentPart  # noqa: E402
 from BrainTumorSegPanel.turns import Turns  # noqa: E402
 
 from BrainTumorSegLib.domain.errors import BrainTumorSegError, RequestError  # noqa: E402
+from BrainTumorSegLib.domain.options import DEFAULT_MODEL  # noqa: E402
 from BrainTumorSegLib.io import mrml  # noqa: E402
-from BrainTumorSegLib.models.catalogue import DEFAULT_MODEL  # noqa: E402
+from BrainTumorSegLib.io.sample_patient import sample_files  # noqa: E402
 
 TERMINOLOGY_FILE = Path(__file__).parent / "Resources" / "BrainTumor.term.json"
 
@@ -103,7 +104,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.models = ModelsPart(self.ui, self._refresh, self.logic.ensureDependencies)
         self.results = ResultsPart(self.ui)
         self.comparison = ComparisonPart(self.ui, lambda: self.results.node)
-        self.log = LogPart(self.ui, sample.FILES)
+        self.log = LogPart(self.ui, tuple(sample_files()))
         turns = Turns()
         self.cohort = CohortPart(self.ui, self._startFolder, self.log.add, turns)
         parts = (self.inputs, self.models, self.log)
@@ -214,7 +215,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _startFolder(self, source: Path, destination: Path) -> FolderRun | None:
         assert self.logic is not None
-        if not self.models.terms_accepted():
+        if not self.models.licence_accepted():
             return None
         self.logic.ensureDependencies()
         run: FolderRun = self.logic.segmentFolder(

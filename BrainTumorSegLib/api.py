@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .domain.case import Case
+from .domain.options import DEFAULT_MODEL, RunOptions
 from .domain.progress import Progress
 from .domain.segmentation import Segmentation
 from .domain.volume import Volume
@@ -16,46 +17,41 @@ from .evaluation import Settings, compare_labels
 from .evaluation.metrics.measures import DEFAULT_MEASURES
 from .evaluation.metrics.policy import DEFAULT_POLICY
 from .inference.pipeline import segment_case
-from .io.case_folder import case_from_files, read_case
-from .models.catalogue import DEFAULT_MODEL, load_model
+from .io.case_folder import case_of
+from .models.catalogue import load_model
 from .models.checkpoint_file import Checkpoint
 
 
 def segment(
-    case: Case | Path | str | Mapping[str, Path | str],
+    case: Case | Path | str | Mapping[str, Any],
     model: Checkpoint | Path | str = DEFAULT_MODEL,
     device: str = "auto",
     *,
-    precision: str = "auto",
-    mirror: bool = False,
+    options: RunOptions | None = None,
     keep_probabilities: bool = False,
     progress: Progress | None = None,
 ) -> Segmentation:
     """Segment one patient.
 
     Args:
-        case: a :class:`Case`, a case folder or Decathlon file, or modality → file.
+        case: a :class:`Case`, a case folder or Decathlon file, or modality → file, volume or nibabel image.
         model: id, file or a loaded checkpoint (load once for many cases).
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        precision, mirror, keep_probabilities, progress: see :func:`.inference.engine.segment_case`.
+        options: all options of a run in one record, in the place of ``device``; a model given beside it wins.
+        keep_probabilities: keep the region probabilities in the result.
+        progress: told how far the run is; ends it when cancelled.
 
     Returns:
         Labels, measurements and provenance on the reference image's own grid.
+
+    Raises:
+        RequestError: the case, the model or an option cannot be used.
+        ExecutionError: memory ran out.
     """
-    if isinstance(case, Mapping):
-        case = case_from_files(case)
-    elif not isinstance(case, Case):
-        case = read_case(case)
-    checkpoint = model if isinstance(model, Checkpoint) else load_model(model)
-    return segment_case(
-        case,
-        checkpoint,
-        device=device,
-        precision=precision,
-        mirror=mirror,
-        keep_probabilities=keep_probabilities,
-        progress=progress,
-    )
+    options = options or RunOptions(device=device)
+    if not isinstance(model, Checkpoint):
+        model = load_model(model if model != DEFAULT_MODEL else options.model)
+    return segment_case(case_of(case), model, options, keep_probabilities=keep_probabilities, progress=progress)
 
 
 def evaluate(

@@ -125,7 +125,7 @@ def create_trainer(recipe: Recipe, folder: Path, arguments: argparse.Namespace, 
     from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
     from lightning.pytorch.loggers import TensorBoardLogger
 
-    from BrainTumorSegLib.inference.device import resolve_device, resolve_precision
+    from BrainTumorSegLib.inference.backends.torch_backend import resolve_device, resolve_precision
 
     from .callbacks import AtomicCheckpointIO, IntervalLog, Keeper, RandomState, Stoppable
     from .module import MONITOR

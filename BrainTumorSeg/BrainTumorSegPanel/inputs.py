@@ -13,8 +13,8 @@ from slicer.i18n import tr as _
 from BrainTumorSegLib.domain.errors import BrainTumorSegError
 from BrainTumorSegLib.domain.modalities import MODALITIES, TITLES, reference_of
 from BrainTumorSegLib.io import mrml
+from BrainTumorSegLib.io.sample_patient import SAMPLE
 
-from .sample import SAMPLE
 from .sources import assign, load_case, resolve, volumes_of_scene
 from .widgets import errors_shown
 

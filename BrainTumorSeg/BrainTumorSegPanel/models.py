@@ -1,4 +1,4 @@
-"""The panel's models: the list, what each is, adding and removing, terms at first use; and the device."""
+"""The panel's models: the list, what each is, adding and removing, licences at first use; and the device."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from slicer.i18n import tr as _
 
 from BrainTumorSegLib.domain.errors import BrainTumorSegError
 from BrainTumorSegLib.domain.modalities import TITLES
+from BrainTumorSegLib.domain.options import DEFAULT_MODEL
 from BrainTumorSegLib.models import catalogue
 from BrainTumorSegLib.models.description import Description
-from BrainTumorSegLib.models.licence import accept, open_terms
+from BrainTumorSegLib.models.licence import accept_licence, pending_licence
 from BrainTumorSegLib.models.model_card import model_card
 
 from .devices import BASIC, Device, DeviceProbe
@@ -70,7 +71,7 @@ class ModelsPart:
         """Read the models' folders again."""
         self._models, self._errors = catalogue.installed()
         entries = [(f"{m.description.title} ({identifier})", identifier) for identifier, m in self._models.items()]
-        fill_list(self._ui.modelSelector, entries, setting("Model", catalogue.DEFAULT_MODEL))
+        fill_list(self._ui.modelSelector, entries, setting("Model", DEFAULT_MODEL))
         self._show()
 
     def refresh_devices(self) -> None:
@@ -96,10 +97,10 @@ class ModelsPart:
             return ""
         return _("Choose {names}: the model {model} needs it.").format(names=", ".join(lacking), model=description.id)
 
-    def terms_accepted(self) -> bool:
+    def licence_accepted(self) -> bool:
         """Whether the model may be used; a model with restrictive terms asks once."""
         description = self.description
-        if description is None or not open_terms(description):
+        if description is None or not pending_licence(description):
             return True
         question = _(
             "The weights of the model {model} come under these terms:\n\n{weights}\n\n"
@@ -112,7 +113,7 @@ class ModelsPart:
         )
         if not slicer.util.confirmYesNoDisplay(question, _("Terms of the model")):
             return False
-        accept(description)
+        accept_licence(description)
         return True
 
     def _show(self) -> None:

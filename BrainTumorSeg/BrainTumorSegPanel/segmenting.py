@@ -88,7 +88,7 @@ class SegmentPart:
             f"{patients_sentence(patients)} {_('Segment them together all the same?')}"
         ):
             return False
-        if not self._models.terms_accepted():
+        if not self._models.licence_accepted():
             return False
         output = self._parameters().outputSegmentation
         if output is None or not mrml.holds_other_work(output):

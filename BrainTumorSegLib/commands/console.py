@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import _thread
+import io
 import json
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,22 @@ from ..domain.progress import Progress
 POLL_SECONDS = 0.2
 # A run looks for a cancel between windows; if it is busy elsewhere for longer than this, it is interrupted.
 GRACE_SECONDS = 1.0
+
+
+def printable_streams() -> None:
+    """Let no character end a run: a terminal of another encoding gets a replacement for what it cannot show."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace" if stream is sys.stderr else "replace")
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Lines of a table for a terminal: the first column to the left, numbers to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(cells))
+        for cells in (list(zip(row, widths, strict=True)) for row in rows)
+    )
 
 
 class Console:
@@ -79,7 +96,7 @@ class Console:
         """One sentence on stderr; in ``json`` also the last object on stdout."""
         self.close()
         if self.style == "json":
-            self._json({"error": str(error), "remedy": error.remedy})
+            self._json({"error": str(error), "code": error.code, "remedy": error.remedy})
         print(f"error: {error.sentence()}", file=sys.stderr, flush=True)
 
     def close(self) -> None:

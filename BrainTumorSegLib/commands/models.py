@@ -50,7 +50,7 @@ def list_models(console: Console) -> None:
         takes = taken(d.modalities, d.optional_modalities)
         dice = d.accuracy_with(d.modalities)
         figures = " ".join(f"{region} {value:.2f}" for region, value in dice.values.items()) if dice else "not measured"
-        origin = "comes along" if model.embedded else str(model.path)
+        origin = "included" if model.embedded else str(model.path)
         console.say(f"{d.id}: {d.title}. {d.dimensions}D, takes {takes}. Dice {figures}. ({origin})")
     for error in errors:
         console.warn(error.sentence())

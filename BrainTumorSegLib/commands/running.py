@@ -1,55 +1,31 @@
-"""What all commands that run a model have in common: its options, and what is told and written of a result."""
+"""What all commands that run a model have in common: loading it, and what is written and printed of a result."""
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
-import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ..domain.case import Case
-from ..domain.labels import CONVENTIONS
+from ..domain.result_record import ResultRecord
 from ..domain.segmentation import Segmentation
-from ..inference.device import PRECISIONS
-from ..models.catalogue import DEFAULT_MODEL, load_model
+from ..models.catalogue import load_model
 from ..models.checkpoint_file import Checkpoint
-from ..models.licence import accept, open_terms
-from .console import Console
-
-
-def add_engine_arguments(p: argparse.ArgumentParser) -> None:
-    """Arguments of every command that runs a model."""
-    p.add_argument("--model", default=DEFAULT_MODEL, metavar="ID|FILE", help=f"default: {DEFAULT_MODEL}")
-    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    p.add_argument("--precision", choices=PRECISIONS, default="auto")
-    p.add_argument("--tta", action="store_true", help="average over mirrorings: slower, a little more accurate")
-
-
-def engine_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What :func:`add_engine_arguments` asked for, as the engine calls it."""
-    return {"device": arguments.device, "precision": arguments.precision, "mirror": arguments.tta}
+from ..models.licence import accept_licence, pending_licence
+from .console import Console, table
 
 
 def load_accepted(model: str, console: Console) -> Checkpoint:
-    """Load the model by id or file; terms that were not accepted before are told, and accepted by going on.
+    """Load the model by id or file; a licence that was not accepted before is shown, and accepted by going on.
 
     Raises:
         CheckpointError: unknown, damaged, foreign or too new.
     """
     checkpoint = load_model(model)
     description = checkpoint.description
-    if terms := open_terms(description):
-        console.note(f"The weights of {description.id} come under {terms}; by using them you accept these terms.")
-        accept(description)
+    if licence := pending_licence(description):
+        console.note(f"The weights of {description.id} come under {licence}; by using them you accept these terms.")
+        accept_licence(description)
     return checkpoint
-
-
-def write_facts(facts: Mapping[str, Any], file: Path) -> None:
-    """What :func:`describe` gave, as a JSON file."""
-    file.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
 def write_page(case: Case, result: Segmentation, file: Path | None) -> None:
@@ -60,35 +36,18 @@ def write_page(case: Case, result: Segmentation, file: Path | None) -> None:
         write_report(case, result, file)
 
 
-def describe(result: Segmentation, convention: str) -> dict[str, Any]:
-    """All about a result, as JSON values."""
-    names = {0: "background", 1: "NCR", 2: "ED", 3: "ET"}
-    if result.regions == ("WT",):
-        names = {0: "background", 2: "WT"}
-    labels = {str(value): names[label] for value, label in CONVENTIONS[convention].items() if label in names}
-    return {
-        "case": result.case_id,
-        "labels": labels,
-        "measurements": {region: _finite(dataclasses.asdict(m)) for region, m in result.measurements.items()},
-        "confidence": _finite(result.confidence),
-        "warnings": list(result.warnings),
-        "provenance": dict(result.provenance),
-        "use": "For research, not for clinical use.",
-    }
-
-
-def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
-    """NaN is no JSON."""
-    return {name: round(value, 3) if math.isfinite(value) else None for name, value in values.items()}
-
-
-def tell(result: Segmentation, console: Console) -> None:
-    """Warnings and the table of volumes."""
-    for warning in result.warnings:
+def show(record: ResultRecord, console: Console) -> None:
+    """Files, warnings and the table of volumes."""
+    for name, file in record.provenance.get("inputs", {}).items():
+        console.say(f"{name}: {file}")
+    for name, reason in record.left_out.items():
+        console.say(f"left out: {name} ({reason})")
+    for warning in record.warnings:
         console.warn(warning)
-    console.say(f"{'region':8}{'volume':>12}{'share':>8}{'lesions':>9}{'longest':>11}{'expected Dice':>15}")
-    for region, m in result.measurements.items():
+    rows = [("region", "volume", "share", "lesions", "longest", "expected Dice")]
+    for region, m in record.measurements.items():
         share = f"{m.share:.0%}" if math.isfinite(m.share) else "-"
+        expected = f"{record.confidence[region]:.2f}" if region in record.confidence else "-"
         longest = f"{m.largest_diameter_mm:.1f} mm"
-        expected = f"{result.confidence[region]:.2f}" if region in result.confidence else "-"
-        console.say(f"{region:8}{m.volume_ml:>9.1f} mL{share:>8}{m.lesions:>9}{longest:>11}{expected:>15}")
+        rows.append((region, f"{m.volume_ml:.1f} mL", share, f"{m.lesions:.0f}", longest, expected))
+    console.say(table(rows))

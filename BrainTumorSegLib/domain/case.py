@@ -20,11 +20,13 @@ class Case:
         id: name for outputs and reports.
         images: modality → volume of shape ``(Z, Y, X)``.
         reference: modality whose grid carries the result.
+        warnings: sentences about how the images were read, that a reader of the result must see.
     """
 
     id: str
     images: Mapping[str, Volume]
     reference: str = ""
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         unknown = set(self.images) - set(MODALITIES)

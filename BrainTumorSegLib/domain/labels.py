@@ -18,20 +18,37 @@ BACKGROUND, NCR, ED, ET = 0, 1, 2, 3
 
 @dataclass(frozen=True)
 class Region:
-    """A region of evaluation: the union of voxel labels, as BraTS defines them (Baid 2021)."""
+    """A region of evaluation: the union of voxel labels, as BraTS defines them (Baid 2021).
+
+    ``code`` is what DICOM calls it (CID 7168), ``scheme^value^meaning``; the unions have none of their own.
+    """
 
     name: str
     title: str
     labels: frozenset[int]
     colour: tuple[int, int, int]
+    code: str
 
+
+_NEOPLASM = "SCT^108369006^Neoplasm"
+
+# Tissue classes: what a voxel's one label says.
+
+TISSUES: dict[str, Region] = {
+    tissue.name: tissue
+    for tissue in (
+        Region("NCR", "Necrotic and non-enhancing core", frozenset({NCR}), (140, 90, 200), "SCT^6574001^Necrosis"),
+        Region("ED", "Peritumoral oedema and invaded tissue", frozenset({ED}), (90, 180, 220), "SCT^79654002^Edema"),
+        Region("ET", "Enhancing tumour", frozenset({ET}), (230, 60, 60), "NCIt^C113842^Enhancing Lesion"),
+    )
+}
 
 REGIONS: dict[str, Region] = {
     region.name: region
     for region in (
-        Region("ET", "Enhancing tumour", frozenset({ET}), (230, 60, 60)),
-        Region("TC", "Tumour core", frozenset({ET, NCR}), (240, 200, 60)),
-        Region("WT", "Whole tumour", frozenset({ET, NCR, ED}), (70, 170, 90)),
+        Region("ET", "Enhancing tumour", frozenset({ET}), (230, 60, 60), "NCIt^C113842^Enhancing Lesion"),
+        Region("TC", "Tumour core", frozenset({ET, NCR}), (240, 200, 60), _NEOPLASM),
+        Region("WT", "Whole tumour", frozenset({ET, NCR, ED}), (70, 170, 90), _NEOPLASM),
     )
 }
 

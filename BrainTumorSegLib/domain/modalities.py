@@ -1,15 +1,48 @@
-"""The four sequences and how file names spell them."""
+"""The four sequences: titles, orders, and which of several files or series is which."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import ModalityError
+from .sequence_names import (
+    FLAIR,
+    IMAGE_SUFFIXES,
+    MODALITIES,
+    T1,
+    T1CE,
+    T2,
+    denies_agent,
+    from_name,
+    is_image,
+    is_segmentation,
+    stem,
+)
 
-T1, T1CE, T2, FLAIR = "t1", "t1ce", "t2", "flair"
-MODALITIES = (T1, T1CE, T2, FLAIR)
+__all__ = [
+    "DECATHLON_ORDER",
+    "FLAIR",
+    "IMAGE_SUFFIXES",
+    "MODALITIES",
+    "REFERENCE_ORDER",
+    "T1",
+    "T1CE",
+    "T2",
+    "TITLES",
+    "Recognition",
+    "assign",
+    "from_name",
+    "is_image",
+    "is_segmentation",
+    "listed",
+    "recognise",
+    "reference_of",
+    "stem",
+    "taken",
+]
+
 TITLES = {T1: "T1", T1CE: "T1ce", T2: "T2", FLAIR: "FLAIR"}
 
 # The reference grid is that of the first of these that is given: the sharpest sequence comes first.
@@ -17,22 +50,6 @@ REFERENCE_ORDER = (T1CE, T1, FLAIR, T2)
 
 # Channels of the Medical Segmentation Decathlon, Task01_BrainTumour.
 DECATHLON_ORDER = (FLAIR, T1, T1CE, T2)
-
-_SPELLINGS: dict[str, tuple[str, ...]] = {
-    T1: ("t1", "t1n", "t1w", "t1pre"),
-    T1CE: ("t1c", "t1ce", "t1gd", "t1post", "t1km", "t1wce"),
-    T2: ("t2", "t2w"),
-    FLAIR: ("flair", "t2f", "fla", "t2flair"),
-}
-# Words that make a T1 one with contrast agent: behind it, as in "T1 MPRAGE Gd", and before it, where short ones may be
-# initials. BIDS says it by an entity, as in sub-01_ce-gadolinium_T1w.
-_AGENT_BEFORE = {"contrast", "postcontrast", "gadolinium"}
-_AGENT_BEHIND = _AGENT_BEFORE | {"ce", "gd", "gad", "km", "post", "postgd", "postgad"}
-_AGENT_DENIED = {"pre", "no", "non", "none", "without"}
-_BIDS_AGENT = re.compile(r"(?:^|_)ce-([a-z0-9]+)")
-# A name that ends so is a label map or a mask, whatever its case is called.
-_NO_SEQUENCE = {"seg", "segmentation", "label", "labels", "mask", "brainmask"}
-IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 
 def listed(names: Sequence[str]) -> str:
@@ -49,54 +66,6 @@ def taken(modalities: Sequence[str], optional: Sequence[str]) -> str:
     if set(optional) == set(modalities):
         return f"{names}; any of them may be missing, not all"
     return f"{names}; {listed([TITLES[name] for name in optional])} may be missing"
-
-
-def stem(path: Path | str) -> str:
-    """File name without its (possibly double) image suffix."""
-    name = Path(path).name
-    for suffix in IMAGE_SUFFIXES:
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return Path(name).stem
-
-
-def is_image(path: Path | str) -> bool:
-    """Whether the name ends like a volume this library reads."""
-    return Path(path).name.lower().endswith(IMAGE_SUFFIXES)
-
-
-def from_name(name: str) -> str | None:
-    """The modality a file or node name speaks of, or None.
-
-    The name is cut into words at anything but letters and digits; the last word (or pair of words) that
-    spells a modality decides, because a name begins with the case and ends with the sequence. Names of
-    segmentations and masks speak of none. A T1 is one with contrast agent (T1ce) where words around it say so.
-    """
-    bare = (stem(name) if is_image(name) else name).lower()
-    words = [word for word in re.split(r"[^a-z0-9]+", bare) if word]
-    if words and words[-1] in _NO_SEQUENCE:
-        return None
-    for end in range(len(words), 0, -1):
-        for length in (2, 1):
-            begin = max(end - length, 0)
-            spelling = "".join(words[begin:end])
-            for modality, spellings in _SPELLINGS.items():
-                if spelling in spellings:
-                    agent = modality == T1 and _tells_of_agent(bare, words, begin, end)
-                    return T1CE if agent else modality
-    return None
-
-
-def _tells_of_agent(name: str, words: Sequence[str], begin: int, end: int) -> bool:
-    """Whether a name, or the words around those from ``begin`` to ``end`` that spell T1, tell of contrast agent."""
-    entity = _BIDS_AGENT.search(name)
-    if entity and entity[1] not in _AGENT_DENIED:
-        return True
-    for i, word in enumerate(words):
-        telling = _AGENT_BEFORE if i < begin else _AGENT_BEHIND if i >= end else ()
-        if word in telling and (i == 0 or words[i - 1] not in _AGENT_DENIED):
-            return True
-    return False
 
 
 def assign(paths: Iterable[Path]) -> dict[str, Path]:
@@ -123,3 +92,74 @@ def reference_of(given: Iterable[str]) -> str:
     """The modality whose grid carries the result."""
     names = set(given)
     return next(modality for modality in REFERENCE_ORDER if modality in names)
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What a series seems to be.
+
+    Attributes:
+        modality: one of :data:`MODALITIES`.
+        by: what it is known by: ``inversion time``, ``name``, ``series description`` or ``timing``.
+        text: the name, description or times that say so.
+        agent: the contrast agent, where that made a T1 a T1ce.
+        rank: the higher, the surer.
+    """
+
+    modality: str
+    by: str
+    text: str
+    agent: str = ""
+    rank: int = 0
+
+
+def recognise(name: str, tags: Mapping[str, str] | None = None) -> Recognition | None:
+    """Which sequence a series is, by its name and its DICOM tags; None where they do not tell.
+
+    Args:
+        name: of the file or node.
+        tags: values by keyword of DICOM: ``SeriesDescription``, ``ContrastBolusAgent``, ``EchoTime``,
+            ``RepetitionTime``, ``InversionTime`` (in ms); those that are not known are left out.
+    """
+    tags = tags or {}
+    agent = tags.get("ContrastBolusAgent", "")
+    by_times = _from_times(tags)
+    if by_times == FLAIR:  # no name tells it better: some call their FLAIR a T2
+        return Recognition(FLAIR, "inversion time", _times(tags), rank=4)
+    for text, by, rank in ((name, "name", 3), (tags.get("SeriesDescription", ""), "series description", 2)):
+        modality = from_name(text)
+        if modality == T1 and agent and not denies_agent(text):
+            return Recognition(T1CE, by, text, agent, rank)
+        if modality is not None:
+            return Recognition(modality, by, text, rank=rank)
+    if by_times is None:
+        return None
+    return Recognition(by_times, "timing", _times(tags), agent if by_times == T1CE else "", 1)
+
+
+def _from_times(tags: Mapping[str, str]) -> str | None:
+    """Weighting from echo, repetition and inversion time, within what clinical protocols use."""
+    echo, repetition, inversion = (_number(tags.get(f"{name}Time")) for name in ("Echo", "Repetition", "Inversion"))
+    if echo is None:
+        return None
+    if inversion is not None and inversion >= 1500 and echo >= 60:
+        return FLAIR
+    short_inversion = inversion is not None and 300 <= inversion < 1500  # MPRAGE, IR-SPGR
+    if echo < 30 and (short_inversion or (repetition is not None and repetition < 1200)):
+        return T1CE if tags.get("ContrastBolusAgent") else T1
+    if echo >= 60 and not inversion and (repetition or 0) >= 2000:
+        return T2
+    return None
+
+
+def _times(tags: Mapping[str, str]) -> str:
+    """The times, in words."""
+    known = {"TE": tags.get("EchoTime"), "TR": tags.get("RepetitionTime"), "TI": tags.get("InversionTime")}
+    return ", ".join(f"{name} {value} ms" for name, value in known.items() if value)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from .errors import GeometryError
 from .grid import axis_codes
+
+
+@dataclass(frozen=True)
+class Place:
+    """How a NIfTI file says where it lies, kept as it stands: programs differ in which of its two forms they go by.
+
+    Attributes:
+        fields: names and values of the header's fields.
+        warning: what is wrong with them, in words that follow the file's name; empty if nothing is.
+    """
+
+    fields: Mapping[str, Any]
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -19,11 +33,13 @@ class Volume:
         array: voxels, shape ``(Z, Y, X)``; 4D files read on purpose have ``(C, Z, Y, X)``.
         affine: 4×4, maps voxel index ``(x, y, z, 1)`` to RAS millimetres.
         source: where it came from, for messages.
+        place: where it came from NIfTI, that file's own words for the affine, to be carried over to results.
     """
 
     array: np.ndarray
     affine: np.ndarray
     source: str = field(default="image", compare=False)
+    place: Place | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         affine = np.asarray(self.affine, dtype=np.float64)
@@ -61,7 +77,7 @@ class Volume:
 
     def with_array(self, array: np.ndarray) -> Volume:
         """The same place in space with other voxels."""
-        return Volume(array, self.affine, self.source)
+        return Volume(array, self.affine, self.source, self.place)
 
 
 def bounding_box(mask: np.ndarray, margin: Sequence[int] | int = 0) -> tuple[slice, ...]:

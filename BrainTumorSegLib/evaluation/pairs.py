@@ -10,9 +10,9 @@ import numpy as np
 
 from ..domain.errors import GeometryError, InputError
 from ..domain.grid import Grid, check_overlap
-from ..domain.labels import REGIONS, read_labels
+from ..domain.labels import REGIONS
 from ..domain.volume import Volume, bounding_box
-from ..io.registry import read_volume
+from ..io.registry import read_label_map
 from ..preprocessing.resampling import resample
 from .metrics.lesions import LesionScores, score_lesions
 from .metrics.measures import ALL, MEASURES
@@ -75,9 +75,8 @@ def compare_files(prediction: Path, reference: Path, settings: Settings | None =
 
 
 def _read(path: Path, convention: str) -> Volume:
-    volume = read_volume(path)
     try:
-        return Volume(read_labels(volume.array, convention, volume.source), volume.affine, volume.source)
+        return read_label_map(path, convention)
     except InputError as error:
         if "Name " not in error.remedy:
             raise

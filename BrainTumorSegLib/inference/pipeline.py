@@ -1,7 +1,8 @@
-"""The one way through: case → checkpoint → predictor → regions on the reference grid → segmentation."""
+"""The one way through: case → preprocessing → network → regions on the reference grid → segmentation."""
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 import time
 from typing import Any
@@ -10,28 +11,30 @@ import numpy as np
 
 from .. import __version__
 from ..domain.case import Case
-from ..domain.errors import ExecutionError, ModalityError
+from ..domain.errors import ModalityError
 from ..domain.labels import ED, ET, NCR, REGIONS
 from ..domain.modalities import TITLES, listed, taken
+from ..domain.options import RunOptions
 from ..domain.progress import Progress
 from ..domain.segmentation import Segmentation
 from ..models.checkpoint_file import Checkpoint
 from ..models.description import Description
 from ..preprocessing import Prepared, prepare
+from ..quality import Examined, check_input, implausible
+from .backends import Backend, create_backend
 from .confidence import calibrated, confidence
-from .device import describe, free_memory, resolve_device, resolve_precision
+from .memory import predict
 from .postprocessing import clean, region_mask
-from .prediction import Plan, Predictor
-from .result_warnings import cautions
+from .predictors import predictor_of
+from .result_warnings import about_confidence, about_model
+from .tta import Mirrored
 
 
 def segment_case(
     case: Case,
     checkpoint: Checkpoint,
+    options: RunOptions | None = None,
     *,
-    device: str = "auto",
-    precision: str = "auto",
-    mirror: bool = False,
     keep_probabilities: bool = False,
     progress: Progress | None = None,
 ) -> Segmentation:
@@ -40,9 +43,7 @@ def segment_case(
     Args:
         case: the images; every modality that the model requires must be there.
         checkpoint: the model.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-        mirror: average over mirrorings: slower by 8 (3D) or 4 (2D), a little more accurate.
+        options: device, precision, test-time augmentation, preprocessing, reference; the model is ``checkpoint``'s.
         keep_probabilities: keep the region probabilities in the result.
         progress: told how far the run is; ends it when cancelled.
 
@@ -50,61 +51,50 @@ def segment_case(
         ModalityError: a required modality is missing.
         GeometryError: the images do not overlap.
         DeviceError: the device is not there.
+        CheckpointError: the network cannot be built or run as the checkpoint says.
         ExecutionError: memory ran out.
         CancelledError: cancelled through ``progress``.
     """
     started = time.perf_counter()
-    progress = progress or Progress()
+    options, progress = options or RunOptions(), progress or Progress()
     description = checkpoint.description
+    if options.reference:
+        case = dataclasses.replace(case, reference=options.reference)
+    # What can be refused is refused before anything slow begins.
     check_modalities(case, description)
-    progress.report("prepare", 0.05, "Preparing the images")
-    prepared = prepare(case, description.modalities, description.preprocessing)
-    target = resolve_device(device)
-    chosen = resolve_precision(target, precision)
-    progress.report("load", 0.15, f"Loading {description.id} on {describe(target)}, {chosen}")
-    predictor = Predictor(checkpoint.build(), Plan.of(description, mirror=mirror), target, chosen)
-    outputs, shortage = _predict(predictor, prepared.array, progress)
+    predictor = predictor_of(description)
+    backend = create_backend("torch", options.device, options.precision)
+    progress.report("prepare", 0.0, "Preparing the images")
+    prepared = _prepare(case, description, options)
+    progress.report("load", 0.12, f"Loading {description.id} on {backend.device}, {backend.precision}")
+    backend.load(checkpoint)
+    running = Mirrored(backend) if options.tta else backend
+    outputs, shortage = predict(predictor, running, prepared.array, progress.part(0.15, 0.9))
     progress.report("finish", 0.9, "Placing the result on the reference grid")
-    labels, sure, probabilities = _compose(outputs, prepared, description, case, keep_probabilities)
-    return Segmentation(
+    labels, expected, probabilities = _compose(outputs, prepared, description, case, keep_probabilities)
+    examined = _examined(prepared, description)
+    result = Segmentation(
         case_id=case.id,
         labels=case.reference_volume.with_array(labels),
         regions=description.regions,
-        provenance=_provenance(checkpoint, case, prepared, describe(target), chosen, mirror, started),
-        warnings=(*shortage, *cautions(case, description, prepared, labels, sure)),
-        confidence=sure,
+        provenance=_provenance(checkpoint, case, prepared, backend, options, started),
+        confidence=expected,
         probabilities=probabilities,
     )
-
-
-def _predict(predictor: Predictor, array: np.ndarray, progress: Progress) -> tuple[np.ndarray, list[str]]:
-    """Outputs on the box, and what had to be changed for want of memory: smaller and smaller parts, then an error."""
-
-    def tick(done: int, total: int) -> None:
-        part = "slices" if predictor.plan.dimensions == 2 else "window"
-        progress.report("predict", 0.2 + 0.7 * done / total, f"Running the network, {part} {done + 1} of {total}")
-
-    shortage: list[str] = []
-    while True:
-        try:
-            return predictor(array, tick), shortage
-        except (MemoryError, RuntimeError) as error:
-            if not isinstance(error, MemoryError) and "out of memory" not in str(error).lower():
-                raise
-            smaller = predictor.plan.smaller()
-            if smaller is None:
-                raise ExecutionError(
-                    f"Memory ran out on {describe(predictor.device)}, even in small parts.",
-                    "Close other programs, or choose --device cpu.",
-                ) from error
-        predictor = Predictor(predictor.network, smaller, predictor.device, predictor.precision)
-        free_memory(predictor.device)
-        window = " × ".join(str(size) for size in smaller.patch)
-        parts = f"windows of {window} voxels" if smaller.dimensions == 3 else f"{smaller.batch} slices at a time"
-        progress.report("predict", 0.2, f"Memory ran short, going on in {parts}")
-        # Slices do not see each other, windows do: in shorter ones the network knows less of what is around.
-        if smaller.dimensions == 3:
-            shortage = [f"Memory ran short, so the network ran in {parts}; expect a less accurate result."]
+    nonsense = implausible(result.labels, examined.filled)
+    if nonsense:  # what a network promises of a result that cannot be true is worth nothing
+        expected = {}
+    warnings = [
+        *([nonsense] if nonsense else []),
+        *shortage,
+        *case.warnings,
+        *prepared.warnings,
+        *check_input(examined),
+        *about_confidence(expected, found=bool(labels.any())),
+        *about_model(case, description),
+    ]
+    progress.report("finish", 1.0, "Segmented")
+    return dataclasses.replace(result, warnings=tuple(warnings), confidence=expected)
 
 
 def check_modalities(case: Case, description: Description) -> None:
@@ -125,34 +115,51 @@ def check_modalities(case: Case, description: Description) -> None:
         )
 
 
+def _prepare(case: Case, description: Description, options: RunOptions) -> Prepared:
+    """The images as the model takes them, but for what ``--preprocess none`` leaves out."""
+    spec = description.preprocessing
+    if options.preprocess == "none" and spec.bias_correction != "none":
+        prepared = prepare(case, description.modalities, dataclasses.replace(spec, bias_correction="none"))
+        left_out = "The bias field was not corrected, as asked for; the model was trained on corrected images."
+        return dataclasses.replace(prepared, warnings=(*prepared.warnings, left_out))
+    return prepare(case, description.modalities, spec)
+
+
+def _examined(prepared: Prepared, description: Description) -> Examined:
+    """What the checks of quality look at."""
+    return Examined(
+        prepared.case.reference_volume,
+        prepared.array,
+        description.modalities,
+        prepared.grid.spacing,
+        description.preprocessing.orientation,
+        description.preprocessing.brain,
+        partly=prepared.partial,
+    )
+
+
 def _compose(
     outputs: np.ndarray, prepared: Prepared, description: Description, case: Case, keep: bool
 ) -> tuple[np.ndarray, dict[str, float], dict[str, np.ndarray]]:
     """Outputs on the box → label map and confidence, one region at a time so that only one probability map is alive."""
-    masks, sure, probabilities = {}, {}, {}
+    masks, expected, probabilities = {}, {}, {}
     spec = description.postprocessing
     for region in description.regions:
         probability = prepared.restore(outputs[list(description.outputs_of(region))].max(axis=0))
         masks[region] = region_mask(probability, region, spec)
         if region in spec.temperatures:  # what uncalibrated probabilities promise is worth nothing
             probability = calibrated(probability, spec.temperatures[region])
-            sure[region] = confidence(probability, masks[region], case.reference_volume.spacing)
+            expected[region] = confidence(probability, masks[region], case.reference_volume.spacing)
         if keep:
             probabilities[region] = probability
     volume = case.reference_volume.voxel_volume
     labels = clean(masks, spec, volume)
     found = {label for label in (NCR, ED, ET) if (labels == label).any()}
-    return labels, {r: value for r, value in sure.items() if found & REGIONS[r].labels}, probabilities
+    return labels, {r: value for r, value in expected.items() if found & REGIONS[r].labels}, probabilities
 
 
 def _provenance(
-    checkpoint: Checkpoint,
-    case: Case,
-    prepared: Prepared,
-    device: str,
-    precision: str,
-    mirror: bool,
-    started: float,
+    checkpoint: Checkpoint, case: Case, prepared: Prepared, backend: Backend, options: RunOptions, started: float
 ) -> dict[str, Any]:
     import torch
 
@@ -161,10 +168,10 @@ def _provenance(
         "model": {"id": d.id, "version": d.version, "sha256": checkpoint.digest},
         "inputs": {name: case.images[name].source for name in case.modalities},
         "reference": case.reference,
-        "preprocessing": list(prepared.notes),
-        "device": device,
-        "precision": precision,
-        "mirror": mirror,
+        "preprocessing": list(prepared.record),
+        "device": backend.device,
+        "precision": backend.precision,
+        "tta": options.tta,
         "seconds": round(time.perf_counter() - started, 2),
         "versions": {"braintumorseg": __version__, "torch": torch.__version__, "python": platform.python_version()},
     }

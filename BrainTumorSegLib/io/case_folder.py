@@ -1,16 +1,250 @@
-"""The files of a patient: which are there, and which sequence each is."""
+"""The files of a patient: which are there, which sequence each is, what was left out; one discovery for all."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from ..domain.case import Case
-from ..domain.errors import InputError, ModalityError
-from ..domain.modalities import DECATHLON_ORDER, TITLES, assign, from_name, is_image, stem
+from ..domain.errors import InputError, ModalityError, RequestError
+from ..domain.modalities import (
+    DECATHLON_ORDER,
+    MODALITIES,
+    TITLES,
+    assign,
+    from_name,
+    is_image,
+    is_segmentation,
+    stem,
+)
 from ..domain.volume import Volume
-from .registry import read_volume
+from .images2d import channels_for, is_mask, is_slice, read_pages, slice_order, stack_slices
+from .registry import head_of, is_dicom, read_volume
+
+_BY_NAME = "Name each sequence: --t1 FILE --t1ce FILE --t2 FILE --flair FILE."
+_CONVERT = "Convert the series with dcm2niix, or load them in 3D Slicer (its DICOM module) and segment them there."
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """What was found of a patient, before anything is read.
+
+    Attributes:
+        id: name for outputs and reports.
+        files: modality → file.
+        left_out: name of a file that was passed over → why.
+        slices: 2D images that are the patient's slices, in their order, where it is such a patient.
+        channels: a file that holds all sequences as its channels (Decathlon), where it is such a patient.
+        beside: files that lie beside those, and are as little to be replaced.
+    """
+
+    id: str
+    files: Mapping[str, Path] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    slices: tuple[Path, ...] = ()
+    channels: Path | None = None
+    beside: tuple[Path, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """Every file that a run on this patient must leave as it is."""
+        own = (self.channels,) if self.channels else ()
+        return (*self.files.values(), *self.slices, *own, *self.beside)
+
+    def read(self, modalities: Sequence[str] = MODALITIES, optional: Sequence[str] = ()) -> Case:
+        """The images.
+
+        Args:
+            modalities: that the model takes, which 2D images are read as.
+            optional: those of them that may be missing.
+
+        Raises:
+            InputError, GeometryError, ModalityError: a file is unusable.
+        """
+        if self.slices:
+            pages = [page for path in self.slices for page in read_pages(path)]
+            channels = channels_for(modalities, optional, max(len(page) for page in pages))
+            return stack_slices(self.id, pages, channels, str(self.slices[0].parent))
+        if self.channels:
+            return _read_decathlon(self.channels)
+        return case_from_files(self.files, self.id)
+
+
+def find_case(paths: Path | str | Sequence[Path | str], files: Mapping[str, Path] | None = None) -> CaseFiles:
+    """What there is of one patient.
+
+    Args:
+        paths: a case folder, a Decathlon file, or 2D images (or a folder of them).
+        files: modality → file, where names do not tell, or not all.
+
+    Raises:
+        RequestError: nothing was given, or what does not go together.
+        InputError: a path does not exist, or holds no patient.
+        ModalityError: two files speak of one modality, or none is recognised.
+    """
+    given = [Path(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
+    files = dict(files or {})
+    if not given:
+        if not files:
+            raise RequestError("No image was given.", "Give a case folder, or " + _BY_NAME[0].lower() + _BY_NAME[1:])
+        return CaseFiles(_common_name(list(files.values())), files)
+    if any(is_slice(path) for path in given):
+        return _slices(given, files)
+    if len(given) > 1:
+        raise RequestError("Several cases were given.", "Give one a run, or name the sequences: --t1 FILE …")
+    if given[0].is_dir():
+        return _folder(given[0], files)
+    if files:
+        raise ModalityError(f"{given[0]} was given as a case beside single sequences.", "Give the one or the others.")
+    return CaseFiles(stem(given[0]), channels=given[0])
+
+
+def find_cases(root: Path) -> list[CaseFiles]:
+    """The patients below a folder: one a folder that holds images whose names tell, at most two levels down.
+
+    A folder whose files cannot be told apart is not among them; :func:`find_case` says why.
+
+    Raises:
+        InputError: the folder does not exist.
+    """
+    if not root.is_dir():
+        raise InputError(f"{root} is no folder.", "Check the path.")
+    return [case for folder in _case_folders(root) if (case := _quietly(folder)) is not None]
+
+
+def _quietly(folder: Path) -> CaseFiles | None:
+    try:
+        return find_case(folder)
+    except RequestError:
+        return None
+
+
+def _case_folders(folder: Path, depth: int = 3) -> list[Path]:
+    """Folders that hold sequences: this one, or those below it."""
+    if any(from_name(path.name) for path in _visible(folder) if path.is_file() and is_image(path)):
+        return [folder]
+    inner = sorted(path for path in _visible(folder) if path.is_dir()) if depth else []
+    return [found for path in inner for found in _case_folders(path, depth - 1)]
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def _folder(folder: Path, files: Mapping[str, Path]) -> CaseFiles:
+    """A case folder, or the only one inside a folder."""
+    entries = sorted(path for path in _visible(folder) if path.is_file())
+    images = [path for path in entries if is_image(path)]
+    found = assign(path for path in images if from_name(path.name) not in files) | dict(files)
+    if found:
+        left_out = {path.name: _why(path) for path in images if path not in found.values()}
+        sequences = {name: found[name] for name in MODALITIES if name in found}
+        return CaseFiles(folder.resolve().name, sequences, left_out, beside=tuple(images))
+    if any(is_slice(path) for path in entries):
+        return _slices([path for path in entries if is_slice(path)], {}, folder.resolve().name)
+    inner = [path for path in _case_folders(folder) if path != folder]
+    if len(inner) == 1:
+        return _folder(inner[0], files)
+    if inner:
+        what = "the root of a BIDS data set" if (folder / "dataset_description.json").is_file() else "a folder of cases"
+        raise InputError(
+            f"{folder} is {what}: it holds {len(inner)}, such as {inner[0].relative_to(folder)}.", "Give one of them."
+        )
+    if any(is_dicom(_head(path)) for path in _some_files(folder)):
+        raise InputError(f"{folder} holds DICOM files.", _CONVERT)
+    raise ModalityError(f"{folder} holds no file whose name speaks of T1, T1ce, T2 or FLAIR.", _BY_NAME)
+
+
+def _some_files(folder: Path, most: int = 20) -> list[Path]:
+    """A few of the files below a folder."""
+    found = []
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name.upper() != "DICOMDIR":
+            found.append(path)
+        if len(found) >= most:
+            break
+    return found
+
+
+def _head(path: Path) -> bytes:
+    try:
+        return head_of(path)
+    except InputError:
+        return b""
+
+
+def _why(path: Path) -> str:
+    """Why an image is none of the sequences."""
+    return "a segmentation or mask" if is_segmentation(path.name) else "its name speaks of none of the sequences"
+
+
+def _slices(paths: Sequence[Path], files: Mapping[str, Path], name: str = "") -> CaseFiles:
+    """2D images, in the order of the numbers in their names; masks that were written beside them are left out."""
+    if files:
+        raise ModalityError("2D images were given beside single sequences.", "Give the one or the others.")
+    kept = sorted((path for path in paths if not is_mask(path)), key=slice_order)
+    wrong = next((path for path in kept if not is_slice(path)), None)
+    if wrong is not None:
+        raise RequestError(f"{wrong} was given among 2D images.", "Give the one or the others.")
+    if not kept:
+        raise InputError(f"{paths[0]} is the mask of an image, not an image.", "Give the images.")
+    twice = [name for name, count in Counter(path.stem for path in kept).items() if count > 1]
+    if twice:
+        raise RequestError(f"Two images are called {twice[0]}, and so would be their masks.", "Rename one of them.")
+    name = name or (kept[0].resolve().parent.name if len(kept) > 1 else kept[0].stem)
+    left_out = {path.name: "a mask" for path in paths if path not in kept}
+    return CaseFiles(name, left_out=left_out, slices=tuple(kept), beside=tuple(path for path in paths if is_mask(path)))
+
+
+def read_case(path: Path | str | Sequence[Path | str], files: Mapping[str, Path] | None = None) -> Case:
+    """Read a case folder (files recognised by name), a Decathlon file with four channels, or 2D images.
+
+    Args:
+        path: folder or file, or the 2D images of one patient.
+        files: modality → file for a folder where names do not tell, or not all.
+
+    Raises:
+        InputError: the path does not exist or holds no image.
+        ModalityError: two files speak of one modality, or none is recognised.
+    """
+    return find_case(path, files).read()
+
+
+def case_of(given: Any) -> Case:
+    """A case from whatever a script has: a :class:`Case`, a path, or modality → file, volume or nibabel image.
+
+    Raises:
+        RequestError: it is none of these, or empty.
+        InputError, GeometryError, ModalityError: an image is unusable.
+    """
+    if isinstance(given, Case):
+        return given
+    if isinstance(given, (str, Path)):
+        return read_case(given)
+    if not isinstance(given, Mapping) or not given:
+        what = "nothing" if given is None or isinstance(given, Mapping) else f"a {type(given).__name__}"
+        raise RequestError(f"A case cannot be {what}.", "Give a Case, a folder, or modality → file or image.")
+    if all(isinstance(image, (str, Path)) for image in given.values()):
+        return case_from_files(given)
+    return _with_warnings("case", {name: _volume_of(image, name) for name, image in given.items()})
+
+
+def _volume_of(image: Any, name: str) -> Volume:
+    if isinstance(image, Volume):
+        return image
+    if isinstance(image, (str, Path)):
+        return read_volume(image)
+    if hasattr(image, "dataobj") and hasattr(image, "affine"):
+        return Volume(np.ascontiguousarray(np.asanyarray(image.dataobj).transpose()), np.asarray(image.affine), name)
+    raise RequestError(
+        f"{name} is a {type(image).__name__}, not an image.", "Give a file, a Volume or a nibabel image."
+    )
 
 
 def case_from_files(files: Mapping[str, Path | str], case_id: str = "", reference: str = "") -> Case:
@@ -21,56 +255,51 @@ def case_from_files(files: Mapping[str, Path | str], case_id: str = "", referenc
         other = seen.setdefault(path.resolve(), modality)
         if other != modality:
             raise ModalityError(
-                f"{path} was given as {TITLES[other]} and as {TITLES[modality]}.", "Give each file once."
+                f"{path} was given as {TITLES[other]} and as {TITLES.get(modality, modality)}.", "Give each file once."
             )
     images = {modality: read_volume(path) for modality, path in paths.items()}
-    return Case(case_id or _common_name(list(paths.values())), images, reference)
+    return _with_warnings(case_id or _common_name(list(paths.values())), images, reference)
 
 
-def read_case(path: Path | str, files: Mapping[str, Path] | None = None) -> Case:
-    """Read a case folder (files recognised by name) or a Decathlon file with four channels.
+def _with_warnings(case_id: str, images: Mapping[str, Volume], reference: str = "") -> Case:
+    """A case, with what the files say of their place that programs read differently."""
+    told = [f"{v.source} {v.place.warning}" for v in images.values() if v.place is not None and v.place.warning]
+    tail = "; programs show it, and the result, in different places."
+    return Case(case_id, images, reference, tuple(text + tail for text in told))
 
-    Args:
-        path: folder or file.
-        files: modality → file for a folder where names do not tell, or not all.
 
-    Raises:
-        InputError: the path does not exist or holds no image.
-        ModalityError: two files speak of one modality, or none is recognised.
-    """
-    path = Path(path)
-    if path.is_dir():
-        return case_from_files(find_images(path, files), case_id=path.resolve().name)
-    if files:
-        raise ModalityError(f"{path} was given as a case beside single sequences.", "Give the one or the others.")
+def _read_decathlon(path: Path) -> Case:
     volume = read_volume(path, channels=True)
     if volume.array.ndim != 4 or volume.array.shape[0] != len(DECATHLON_ORDER):
         raise InputError(
-            f"{path} alone is no case: a Decathlon file has four channels (FLAIR, T1, T1ce, T2).",
-            "Name each sequence: --t1 FILE --t1ce FILE --t2 FILE --flair FILE.",
+            f"{path} alone is no case: a Decathlon file has four channels (FLAIR, T1, T1ce, T2).", _BY_NAME
         )
     images = {
-        modality: Volume(volume.array[index], volume.affine, f"{path} channel {index}")
+        modality: Volume(volume.array[index], volume.affine, f"{path} channel {index}", volume.place)
         for index, modality in enumerate(DECATHLON_ORDER)
     }
     return Case(stem(path), images)
 
 
-def find_images(folder: Path, files: Mapping[str, Path] | None = None) -> dict[str, Path]:
-    """Modality → file for the images of a case folder: those of ``files``, the others by name.
+def find_images(case: str, places: Iterable[Path]) -> dict[str, Path]:
+    """Modality → file of a case's images, or nothing: the first of some folders that holds any.
 
-    Raises:
-        ModalityError: two files speak of one modality, or none is recognised.
+    A folder that is called as the case is its own; in others the names of its files begin with the case. Files that
+    do not tell their sequence apart are passed over.
     """
-    files = dict(files or {})
-    images = [path for path in folder.iterdir() if path.is_file() and is_image(path) and path.name[0] != "."]
-    found = assign(path for path in images if from_name(path.name) not in files) | files
-    if not found:
-        raise ModalityError(
-            f"{folder} holds no file whose name speaks of T1, T1ce, T2 or FLAIR.",
-            "Name each sequence: --t1 FILE --t1ce FILE --t2 FILE --flair FILE.",
-        )
-    return found
+    for folder in places:
+        if not folder.is_dir():
+            continue
+        own = folder.name == case
+        found: dict[str, Path] = {}
+        for path in sorted(_visible(folder)):
+            mine = own or stem(path).startswith((f"{case}_", f"{case}-"))
+            modality = from_name(path.name) if mine and path.is_file() and is_image(path) else None
+            if modality is not None:
+                found.setdefault(modality, path)
+        if found:
+            return found
+    return {}
 
 
 def _common_name(paths: list[Path]) -> str:

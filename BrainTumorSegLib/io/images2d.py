@@ -14,6 +14,7 @@ from ..domain.case import Case
 from ..domain.errors import InputError, ModalityError
 from ..domain.modalities import FLAIR, T1, T1CE
 from ..domain.volume import Volume
+from .formats import unreadable
 
 SLICE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
@@ -23,6 +24,10 @@ COLOUR_CHANNELS = (T1, FLAIR, T1CE)
 # Such images do not say how large a pixel is: the longer side is taken for the usual field of view of a head.
 FIELD_OF_VIEW_MM = 256.0
 SLICE_STEP_MM = 5.0
+ASSUMED_SPACING = (
+    f"2D images do not say how large they are: millilitres and millimetres rest on an assumed field of view of "
+    f"{FIELD_OF_VIEW_MM:g} mm and {SLICE_STEP_MM:g} mm between slices."
+)
 
 # Mean grey levels by which a copied channel may differ after a lossy file.
 _COPY_TOLERANCE = 0.5
@@ -39,13 +44,30 @@ def slice_order(path: Path | str) -> tuple[tuple[int, str], ...]:
     return tuple((int(part), "") if part.isdigit() else (0, part) for part in parts)
 
 
-def read_slice(path: Path | str) -> np.ndarray:
-    """One image as ``(C, Y, X)``: a grey one has one channel, a colour one three; transparency is dropped.
+def matches(head: bytes) -> bool:
+    """Whether a file that begins so is a 2D image this library reads."""
+    return head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*"))
+
+
+def is_mask(path: Path | str) -> bool:
+    """Whether the name is that of a mask beside an image, as :func:`mask_name` gives it."""
+    return is_slice(path) and Path(path).stem.lower().endswith("_mask")
+
+
+def mask_name(path: Path, page: int, pages: int) -> str:
+    """Name of the mask of an image, or of a page of it."""
+    return f"{path.stem}_mask.png" if pages == 1 else f"{path.stem}_{page + 1:04d}_mask.png"
+
+
+def read_pages(path: Path | str) -> list[np.ndarray]:
+    """The pages of an image, mostly one, as ``(C, Y, X)``: grey ones have one channel, colour ones three.
+
+    Transparency is dropped.
 
     Raises:
         InputError: the file is missing, damaged or no such image.
     """
-    from PIL import Image
+    from PIL import Image, ImageSequence
 
     path = Path(path)
     if not path.is_file():
@@ -54,21 +76,36 @@ def read_slice(path: Path | str) -> np.ndarray:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # on tags that say nothing of the pixels
             with Image.open(path) as image:
-                image.load()
-                pixels = np.asarray(_plain(image))
+                pages = [np.asarray(_plain(page)) for page in ImageSequence.Iterator(image)]
     except (
         OSError, SyntaxError, ValueError, KeyError, IndexError, TypeError, struct.error, OverflowError, MemoryError,
         Image.DecompressionBombError,
     ) as error:  # fmt: skip  # Pillow's readers meet a damaged file with any of these
-        reason = str(error).strip() or type(error).__name__
-        raise InputError(
-            f"{path} cannot be read ({reason}).", "The file is damaged or no image; copy it again."
-        ) from error
-    return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+        raise unreadable(path, error) from error
+    return [page[None] if page.ndim == 2 else np.moveaxis(page, -1, 0) for page in pages]
+
+
+def page_count(path: Path) -> int:
+    """How many pages an image has; 1 where that cannot be told, as reading it will say why."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return int(getattr(image, "n_frames", 1))
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error, Image.DecompressionBombError):
+        return 1
+
+
+def write_mask(mask: np.ndarray, file: Path) -> None:
+    """A boolean ``(Y, X)`` as a grey PNG of 0 and 255."""
+    from PIL import Image
+
+    Image.fromarray(mask.astype(np.uint8) * 255).save(file, format="PNG")
 
 
 def _plain(image):  # type: ignore[no-untyped-def]
     """Grey or colour, without palette, transparency or other colour models; grey of any depth stays as it is."""
+    image.load()
     if image.mode in ("1", "LA", "La"):
         return image.convert("L")
     if image.mode in ("P", "PA") and image.palette is not None:
@@ -121,7 +158,11 @@ def stack_slices(case_id: str, images: Sequence[np.ndarray], channels: Sequence[
     kept = {name: array for name, array in kept.items() if not _repeats(name, kept)}
     if not kept:
         raise InputError(f"The slices of {source} are zero everywhere.", "Export them again.")
-    return Case(case_id, {name: Volume(array, affine, f"{source}, {name}") for name, array in kept.items()})
+    return Case(
+        case_id,
+        {name: Volume(array, affine, f"{source}, {name}") for name, array in kept.items()},
+        warnings=(ASSUMED_SPACING,),
+    )
 
 
 def _repeats(name: str, channels: dict[str, np.ndarray]) -> bool:
@@ -132,14 +173,21 @@ def _repeats(name: str, channels: dict[str, np.ndarray]) -> bool:
     return bool(apart < _COPY_TOLERANCE)
 
 
-def channels_for(modalities: Sequence[str]) -> tuple[str, ...]:
-    """The modality of each channel of an image for a model with these modalities.
+def channels_for(modalities: Sequence[str], optional: Sequence[str] = (), bands: int = 3) -> tuple[str, ...]:
+    """The modality of each channel of images for a model.
+
+    Args:
+        modalities: that the model takes.
+        optional: those of them that may be missing.
+        bands: channels of the images, 1 or 3. A single one is FLAIR where the model can do with that.
 
     Raises:
-        ModalityError: images have one channel or the three of :data:`COLOUR_CHANNELS`, and these are others.
+        ModalityError: the images cannot hold what the model takes.
     """
     if len(modalities) == 1:
         return tuple(modalities)
+    if bands == 1 and FLAIR in modalities and set(modalities) <= {*optional, FLAIR}:
+        return (FLAIR,)
     if set(modalities) <= set(COLOUR_CHANNELS):
         return COLOUR_CHANNELS
     raise ModalityError(

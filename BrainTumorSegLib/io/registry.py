@@ -1,4 +1,7 @@
-"""Volumes from files and to files."""
+"""Files of volumes by content: what a file begins with chooses its reader, its suffix only how it is written.
+
+To add a format: a file with a class that has what :class:`.formats.Format` names, and a line in :data:`FORMATS`.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,89 @@ import gzip
 import zlib
 from pathlib import Path
 
-import nibabel
 import numpy as np
 
 from ..domain.errors import InputError, RequestError
-from ..domain.modalities import IMAGE_SUFFIXES, is_image
+from ..domain.labels import read_labels
+from ..domain.modalities import is_image
 from ..domain.volume import Volume
+from . import images2d, segmentation_nrrd
+from .formats import HEAD, Format, Pixels, unreadable
+from .itk import META_IMAGE, NRRD
+from .nifti import Nifti
 
-# Slicer, ITK and DICOM speak LPS, NIfTI and nibabel RAS; this library keeps RAS as NIfTI does.
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+FORMATS: tuple[Format, ...] = (Nifti(), NRRD, META_IMAGE)
+
+# Suffixes of header files whose voxels lie elsewhere: read, not written.
+_READ_ONLY = (".nhdr", ".mhd")
+_CONVERT = "Convert the series with dcm2niix, or load it in 3D Slicer and save it as .nii.gz or .nrrd."
+# What else files with such names turn out to be: how they begin, what that is, what to do.
+_STRANGERS: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
+    ((b"version https://git-lfs",), "a pointer of Git LFS, not the file itself", "Fetch the file: git lfs pull."),
+    ((b"<!doctype", b"<html", b"<?xml"), "a page of the web, saved under this name", "Download the file itself."),
+    ((b"PK\x03\x04",), "a zip archive", "Unpack it."),
+    ((b"%PDF",), "a PDF document", "Give the image."),
+    ((b"\x80\x02", b"\x80\x04"), "a pickle of Python", "Give the image."),
+)
+
+
+def head_of(path: Path) -> bytes:
+    """The first bytes of a file, unpacked if it is a gzip.
+
+    Raises:
+        InputError: the file is missing, empty or damaged.
+    """
+    if not path.is_file():
+        raise InputError(
+            f"{path} does not exist." if not path.exists() else f"{path} is not a file.", "Check the path."
+        )
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+        if head[:2] == b"\x1f\x8b":
+            with gzip.open(path) as file:
+                head = file.read(HEAD)
+    except (OSError, EOFError, zlib.error) as error:
+        raise unreadable(path, error) from error
+    if not head:
+        raise InputError(f"{path} is empty.", "Copy it again.")
+    return head
+
+
+def format_of(path: Path) -> Format:
+    """The format of a volume's file, by its content.
+
+    Raises:
+        InputError: it is none of them; the message says what it is, where that can be told.
+    """
+    head = head_of(path)
+    for known in FORMATS:
+        if known.matches(head):
+            return known
+    if is_dicom(head):
+        raise InputError(f"{path} is a DICOM file.", _CONVERT)
+    for beginnings, what, remedy in _STRANGERS:
+        if head.lower().lstrip().startswith(tuple(b.lower() for b in beginnings)):
+            raise InputError(f"{path} is {what}.", remedy)
+    if images2d.matches(head):
+        raise InputError(f"{path} is a 2D image, not a volume.", "Give a patient's 2D images together, as the case.")
+    if {348, 540} & {int.from_bytes(head[:4], order) for order in ("little", "big")}:
+        raise InputError(f"{path} is of Analyze 7.5 or half of a NIfTI pair.", "Convert it to a single .nii.gz file.")
+    raise InputError(
+        f"{path} cannot be read: it is not a volume.", "Give .nii.gz, .nii, .nrrd or .mha; copy it again if it is one."
+    )
+
+
+def is_dicom(head: bytes) -> bool:
+    """Whether a file that begins so is DICOM."""
+    return head[128:132] == b"DICM"
 
 
 def read_volume(path: Path | str, *, channels: bool = False) -> Volume:
     """Read a NIfTI, NRRD or MetaImage file.
 
     Args:
-        path: file to read.
+        path: file to read; its content tells the format.
         channels: accept a 4D file and return ``(C, Z, Y, X)``.
 
     Raises:
@@ -29,32 +99,25 @@ def read_volume(path: Path | str, *, channels: bool = False) -> Volume:
         GeometryError: its affine is unusable.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(
-            f"{path} does not exist." if not path.exists() else f"{path} is not a file.", "Check the path."
-        )
-    if not is_image(path):
-        raise InputError(f"{path} is not a volume this program reads.", f"It reads {', '.join(IMAGE_SUFFIXES)}.")
+    reader = format_of(path)
     try:
-        array, affine = (_read_nifti if _is_nifti(path) else _read_itk)(path)
-    except (OSError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise InputError(
-            f"{path} cannot be read ({reason}).", "The file is damaged or not an image; copy it again."
-        ) from error
-    except (
-        ValueError,
-        OverflowError,
-        MemoryError,  # a damaged header asks for any size
-        np.linalg.LinAlgError,
-        nibabel.spatialimages.HeaderDataError,
-        nibabel.wrapstruct.WrapStructError,
-    ) as error:
-        raise InputError(f"{path} cannot be read ({error}).", "Its header is damaged; export it again.") from error
-    return _checked(array, affine, path, channels)
+        pixels = reader.read(path)
+    except InputError:
+        raise
+    except (OSError, EOFError, zlib.error, RuntimeError) as error:
+        raise unreadable(path, error) from error
+    # A damaged header asks for any size; nibabel's own errors are of these classes, but for two.
+    except (ValueError, OverflowError, MemoryError, np.linalg.LinAlgError, ArithmeticError, TypeError) as error:
+        raise unreadable(path, error, "Its header is damaged; export it again.") from error
+    except Exception as error:
+        if not type(error).__module__.startswith("nibabel"):
+            raise
+        raise unreadable(path, error) from error
+    return _checked(pixels, path, channels)
 
 
-def _checked(array: np.ndarray, affine: np.ndarray, path: Path, channels: bool) -> Volume:
+def _checked(pixels: Pixels, path: Path, channels: bool) -> Volume:
+    array = pixels.array
     if 0 in array.shape:
         raise InputError(f"{path} has an axis of length zero.", "The file holds no image; export it again.")
     if array.ndim == 4 and array.shape[0] == 1:
@@ -66,57 +129,46 @@ def _checked(array: np.ndarray, affine: np.ndarray, path: Path, channels: bool) 
         )
     if array.dtype.kind not in "biuf":
         raise InputError(f"{path} holds values of type {array.dtype}, not grey values.", "Export a scalar image.")
-    return Volume(array, affine, str(path))
+    return Volume(array, pixels.affine, str(path), pixels.place)
 
 
-def _is_nifti(path: Path) -> bool:
-    return path.name.lower().endswith((".nii", ".nii.gz"))
+def read_label_map(path: Path | str, convention: str = "auto") -> Volume:
+    """Read a label map in the convention of this library: a volume, or a ``.seg.nrrd`` of 3D Slicer by its segments.
+
+    Raises:
+        InputError: unreadable, labels outside the convention, or segments that are not ET, TC, WT, NCR or ED.
+        RequestError: the convention is not known.
+    """
+    path = Path(path)
+    if format_of(path) is NRRD and segmentation_nrrd.is_segmentation(path):
+        return segmentation_nrrd.read(path)
+    volume = read_volume(path)
+    return volume.with_array(read_labels(volume.array, convention, volume.source))
 
 
-def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    content = path.read_bytes()
-    if path.name.lower().endswith(".gz"):
-        content = gzip.decompress(content)  # to its end, where the checksum is; nibabel would stop before
-    second = 540 in (int.from_bytes(content[:4], order) for order in ("little", "big"))  # the header's size
-    image = (nibabel.Nifti2Image if second else nibabel.Nifti1Image).from_bytes(content)
-    if image.affine is None:
-        raise InputError(f"{path} has no affine.", "Export it again from its DICOM series.")
-    array = np.asanyarray(image.dataobj)  # get_fdata() would make float64 of everything
-    while array.ndim > 4 and array.shape[-1] == 1:
-        array = array[..., 0]
-    return np.ascontiguousarray(array.transpose()), np.asarray(image.affine)
+def writer_of(path: Path | str) -> Format:
+    """The format that a name asks for.
+
+    Raises:
+        RequestError: its suffix is no format that is written.
+    """
+    name = Path(path).name.lower()
+    if is_image(name) and not name.endswith(_READ_ONLY):
+        for known in FORMATS:
+            if name.endswith(known.suffixes):
+                return known
+    raise RequestError(f"{Path(path).name} names no format this program writes.", "Use .nii.gz, .nii, .nrrd or .mha.")
 
 
-def _read_itk(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    import SimpleITK as sitk
-
-    image = sitk.ReadImage(str(path))
-    array = sitk.GetArrayFromImage(image)
-    if image.GetDimension() == 4:  # one axis too many: its first three carry the geometry
-        image = image[:, :, :, 0]
-    elif image.GetNumberOfComponentsPerPixel() > 1:
-        array = np.moveaxis(array, -1, 0)
-    if image.GetDimension() != 3:
-        return array, np.eye(4)
-    return np.ascontiguousarray(array), _affine_of_itk(image)
-
-
-def _affine_of_itk(image) -> np.ndarray:  # type: ignore[no-untyped-def]
-    affine = np.eye(4)
-    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
-    return LPS_TO_RAS @ affine
-
-
-def check_writable(path: Path | str) -> None:
-    """Refuse a name whose suffix is no format that :func:`write_volume` writes.
+def check_writable(path: Path | str, affine: np.ndarray | None = None) -> None:
+    """Refuse a name whose suffix is no format that is written, or cannot hold a grid of this affine.
 
     Raises:
         RequestError: with the suffixes that are.
     """
-    name = Path(path).name
-    if not is_image(name) or name.lower().endswith((".nhdr", ".mhd")):
-        raise RequestError(f"{name} names no format this program writes.", "Use .nii.gz, .nii, .nrrd or .mha.")
+    writer = writer_of(path)
+    if affine is not None and not writer.can_hold(affine):
+        raise RequestError(f"{Path(path).name} cannot hold a sheared grid.", "Write .nii.gz instead.")
 
 
 def write_volume(volume: Volume, path: Path | str) -> None:
@@ -126,31 +178,5 @@ def write_volume(volume: Volume, path: Path | str) -> None:
         RequestError: the name ends in no known suffix, or the format cannot hold a sheared grid.
         OSError: the disk refused.
     """
-    path = Path(path)
-    check_writable(path)
-    if _is_nifti(path):
-        image = nibabel.Nifti1Image(volume.array.transpose(), volume.affine)
-        image.set_qform(volume.affine, code=1)
-        image.set_sform(volume.affine, code=1)
-        image.header.set_xyzt_units("mm")
-        nibabel.save(image, path)
-    else:
-        _write_itk(volume, path)
-
-
-def _write_itk(volume: Volume, path: Path) -> None:
-    import SimpleITK as sitk
-
-    affine = LPS_TO_RAS @ volume.affine
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    direction = affine[:3, :3] / spacing
-    if not np.allclose(direction.T @ direction, np.eye(3), atol=1e-4):
-        raise RequestError(f"{path.name} cannot hold a sheared grid.", "Write .nii.gz instead.")
-    image = sitk.GetImageFromArray(volume.array)
-    image.SetSpacing(spacing.tolist())
-    image.SetDirection(direction.ravel().tolist())
-    image.SetOrigin(affine[:3, 3].tolist())
-    try:
-        sitk.WriteImage(image, str(path), useCompression=True)
-    except RuntimeError as error:
-        raise OSError(f"{path} cannot be written ({str(error).strip().splitlines()[-1]})") from error
+    check_writable(path, volume.affine)
+    writer_of(path).write(volume, Path(path))

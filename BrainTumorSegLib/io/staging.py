@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from ..domain.errors import OutputError
@@ -14,9 +14,12 @@ from ..domain.errors import OutputError
 class Staging:
     """Files of one run, written beside their destination and put in place together at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, inputs: Iterable[Path] = ()) -> None:
+        """Begin; ``inputs`` are files that no output may replace, under whatever name."""
         self._pending: dict[Path, Path] = {}
         self._made: list[Path] = []
+        self._inputs = {key for file in inputs for key in _keys(file)}
+        self._outputs: set[object] = set()
 
     def path(self, destination: Path | str) -> Path:
         """Where to write now what shall be ``destination``; its folder is made.
@@ -24,9 +27,11 @@ class Staging:
         The suffix is kept, since writers choose the format by it.
 
         Raises:
-            OutputError: the folder cannot be made or written to, or the destination is a folder.
+            OutputError: the folder cannot be made or written to, or the destination is a folder, an input or another
+                output.
         """
         destination = Path(os.path.abspath(destination))  # noqa: PTH100 — resolve() would follow links
+        self._refuse_twice(destination)
         try:
             self._make_folder(destination.parent)
             taken = destination.is_dir()
@@ -39,6 +44,15 @@ class Staging:
         part = destination.with_name(f".{os.getpid()}-{len(self._pending)}.part-{destination.name}")
         self._pending[part] = destination
         return part
+
+    def _refuse_twice(self, destination: Path) -> None:
+        """Refuse an input or another output, also by way of a link or in other letters where the disk does not care."""
+        keys = _keys(destination)
+        if keys & self._inputs:
+            raise OutputError(f"{destination} is an input of this run.", "Name another output.")
+        if keys & self._outputs:
+            raise OutputError(f"{destination} would be written twice.", "Give each output a name of its own.")
+        self._outputs |= keys
 
     def _make_folder(self, folder: Path) -> None:
         """Make a folder and remember what was made, from the outside in: it may end half-way."""
@@ -90,10 +104,26 @@ class Staging:
                 folder.rmdir()
 
 
+def _keys(path: Path) -> set[object]:
+    """What a file is known by: its path with links followed, and where there is one, its place on the disk."""
+    try:
+        found: set[object] = {os.path.normcase(path.resolve())}
+    except (OSError, RuntimeError):  # a loop of links
+        return {os.path.normcase(path.absolute())}
+    with suppress(OSError):
+        status = path.stat()
+        found.add((status.st_dev, status.st_ino))
+    return found
+
+
 @contextmanager
-def staged() -> Iterator[Staging]:
-    """Collect output files; they appear together when the block ends well, else none does."""
-    staging = Staging()
+def staged(inputs: Iterable[Path] = ()) -> Iterator[Staging]:
+    """Collect output files; they appear together when the block ends well, else none does.
+
+    Args:
+        inputs: files that no output may replace.
+    """
+    staging = Staging(inputs)
     try:
         yield staging
         staging.commit()

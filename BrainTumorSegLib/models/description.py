@@ -14,7 +14,7 @@ from ..domain.modalities import MODALITIES
 from ..domain.structure import from_json
 from .quantisation import STORAGES
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 AGAIN = "Download it again, or export it again from its training run."
 
 
@@ -39,13 +39,20 @@ class PreprocessingSpec:
     """The grid and intensities the network was trained on.
 
     ``spacing`` is ``(z, y, x)`` in mm; 2D networks use it in plane and leave ``z`` as it is where it is 0.
-    ``bias_correction`` is ``n4`` or ``none``, see preprocessing/bias.py.
+    ``brain`` is what the images must show: the ``extracted`` brain, or the whole ``head``; where it is not said
+    (before schema 3), a ``zscore`` means the former, since it is taken over the brain. ``bias_correction`` is ``n4``
+    or ``none``.
     """
 
     orientation: str = "LPS"
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     normalisation: str = "zscore"
     bias_correction: str = "none"
+    brain: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.brain:
+            object.__setattr__(self, "brain", "extracted" if self.normalisation == "zscore" else "head")
 
 
 @dataclass(frozen=True)
@@ -195,6 +202,8 @@ def _problems(d: Description) -> Iterator[str]:
         yield f"unknown normalisation {d.preprocessing.normalisation!r}"
     if d.preprocessing.bias_correction not in ("n4", "none"):
         yield f"unknown bias correction {d.preprocessing.bias_correction!r}"
+    if d.preprocessing.brain not in ("extracted", "head"):
+        yield f"unknown kind of image {d.preprocessing.brain!r}"
     if min(d.preprocessing.spacing) < 0:
         yield "its spacing is negative"
     if len(d.tiling.patch) != d.dimensions or min(d.tiling.patch) < (0 if d.dimensions == 2 else 1):

@@ -1,4 +1,4 @@
-"""Terms of weights that may not be used for everything: told before their first use, and remembered as accepted."""
+"""Licences of weights that may not be used for everything: shown before their first use, remembered as accepted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .description import Description
 FREE_LICENCE = "Apache-2.0"
 
 
-def open_terms(description: Description) -> str:
+def pending_licence(description: Description) -> str:
     """The licence that has yet to be accepted; empty where the weights are free or the user has accepted before."""
     licence = description.weights_licence
     if licence in ("", FREE_LICENCE) or _accepted().get(_key(description)) == licence:
@@ -22,14 +22,14 @@ def open_terms(description: Description) -> str:
     return licence
 
 
-def accept(description: Description) -> None:
+def accept_licence(description: Description) -> None:
     """Remember that the user accepts; where that cannot be written, the next use asks again."""
     with suppress(OSError, OutputError), atomic(_file()) as part:
         part.write_text(json.dumps(_accepted() | {_key(description): description.weights_licence}), "utf-8")
 
 
 def _file() -> Path:
-    return user_folder() / "accepted-terms.json"
+    return user_folder() / "accepted-licences.json"
 
 
 def _key(description: Description) -> str:

@@ -24,15 +24,14 @@ def model_card(d: Description) -> str:
 def _interface(d: Description) -> str:
     p = d.preprocessing
     spacing = " × ".join(f"{mm:g}" if mm else "own" for mm in reversed(p.spacing))
-    stripped = "be skull-stripped and " if p.normalisation == "zscore" else ""
+    stripped = "be skull-stripped and " if p.brain == "extracted" else ""
     lines = [
         f"Sequences: {taken(d.modalities, d.optional_modalities)}",
         f"Images must {stripped}lie over each other; other grids are resampled",
         f"Regions: {', '.join(f'{name} ({REGIONS[name].title.lower()})' for name in d.regions)}",
         f"Outputs: {', '.join(output.name for output in d.outputs)}, each a sigmoid",
         f"Runs {'slice-wise' if d.dimensions == 2 else 'volumetrically'} at {spacing} mm, orientation {p.orientation}, "
-        f"normalisation {p.normalisation}"
-        + (", uneven brightness taken out by N4" if p.bias_correction == "n4" else ""),
+        f"normalisation {p.normalisation}" + (", bias field corrected by N4" if p.bias_correction == "n4" else ""),
         f"Post-processing: {'; '.join(_postprocessing(d.postprocessing))}",
     ]
     return "\n".join(f"- {line}." for line in lines)

@@ -1,8 +1,12 @@
-"""Uneven brightness, as of coils that do not receive evenly, taken out of an image."""
+"""The bias field of an image, as of coils that do not receive evenly, estimated and taken out."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from ..domain.volume import Volume
+from ..models.description import PreprocessingSpec
+from .steps import Done
 
 # The field is found on voxels of about this size, in few rounds: it is smooth, and finer work takes part of a large
 # oedema for it (docs/explanation/training-study.md).
@@ -14,7 +18,7 @@ _FEWEST = 12
 _THINNEST = 8
 
 
-def evened(image: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
+def correct_bias_field(image: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
     """Divide by the bias field that N4 finds over the non-zero voxels (Tustison 2010, doi 10.1109/TMI.2010.2046908).
 
     Args:
@@ -41,3 +45,11 @@ def evened(image: np.ndarray, spacing: tuple[float, ...]) -> np.ndarray:
     n4.Execute(coarse, mask)
     field = np.exp(sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(whole)))
     return values / field
+
+
+def bias_field_step(volume: Volume, modality: str, spec: PreprocessingSpec) -> tuple[Volume, Done | None]:
+    """The correction, where the model asks for it."""
+    if spec.bias_correction != "n4":
+        return volume, None
+    array = correct_bias_field(volume.array, volume.spacing)
+    return volume.with_array(array), Done("bias field corrected by N4")

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..domain.volume import Volume
+from ..models.description import PreprocessingSpec
+from .steps import Done
+
 CLIP = 5.0
 
 # Air around a head as scanned is noise below this share of what is bright.
@@ -51,3 +55,9 @@ def _foreground(values: np.ndarray) -> np.ndarray:
 
     bright = values > _AIR * np.percentile(values, _BRIGHT_PERCENTILE)
     return np.stack([ndimage.binary_fill_holes(part) for part in bright])
+
+
+def normalisation_step(volume: Volume, modality: str, spec: PreprocessingSpec) -> tuple[Volume, Done | None]:
+    """The normalisation that the model asks for."""
+    done = Done(f"intensities normalised ({spec.normalisation})") if spec.normalisation != "none" else None
+    return volume.with_array(normalise(volume.array, spec.normalisation)), done

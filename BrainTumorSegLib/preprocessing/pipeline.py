@@ -1,22 +1,49 @@
-"""The way in, from a case to the network's array, and the way back onto the reference grid."""
+"""The way in, from a case to the network's array, as a list of recorded steps, and the way back that undoes them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..domain.case import Case
 from ..domain.errors import GeometryError, InputError
 from ..domain.grid import Grid, check_overlap, same_grid
+from ..domain.modalities import TITLES
 from ..domain.volume import Volume, bounding_box
 from ..models.description import PreprocessingSpec
-from .bias_field import evened
-from .normalisation import normalise
-from .resampling import onto
+from .background import remove_background
+from .bias_field import bias_field_step
+from .normalisation import normalisation_step
+from .resampling import Resampling, onto
+from .steps import ImageStep, SpatialStep
+
+# On each image's own grid, in this order; the first ones leave grey values, which the checks of quality look at.
+CLEANING: tuple[ImageStep, ...] = (remove_background,)
+INTENSITIES: tuple[ImageStep, ...] = (bias_field_step, normalisation_step)
 
 # The longest side of an image of a head or a part of it lies between these.
 SMALLEST_EXTENT_MM, LARGEST_EXTENT_MM = 10.0, 1000.0
+
+# Of the reference's brain, the share that another sequence covers: less than the first is a header that was lost or a
+# slab, and worth a warning; less than the second says nothing of this brain.
+_COVERS, _COVERS_NOTHING = 0.9, 0.1
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The step from the network's whole grid to the box around the brain."""
+
+    box: tuple[slice, ...]
+    shape: tuple[int, int, int]
+
+    def undo(self, values: np.ndarray) -> np.ndarray:
+        """Values on the box → float32 on the whole grid, 0 outside."""
+        whole = np.zeros(self.shape, dtype=np.float32)
+        whole[self.box] = values
+        return whole
 
 
 @dataclass(frozen=True)
@@ -27,21 +54,32 @@ class Prepared:
         array: float32 ``(C, Z, Y, X)``, the brain's box on the network grid; a missing modality is 0.
         box: where that box lies on the network grid.
         grid: the whole network grid.
-        reference: the grid that the result shall lie on.
-        notes: what was done to the images, in words.
+        case: the images as they were given, but with a background of 0.
+        steps: the changes of grid, in the order in which they were done.
+        record: what was done to the images, in words.
+        warnings: of that, what a reader of the result must know.
+        coverage: modality → share of the reference's brain that the image covers.
     """
 
     array: np.ndarray
     box: tuple[slice, ...]
     grid: Grid
-    reference: Grid
-    notes: tuple[str, ...]
+    case: Case
+    steps: tuple[SpatialStep, ...]
+    record: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    coverage: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def partial(self) -> bool:
+        """Whether some sequence covers a part of the brain only."""
+        return any(share < _COVERS for share in self.coverage.values())
 
     def restore(self, values: np.ndarray) -> np.ndarray:
-        """Values on the box ``(Z, Y, X)`` → float32 on the reference grid, 0 outside."""
-        whole = np.zeros(self.grid.shape, dtype=np.float32)
-        whole[self.box] = values
-        return onto(whole, self.grid, self.reference)
+        """Values on the box ``(Z, Y, X)`` → float32 on the reference grid: the steps are undone in turn."""
+        for step in reversed(self.steps):
+            values = step.undo(values)
+        return values
 
 
 def network_grid(reference: Grid, spec: PreprocessingSpec) -> Grid:
@@ -51,37 +89,108 @@ def network_grid(reference: Grid, spec: PreprocessingSpec) -> Grid:
     return oriented.with_spacing(wanted)
 
 
+class _Record:
+    """What steps did, gathered over the images."""
+
+    def __init__(self) -> None:
+        self._words: dict[str, list[str]] = {}
+        self.warnings: list[str] = []
+
+    def run(self, steps: tuple[ImageStep, ...], volume: Volume, modality: str, spec: PreprocessingSpec) -> Volume:
+        """An image through some steps."""
+        for step in steps:
+            volume, done = step(volume, modality, spec)
+            if done:
+                self.add(done.words, modality)
+                self.warnings += [done.warning] if done.warning else []
+        return volume
+
+    def add(self, words: str, modality: str = "") -> None:
+        """Something that was done, to an image or to all."""
+        self._words.setdefault(words, []).extend([modality] if modality else [])
+
+    def lines(self) -> tuple[str, ...]:
+        """Each thing once, with the images that it was done to."""
+        return tuple(f"{words}: {', '.join(names)}" if names else words for words, names in self._words.items())
+
+
 def prepare(case: Case, modalities: tuple[str, ...], spec: PreprocessingSpec) -> Prepared:
-    """Even and normalise every image on its own grid, then bring it to the network grid in one interpolation.
+    """Take every image through the image steps on its own grid, then to the network grid in one interpolation.
 
     Raises:
-        GeometryError: an image does not overlap the reference, or has no size of a head.
+        GeometryError: an image does not overlap the reference or its brain, or has no size of a head.
         InputError: nothing of the images lies on the reference grid.
     """
     _check_extent(case.reference_volume)
+    record = _Record()
+    used = [name for name in case.modalities if name in modalities or name == case.reference]
+    images = {name: record.run(CLEANING, case.images[name], name, spec) for name in used}
     reference = Grid.of(case.reference_volume)
     grid = network_grid(reference, spec)
     array = np.zeros((len(modalities), *grid.shape), dtype=np.float32)
-    notes = []
     for channel, modality in enumerate(modalities):
-        if modality not in case.images:
-            notes.append(f"{modality} is missing")
+        if modality not in images:
+            record.add("not given", modality)
             continue
-        volume = case.images[modality]
+        volume = images[modality]
         check_overlap(volume, case.reference_volume)
+        ready = record.run(INTENSITIES, volume, modality, spec)
         if not same_grid(Grid.of(volume), reference):
-            notes.append(f"{modality} was resampled onto the grid of {case.reference}")
-        image = evened(volume.array, volume.spacing) if spec.bias_correction == "n4" else volume.array
-        array[channel] = onto(normalise(image, spec.normalisation), Grid.of(volume), grid)
+            record.add(f"resampled onto the grid of {case.reference}", modality)
+        array[channel] = onto(ready.array, Grid.of(volume), grid)
     if not array.any():
         raise InputError(
             f"The images of {case.id} are empty where {case.reference_volume.source} lies.",
             "Register them first, or choose the sequences of one session.",
         )
     if not np.allclose(grid.spacing, reference.spacing, rtol=0.01):
-        notes.append(f"the network ran at {' × '.join(f'{mm:g}' for mm in grid.spacing[::-1])} mm")
+        record.add(f"the network ran at {' × '.join(f'{mm:g}' for mm in grid.spacing[::-1])} mm")
+    coverage = _coverage(array, modalities, case, images, grid)
+    record.warnings += _about_coverage(coverage, case)
     box = bounding_box(np.any(array, axis=0))
-    return Prepared(np.ascontiguousarray(array[(slice(None), *box)]), box, grid, reference, tuple(notes))
+    return Prepared(
+        np.ascontiguousarray(array[(slice(None), *box)]),
+        box,
+        grid,
+        dataclasses.replace(case, images={**case.images, **images}),
+        (Resampling(reference, grid), Crop(box, grid.shape)),
+        record.lines(),
+        tuple(record.warnings),
+        coverage,
+    )
+
+
+def _coverage(
+    array: np.ndarray, modalities: tuple[str, ...], case: Case, images: Mapping[str, Volume], grid: Grid
+) -> dict[str, float]:
+    """Modality → share of the reference's brain (what is not 0 of it) where the image is not 0 either."""
+    if case.reference in modalities:
+        brain = array[modalities.index(case.reference)] != 0
+    else:
+        own = images[case.reference]
+        brain = onto(own.array, Grid.of(own), grid) != 0
+    size = np.count_nonzero(brain)
+    others = {name: array[c] for c, name in enumerate(modalities) if name in images and name != case.reference}
+    return {name: np.count_nonzero(image[brain]) / size for name, image in others.items()} if size else {}
+
+
+def _about_coverage(coverage: Mapping[str, float], case: Case) -> list[str]:
+    """Warnings about sequences that show a part of the brain.
+
+    Raises:
+        GeometryError: one shows next to nothing of it.
+    """
+    title = TITLES[case.reference]
+    found = []
+    for name, share in coverage.items():
+        if share < _COVERS_NOTHING:
+            raise GeometryError(
+                f"{TITLES[name]} ({case.images[name].source}) covers {share:.0%} of the brain in {title}.",
+                "Its position was lost, or it is of another session; register it first, or leave it out.",
+            )
+        if share < _COVERS:
+            found.append(f"{TITLES[name]} covers only {share:.0%} of the brain in {title}: check its position.")
+    return found
 
 
 def _check_extent(volume: Volume) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ..domain.grid import Grid, axis_codes, reorient, same_grid
@@ -43,3 +45,15 @@ def resample(array: np.ndarray, source: Grid, target: Grid, *, nearest: bool = F
         image, size, transform, interpolator, (0.0,) * 3, (1.0,) * 3, np.eye(3).ravel().tolist(), 0.0
     )
     return sitk.GetArrayFromImage(resampled).astype(array.dtype if nearest else np.float32, copy=False)
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """The step from the reference's grid to the network's."""
+
+    reference: Grid
+    network: Grid
+
+    def undo(self, values: np.ndarray) -> np.ndarray:
+        """Values on the network's grid → float32 on the reference's."""
+        return onto(values, self.network, self.reference)

@@ -16,10 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
+from .examined import Examined
+
 TEMPLATE = Path(__file__).with_name("orientation.json")
 EDGE = 10
 
-# How much nearer (squared distance) another posture must be; right ones were nearer by 12 and more.
+# How much nearer (squared distance) another way to lie must be; right ones were nearer by 12 and more.
 MARGIN = 6.0
 # Less is a slab rather than a brain, whose outline says nothing.
 SMALLEST_BRAIN_ML = 800.0
@@ -50,7 +52,7 @@ def turns() -> Iterator[Turn]:
 
 
 def turned(array: np.ndarray, turn: Turn) -> np.ndarray:
-    """A cube in another posture."""
+    """A cube turned otherwise."""
     order, signs = turn
     return array.transpose(order)[tuple(slice(None, None, sign) for sign in signs)]
 
@@ -60,11 +62,11 @@ def symmetric(cube: np.ndarray) -> np.ndarray:
     return (cube + cube[:, :, ::-1]) / 2
 
 
-def posture(mask: np.ndarray, template: np.ndarray | None = None, margin: float = MARGIN) -> Turn:
+def turn_of(mask: np.ndarray, template: np.ndarray | None = None, margin: float = MARGIN) -> Turn:
     """How the brain has to be turned to lie as those of the template do; :data:`UPRIGHT` where it does already."""
     template = stored_template() if template is None else template
     cube = outline(mask)
-    # With the left-right mean of both sides no posture counts twice.
+    # With the left-right mean of both sides no way to lie counts twice.
     distance = {turn: float(((symmetric(turned(cube, turn)) - template) ** 2).sum()) for turn in turns()}
     nearest = min(distance, key=lambda turn: distance[turn])
     return nearest if distance[nearest] + margin < distance[UPRIGHT] else UPRIGHT
@@ -82,4 +84,11 @@ def looks_turned(images: np.ndarray, voxel_mm3: float) -> bool:
     brain = np.any(images != 0, axis=0)
     if min(brain.shape) < EDGE or np.count_nonzero(brain) * voxel_mm3 < SMALLEST_BRAIN_ML * 1000:
         return False
-    return posture(brain) != UPRIGHT
+    return turn_of(brain) != UPRIGHT
+
+
+def check(examined: Examined) -> list[str]:
+    """Whether the brain lies as the headers say; known for models whose axes run LPS."""
+    if examined.orientation != "LPS" or not looks_turned(examined.array, examined.voxel_mm3):
+        return []
+    return ["By its outline the brain does not lie as the headers say: check the orientation of the images."]

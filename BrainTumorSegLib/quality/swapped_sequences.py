@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..domain.modalities import MODALITIES
+from ..domain.modalities import MODALITIES, TITLES
+from .examined import Examined
 
 COEFFICIENTS = Path(__file__).with_name("swapped_sequences.json")
 PAIRS = tuple(itertools.combinations(MODALITIES, 2))
@@ -81,7 +82,7 @@ def _skewness(values: np.ndarray) -> float:
 def pair_features(seen: Appearance, place: Mapping[str, int], pair: tuple[str, str]) -> np.ndarray:
     """What speaks for ``pair[0]`` being the image at ``place[pair[0]]`` rather than the other one of the two.
 
-    Changes its sign when the two are exchanged. Sequences that are not in ``place`` contribute 0.
+    Changes its sign when the two are swapped. Sequences that are not in ``place`` contribute 0.
     """
     i, j = place[pair[0]], place[pair[1]]
     others = [place.get(name) for name in MODALITIES if name not in pair]
@@ -125,7 +126,7 @@ def stored_coefficients() -> dict[tuple[str, str], np.ndarray]:
     return {(first, second): np.array(stored[f"{first} {second}"]) for first, second in PAIRS}
 
 
-def mistaken(images: np.ndarray, modalities: Sequence[str], voxel_mm3: float) -> dict[str, str]:
+def swapped(images: np.ndarray, modalities: Sequence[str], voxel_mm3: float) -> dict[str, str]:
     """Sequence that an image was given as → the one it looks like, for those where they differ.
 
     Args:
@@ -140,3 +141,12 @@ def mistaken(images: np.ndarray, modalities: Sequence[str], voxel_mm3: float) ->
         return {}
     found = likeliest_order(appearance(images[given]), names)
     return {name: looks for name, looks in zip(names, found, strict=True) if name != looks}
+
+
+def check(examined: Examined) -> list[str]:
+    """Which images look like other sequences than those that they were given as, where all show the whole brain."""
+    looks = {} if examined.partly else swapped(examined.array, examined.modalities, examined.voxel_mm3)
+    if not looks:
+        return []
+    given, alike = (", ".join(TITLES[name] for name in names) for names in (looks, looks.values()))
+    return [f"The images given as {given} look like {alike}: check whether they were swapped."]

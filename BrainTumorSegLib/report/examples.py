@@ -9,13 +9,12 @@ import numpy as np
 
 from ..domain.errors import BrainTumorSegError
 from ..domain.grid import Grid, check_overlap
-from ..domain.labels import REGIONS, read_labels
-from ..domain.modalities import from_name, is_image, stem
+from ..domain.labels import REGIONS
 from ..domain.volume import Volume
 from ..evaluation.metrics.measures import MEASURES, Measure
 from ..evaluation.results import CaseResult, Evaluation
-from ..io.case_folder import case_from_files
-from ..io.registry import read_volume
+from ..io.case_folder import case_from_files, find_images
+from ..io.registry import read_label_map
 from ..preprocessing.resampling import resample
 from .figures.overlays import Overlay, overlays
 
@@ -82,8 +81,8 @@ def _example(evaluation: Evaluation, result: CaseResult, kind: str, score: float
     settings = evaluation.settings
     try:
         case = case_from_files(files, result.case)
-        prediction = _labels(result.prediction, settings.prediction_labels)
-        reference = _labels(result.reference, settings.reference_labels)
+        prediction = read_label_map(result.prediction, settings.prediction_labels)
+        reference = read_label_map(result.reference, settings.reference_labels)
         for volume in case.images.values():
             check_overlap(volume, reference)
         shown = overlays(case, _onto(prediction, reference), reference)
@@ -96,33 +95,10 @@ def find_case_images(case: str, reference: Path, images: Path | None = None) -> 
     """Modality → file of a case, or nothing.
 
     Looked for in ``<images>/<case>/``, then as ``<images>/<case>_flair.nii.gz`` and the like; without a folder of
-    images beside the reference in the same way. Files that do not tell their sequence apart are passed over.
+    images beside the reference in the same way.
     """
     folder = images or reference.parent
-    for place in (folder / case, folder):
-        files = _images(place, case, own=place.name == case)
-        if files:
-            return files
-    return {}
-
-
-def _images(folder: Path, case: str, own: bool) -> dict[str, Path]:
-    """The sequences in a folder: all of them in a case's own folder, else those whose names begin with the case."""
-    if not folder.is_dir():
-        return {}
-    named = [path for path in sorted(folder.iterdir()) if is_image(path) and path.name[0] != "." and path.is_file()]
-    mine = [path for path in named if own or stem(path).startswith((f"{case}_", f"{case}-"))]
-    found: dict[str, Path] = {}
-    for path in mine:
-        modality = from_name(path.name)
-        if modality is not None:
-            found.setdefault(modality, path)
-    return found
-
-
-def _labels(path: Path, convention: str) -> Volume:
-    volume = read_volume(path)
-    return Volume(read_labels(volume.array, convention, volume.source), volume.affine, volume.source)
+    return find_images(case, (folder / case, folder))
 
 
 def _onto(prediction: Volume, reference: Volume) -> Volume:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from BrainTumorSegLib.inference.device import resolve_device, resolve_precision
+from BrainTumorSegLib.inference.backends.torch_backend import resolve_device, resolve_precision
 from BrainTumorSegLib.models.catalogue import load_model
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint
 from Training.calibration import patients

@@ -168,12 +168,3 @@ def test_a_segmentation_of_something_else_is_refused(scene: Any) -> None:
     node.GetSegmentation().AddEmptySegment("liver")
     with pytest.raises(InputError, match="no segment called ET"):
         mrml.labels_of(node)
-
-
-def test_the_sample_is_that_of_the_command_line() -> None:
-    from BrainTumorSegLib.commands import demo
-
-    source = (Path(__file__).parents[2] / "BrainTumorSeg" / "BrainTumorSegPanel" / "sample.py").read_text("utf-8")
-    assert all(f'"{name}": "{digest}"' in source for name, digest in demo.SAMPLE_SHA256.items())
-    assert demo.SAMPLE_ADDRESS.rstrip("/") in source
-    assert demo.SAMPLE in source

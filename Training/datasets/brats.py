@@ -19,7 +19,7 @@ from BrainTumorSegLib.domain.grid import Grid, check_overlap
 from BrainTumorSegLib.domain.labels import read_labels
 from BrainTumorSegLib.domain.modalities import TITLES, is_image, stem
 from BrainTumorSegLib.domain.volume import Volume
-from BrainTumorSegLib.io.case_folder import find_images, read_case
+from BrainTumorSegLib.io.case_folder import find_case, read_case
 from BrainTumorSegLib.io.registry import read_volume
 
 from .case import noting
@@ -55,8 +55,8 @@ class BratsCase:
         Raises:
             ModalityError: the names in its folder are not understood.
         """
-        images = find_images(self.images).values() if self.images.is_dir() else [self.images]
-        return [*images, self.segmentation]
+        found = find_case(self.images)
+        return [*found.files.values(), *filter(None, [found.channels]), self.segmentation]
 
     def load(self, modalities: tuple[str, ...] = ()) -> tuple[Case, Volume]:
         """The images, and the label map on their grid in the convention of the library.
@@ -89,7 +89,7 @@ class BratsCase:
         with noting(problems):
             if not self.images.is_dir():
                 return dict(read_case(self.images).images)
-            for modality, path in find_images(self.images).items():
+            for modality, path in find_case(self.images).files.items():
                 with noting(problems):
                     volume = read_volume(path)
                     check_image(volume, modality)

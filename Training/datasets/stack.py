@@ -14,7 +14,7 @@ from BrainTumorSegLib.domain.case import Case
 from BrainTumorSegLib.domain.errors import InputError
 from BrainTumorSegLib.domain.modalities import TITLES
 from BrainTumorSegLib.domain.volume import Volume
-from BrainTumorSegLib.io.images2d import read_slice, stack_slices
+from BrainTumorSegLib.io.images2d import read_pages, stack_slices
 
 from .case import WHOLE_TUMOUR, noting
 
@@ -49,7 +49,7 @@ class MaskFile:
 
     def read(self, shape: tuple[int, int]) -> np.ndarray:
         """Boolean ``(Y, X)``; a mask in colour must be grey."""
-        pixels = read_slice(self.path)
+        pixels = read_pages(self.path)[0]
         if pixels.shape[1:] != shape:
             size = f"{pixels.shape[2]} × {pixels.shape[1]}"
             raise InputError(f"{self.path} is {size} pixels, its image {shape[1]} × {shape[0]}.", "Export it again.")
@@ -107,7 +107,7 @@ class SliceStack:
         images, masks = [], []
         for part in self.slices:
             with noting(problems):
-                image = read_slice(part.image)
+                image = read_pages(part.image)[0]
                 images.append(image)
                 if part.mask is None:
                     raise InputError(f"{part.image} has no mask.")

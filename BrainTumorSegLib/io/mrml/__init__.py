@@ -22,7 +22,7 @@ import vtk
 from vtk.util import numpy_support
 
 from ...domain.errors import GeometryError, InputError
-from ...domain.labels import ED, ET, NCR, REGIONS, from_regions, read_labels
+from ...domain.labels import ED, ET, NCR, REGIONS, TISSUES, from_regions, read_labels
 
 if TYPE_CHECKING:  # these need nibabel, which Slicer lacks until the first run has installed it
     from ...domain.case import Case
@@ -55,20 +55,12 @@ class SegmentStyle:
         return f"{TERMINOLOGY}~{_CATEGORY}~{self.type}~^^~{_ANATOMY}"
 
 
-_NEOPLASM = "SCT^108369006^Neoplasm"  # the unions have no code of their own
-_REGION_TYPES = {"ET": ("NCIt^C113842^Enhancing Lesion", 1.0), "TC": (_NEOPLASM, 0.5), "WT": (_NEOPLASM, 0.3)}
+_OPACITY = {"NCR": 0.6, "ED": 0.3, "ET": 1.0, "TC": 0.5, "WT": 0.3}
 REGION_STYLES = {
-    name: SegmentStyle(name, region.title, region.labels, region.colour, *_REGION_TYPES[name])
-    for name, region in REGIONS.items()
+    name: SegmentStyle(name, r.title, r.labels, r.colour, r.code, _OPACITY[name]) for name, r in REGIONS.items()
 }
 CLASS_STYLES = {
-    "NCR": SegmentStyle(
-        "NCR", "Necrotic and non-enhancing core", frozenset({NCR}), (140, 90, 200), "SCT^6574001^Necrosis", 0.6
-    ),
-    "ED": SegmentStyle(
-        "ED", "Peritumoral oedema and invaded tissue", frozenset({ED}), (90, 180, 220), "SCT^79654002^Edema", 0.3
-    ),
-    "ET": REGION_STYLES["ET"],
+    name: SegmentStyle(name, t.title, t.labels, t.colour, t.code, _OPACITY[name]) for name, t in TISSUES.items()
 }
 STYLES = {**CLASS_STYLES, **REGION_STYLES}
 # A tissue class is what two neighbouring regions differ by: a model tells it apart if it knows both.

@@ -10,12 +10,13 @@ from BrainTumorSegLib.domain.case import Case
 from BrainTumorSegLib.domain.errors import CancelledError, CheckpointError, DeviceError, ExecutionError, ModalityError
 from BrainTumorSegLib.domain.grid import Grid, reorient
 from BrainTumorSegLib.domain.labels import from_regions, to_regions
+from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.domain.progress import Progress
 from BrainTumorSegLib.domain.segmentation import Segmentation
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.evaluation.metrics import dice
+from BrainTumorSegLib.inference.backends.torch_backend import TorchBackend
 from BrainTumorSegLib.inference.pipeline import segment_case
-from BrainTumorSegLib.inference.prediction import Predictor
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint
 from BrainTumorSegLib.models.description import (
     AccuracyRecord,
@@ -30,7 +31,9 @@ from Testing.unit.domain.test_grid import OBLIQUE, ORIENTATIONS, affine_of
 
 
 def run(case: Case, checkpoint: Checkpoint, **options: object) -> Segmentation:
-    return segment_case(case, checkpoint, device="cpu", precision="fp32", **options)  # type: ignore[arg-type]
+    more = {name: options.pop(name) for name in ("keep_probabilities", "progress") if name in options}
+    chosen = RunOptions(device="cpu", precision="fp32", **options)  # type: ignore[arg-type]
+    return segment_case(case, checkpoint, chosen, **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
@@ -97,7 +100,7 @@ def test_sequences_on_different_grids(patient: Patient) -> None:
     np.testing.assert_allclose(result.labels.affine, AFFINE, atol=1e-4)
     np.testing.assert_array_equal(result.labels.array > 0, large.labels.array > 0)
     assert dice(result.mask("TC"), large.labels.array % 2 > 0) > 0.9
-    assert any("t2 was resampled" in note for note in result.provenance["preprocessing"])
+    assert "resampled onto the grid of t1ce: t2, flair" in result.provenance["preprocessing"]
 
 
 def test_the_result_lies_on_the_chosen_reference() -> None:
@@ -158,9 +161,9 @@ def test_windows_leave_no_seam(patient: Patient) -> None:
 
 def test_mirroring_changes_nothing_for_a_network_that_sees_one_voxel(patient: Patient) -> None:
     plain = run(patient.case(), make_oracle(), keep_probabilities=True)
-    mirrored = run(patient.case(), make_oracle(), keep_probabilities=True, mirror=True)
+    mirrored = run(patient.case(), make_oracle(), keep_probabilities=True, tta=True)
     np.testing.assert_allclose(mirrored.probabilities["WT"], plain.probabilities["WT"], atol=1e-5)
-    assert mirrored.provenance["mirror"] is True and plain.provenance["mirror"] is False
+    assert mirrored.provenance["tta"] is True and plain.provenance["tta"] is False
 
 
 def test_what_the_checkpoint_declares_is_applied(patient: Patient) -> None:
@@ -189,7 +192,7 @@ def test_an_optional_sequence_may_be_missing_and_the_result_says_so(patient: Pat
     result = run(patient.case(("t1ce", "t2", "flair")), make_oracle(optional_modalities=("t1",)))
     np.testing.assert_array_equal(result.labels.array, patient.labels.array)
     assert any("T1 was not given" in warning for warning in result.warnings)
-    assert "t1 is missing" in result.provenance["preprocessing"]
+    assert "not given: t1" in result.provenance["preprocessing"]
 
 
 def test_what_to_expect_of_the_sequences_given_is_said_by_hand(patient: Patient) -> None:
@@ -235,9 +238,43 @@ def test_sequences_the_model_does_not_use_do_not_matter(patient: Patient) -> Non
     np.testing.assert_array_equal(result.labels.array > 0, patient.labels.array > 0)
 
 
-def test_a_head_that_is_not_stripped_is_warned_of(patient: Patient) -> None:
-    images = {n: v.with_array(np.where(v.array == 0, 20, v.array)) for n, v in patient.images.items()}
-    assert any("skull-stripped" in warning for warning in run(Case("a", images), make_oracle()).warnings)
+@pytest.mark.parametrize("background", [-1, 100])
+def test_another_background_than_zero_changes_nothing_but_is_warned_of(patient: Patient, background: int) -> None:
+    brain = patient.images["t1"].array != 0
+    images = {n: v.with_array(np.where(brain, v.array, background)) for n, v in patient.images.items()}
+    result = run(Case("a", images), make_oracle())
+    np.testing.assert_array_equal(result.labels.array, run(patient.case(), make_oracle()).labels.array)
+    assert sum(f"is not 0 ({background})" in warning for warning in result.warnings) == 4
+    assert f"background ({background}) set to 0: t1, t1ce, t2, flair" in result.provenance["preprocessing"]
+
+
+def test_a_result_that_cannot_be_true_is_warned_of_first_and_promises_nothing(patient: Patient) -> None:
+    """A network that takes everything for tumour."""
+    spec = PostprocessingSpec(thresholds={"ET": 1e-9, "TC": 1e-9, "WT": 1e-9}, temperatures={"WT": 1.0})
+    result = run(patient.case(), make_oracle(postprocessing=spec))
+    assert "not plausible" in result.warnings[0] and "100%" in result.warnings[0]
+    assert result.confidence == {}
+    sound = PostprocessingSpec(temperatures={"WT": 1.0})
+    assert run(patient.case(), make_oracle(postprocessing=sound)).confidence["WT"] > 0.9
+
+
+def test_what_can_be_refused_is_refused_before_the_images_are_prepared(patient: Patient) -> None:
+    stages: list[str] = []
+    progress = Progress(lambda stage, *_: stages.append(stage))
+    wrong = make_oracle(tiling=TilingSpec((15, 15, 15)))
+    with pytest.raises(DeviceError):
+        segment_case(patient.case(), make_oracle(), RunOptions(device="cuda:9"), progress=progress)
+    with pytest.raises(CheckpointError, match="patch"):
+        run(patient.case(), wrong, progress=progress)
+    assert stages == []
+
+
+def test_images_are_taken_as_they_are_where_asked_for(patient: Patient) -> None:
+    oracle = make_oracle(preprocessing=PreprocessingSpec(bias_correction="n4"))
+    corrected, plain = run(patient.case(), oracle), run(patient.case(), oracle, preprocess="none")
+    assert any(line.startswith("bias field corrected by N4") for line in corrected.provenance["preprocessing"])
+    assert not any("N4" in line for line in plain.provenance["preprocessing"])
+    assert any("bias field was not corrected" in warning for warning in plain.warnings)
 
 
 def test_progress_rises_and_names_the_stages(patient: Patient) -> None:
@@ -245,7 +282,7 @@ def test_progress_rises_and_names_the_stages(patient: Patient) -> None:
     tiled = make_oracle(tiling=TilingSpec((16, 16, 16)))
     run(patient.case(), tiled, progress=Progress(lambda *report: told.append(report)))
     fractions = [fraction for _, fraction, _ in told]
-    assert fractions == sorted(fractions) and fractions[0] > 0 and fractions[-1] <= 1
+    assert fractions == sorted(fractions) and fractions[0] >= 0 and fractions[-1] <= 1
     assert list(dict.fromkeys(stage for stage, _, _ in told)) == ["prepare", "load", "predict", "finish"]
     windows = [message for stage, _, message in told if stage == "predict"]
     assert windows[0].endswith(f"window 1 of {len(windows)}") and windows[-1].endswith(
@@ -283,7 +320,7 @@ def test_memory_that_runs_out_is_an_error_of_its_own(patient: Patient, monkeypat
         def fail(*_: object, error: Exception = error) -> None:
             raise error
 
-        monkeypatch.setattr("BrainTumorSegLib.inference.prediction.Predictor._probabilities", fail)
+        monkeypatch.setattr("BrainTumorSegLib.inference.backends.torch_backend.TorchBackend.probabilities", fail)
         with pytest.raises(ExecutionError, match="Memory ran out on cpu") as caught:
             run(patient.case(), make_oracle())
         assert caught.value.remedy
@@ -296,15 +333,15 @@ def test_where_memory_runs_short_parts_get_smaller_and_the_result_says_so(
     """Memory suffices only for small parts; the oracle sees single voxels, so its result stays the same."""
     most = 50**3 if dimensions == 3 else 3 * 28 * 24
     sizes: list[int] = []
-    unlimited = Predictor._probabilities
+    unlimited = TorchBackend.probabilities
 
-    def limited(self: Predictor, images: torch.Tensor) -> torch.Tensor:
-        sizes.append(images[:, 0].numel())
+    def limited(self: TorchBackend, images: np.ndarray) -> np.ndarray:
+        sizes.append(images[:, 0].size)
         if sizes[-1] > most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return unlimited(self, images)
 
-    monkeypatch.setattr(Predictor, "_probabilities", limited)
+    monkeypatch.setattr(TorchBackend, "probabilities", limited)
     large = make_patient((20, 120, 100)) if dimensions == 3 else patient
     tiling = TilingSpec((96, 96, 96), 0.25) if dimensions == 3 else TilingSpec((0, 0), 0.0)
     result = run(large.case(), make_oracle(dimensions, tiling=tiling))
@@ -320,7 +357,7 @@ def test_where_memory_runs_short_parts_get_smaller_and_the_result_says_so(
 
 def test_unknown_devices_and_networks_are_refused(patient: Patient) -> None:
     with pytest.raises(DeviceError):
-        segment_case(patient.case(), make_oracle(), device="toaster")
+        segment_case(patient.case(), make_oracle(), RunOptions(device="toaster"))
     oracle = make_oracle()
     wrong = dataclasses.replace(oracle.description, network=NetworkSpec("skynet"))
     with pytest.raises(CheckpointError, match="skynet"):

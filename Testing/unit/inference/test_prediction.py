@@ -10,12 +10,15 @@ from torch import nn
 
 from BrainTumorSegLib.domain.errors import CancelledError, CheckpointError
 from BrainTumorSegLib.domain.progress import Progress
-from BrainTumorSegLib.inference.prediction import SLICES_PER_BATCH, Plan, Predictor, _window_count
+from BrainTumorSegLib.inference.backends.torch_backend import TorchBackend
+from BrainTumorSegLib.inference.memory import is_shortage
+from BrainTumorSegLib.inference.predictors import predictor_of
+from BrainTumorSegLib.inference.slicewise import SLICES_PER_BATCH, Slicewise
+from BrainTumorSegLib.inference.sliding_window import SlidingWindow, window_count
+from BrainTumorSegLib.inference.tta import Mirrored, mirrorings
 from BrainTumorSegLib.models.description import NetworkSpec, TilingSpec
 from BrainTumorSegLib.networks import create_network
 from Testing.samples import describe_model
-
-CPU = torch.device("cpu")
 
 
 class Spy(nn.Module):
@@ -48,8 +51,23 @@ def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
-def plan(dimensions: int, patch: tuple[int, ...], overlap: float = 0.5, divisor: int = 4, mirror: bool = False) -> Plan:
-    return Plan(dimensions, patch, overlap, divisor, mirror)
+def run(
+    network: nn.Module,
+    patch: tuple[int, ...],
+    volume: np.ndarray,
+    overlap: float = 0.5,
+    *,
+    divisor: int = 4,
+    tta: bool = False,
+    precision: str = "fp32",
+    tick: Callable[[int, int], None] = lambda done, total: None,
+) -> np.ndarray:
+    """Probabilities of a network, slice-wise for a patch of two numbers, else by windows."""
+    torch_backend = TorchBackend("cpu", precision)
+    torch_backend.take(network)
+    backend = Mirrored(torch_backend) if tta else torch_backend
+    kind = Slicewise if len(patch) == 2 else SlidingWindow
+    return kind(patch, overlap, divisor)(backend, volume, tick)
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 0.625])
@@ -58,7 +76,7 @@ def test_sliding_windows_equal_the_whole(shape: tuple[int, int, int], overlap: f
     """A network that sees one voxel gives the same wherever the windows lie: blending must not show."""
     spy = Spy(pointwise)
     volume = noise(2, *shape)
-    result = Predictor(spy, plan(3, (16, 16, 16), overlap), CPU, "fp32")(volume)
+    result = run(spy, (16, 16, 16), volume, overlap)
     assert result.shape == (2, *shape) and result.dtype == np.float32
     np.testing.assert_allclose(result, expected(volume), atol=1e-5)
     assert all(size % 4 == 0 and size <= 16 for seen in spy.shapes for size in seen[2:])
@@ -69,7 +87,7 @@ def test_sliding_windows_equal_the_whole(shape: tuple[int, int, int], overlap: f
 def test_slices_equal_the_whole(shape: tuple[int, int, int], patch: tuple[int, int]) -> None:
     spy = Spy(pointwise)
     volume = noise(2, *shape)
-    result = Predictor(spy, plan(2, patch), CPU, "fp32")(volume)
+    result = run(spy, patch, volume)
     assert result.shape == (2, *shape) and result.dtype == np.float32
     np.testing.assert_allclose(result, expected(volume), atol=1e-5)
     for batch, channels, *size in spy.shapes:
@@ -92,9 +110,7 @@ def test_a_unet_on_one_window_is_the_unet_itself(dimensions: int) -> None:
         else:
             padded = np.pad(volume, ((0, 0), (1, 1), (1, 1), (1, 2)))
             logits = network(torch.from_numpy(padded)[None])[0].numpy()[:, 1:-1, 1:-1, 1:-2]
-    result = Predictor(network, plan(dimensions, (64,) * dimensions if dimensions == 3 else (0, 0)), CPU, "fp32")(
-        volume
-    )
+    result = run(network, (64, 64, 64) if dimensions == 3 else (0, 0), volume)
     np.testing.assert_allclose(result, sigmoid(logits), atol=1e-5)
 
 
@@ -103,7 +119,7 @@ def test_empty_slices_are_skipped_and_are_zero() -> None:
     volume = noise(2, 20, 8, 8)
     volume[:, [0, 3, 4, 19]] = 0
     volume[0, 7] = 0  # one of its sequences is empty: it is run
-    result = Predictor(spy, plan(2, (0, 0)), CPU, "fp32")(volume)
+    result = run(spy, (0, 0), volume)
     assert [shape[0] for shape in spy.shapes] == [8, 8]
     filled = [z for z in range(20) if z not in (0, 3, 4, 19)]
     np.testing.assert_allclose(result[:, filled], expected(volume)[:, filled], atol=1e-5)
@@ -112,7 +128,7 @@ def test_empty_slices_are_skipped_and_are_zero() -> None:
 
 def test_windows_shrink_to_the_brain() -> None:
     spy = Spy(pointwise)
-    Predictor(spy, plan(3, (128, 128, 128)), CPU, "fp32")(noise(2, 6, 9, 32))
+    run(spy, (128, 128, 128), noise(2, 6, 9, 32))
     assert spy.shapes == [(1, 2, 8, 12, 32)]
 
 
@@ -120,7 +136,7 @@ def test_a_brain_smaller_than_the_networks_bottom_is_padded_to_the_patch() -> No
     arguments = {"filters": [4, 4, 4]}
     network = create_network("dynunet", dimensions=3, in_channels=1, out_channels=1, arguments=arguments).eval()
     spy = Spy(network)
-    result = Predictor(spy, plan(3, (8, 8, 8)), CPU, "fp32")(noise(1, 3, 4, 2))
+    result = run(spy, (8, 8, 8), noise(1, 3, 4, 2))
     assert spy.shapes == [(1, 1, 8, 8, 8)] and result.shape == (1, 3, 4, 2)
 
 
@@ -128,8 +144,7 @@ def test_a_brain_smaller_than_the_networks_bottom_is_padded_to_the_patch() -> No
 def test_ticks_count_the_calls(dimensions: int, shape: tuple[int, int, int]) -> None:
     spy = Spy(pointwise)
     ticks: list[tuple[int, int]] = []
-    predictor = Predictor(spy, plan(dimensions, (16,) * dimensions), CPU, "fp32")
-    predictor(noise(2, *shape), lambda done, total: ticks.append((done, total)))
+    run(spy, (16,) * dimensions, noise(2, *shape), tick=lambda done, total: ticks.append((done, total)))
     assert len(spy.shapes) > 2
     assert ticks == [(done, len(spy.shapes)) for done in range(len(spy.shapes))]
 
@@ -139,7 +154,7 @@ def test_ticks_count_the_calls(dimensions: int, shape: tuple[int, int, int]) -> 
     [(16, 16, 0.5, 1), (8, 16, 0.5, 1), (17, 16, 0.5, 2), (24, 16, 0.5, 2), (25, 16, 0.5, 3), (32, 16, 0.0, 2)],
 )
 def test_window_counts_by_hand(size: int, part: int, overlap: float, count: int) -> None:
-    assert _window_count(size, part, overlap) == count
+    assert window_count(size, part, overlap) == count
 
 
 @pytest.mark.parametrize(("dimensions", "shape"), [(2, (40, 8, 8)), (3, (33, 20, 17))])
@@ -152,9 +167,8 @@ def test_cancelling_stops_before_the_next_call(dimensions: int, shape: tuple[int
         return pointwise(images)
 
     spy = Spy(cancel)
-    predictor = Predictor(spy, plan(dimensions, (16,) * dimensions), CPU, "fp32")
     with pytest.raises(CancelledError):
-        predictor(noise(2, *shape), lambda done, total: progress.report("predict", done / total))
+        run(spy, (16,) * dimensions, noise(2, *shape), tick=lambda n, total: progress.report("predict", n / total))
     assert len(spy.shapes) == 2
 
 
@@ -169,9 +183,9 @@ def test_mirroring_is_the_mean_over_all_flips(dimensions: int) -> None:
     flips = [f for count in range(dimensions + 1) for f in itertools.combinations(axes, count)]
     assert len(flips) == 2**dimensions
     patch = (0, 0) if dimensions == 2 else (8, 8, 8)
-    plain = Predictor(network, plan(dimensions, patch, divisor=2), CPU, "fp32")
-    parts = [np.flip(plain(np.ascontiguousarray(np.flip(volume, f))), f) for f in flips]
-    result = Predictor(network, plan(dimensions, patch, divisor=2, mirror=True), CPU, "fp32")(volume)
+    flipped = [np.ascontiguousarray(np.flip(volume, f)) for f in flips]
+    parts = [np.flip(run(network, patch, one, divisor=2), f) for one, f in zip(flipped, flips, strict=True)]
+    result = run(network, patch, volume, divisor=2, tta=True)
     np.testing.assert_allclose(result, np.mean(parts, axis=0), atol=1e-6)
     assert np.abs(result - parts[0]).max() > 1e-3, "this network must not be symmetric by itself"
 
@@ -181,47 +195,61 @@ def test_half_precision_is_close_and_ends_in_float32() -> None:
     network = create_network("unet", dimensions=3, in_channels=1, out_channels=1, arguments={"width": 4, "levels": 1})
     network.eval()
     volume = noise(1, 8, 8, 8)
-    full = Predictor(network, plan(3, (8, 8, 8)), CPU, "fp32")(volume)
-    half = Predictor(network, plan(3, (8, 8, 8)), CPU, "bf16")(volume)
+    full = run(network, (8, 8, 8), volume)
+    half = run(network, (8, 8, 8), volume, precision="bf16")
     assert half.dtype == np.float32
     assert 0 < np.abs(half - full).max() < 0.02
 
 
 def test_an_empty_volume_is_refused() -> None:
     with pytest.raises(ValueError, match="empty"):
-        Predictor(Spy(pointwise), plan(2, (0, 0)), CPU, "fp32")(np.zeros((2, 3, 8, 8), np.float32))
+        run(Spy(pointwise), (0, 0), np.zeros((2, 3, 8, 8), np.float32))
 
 
-def test_the_plan_of_a_checkpoint() -> None:
+def test_a_checkpoint_says_how_it_is_run() -> None:
     description = describe_model(
         network=NetworkSpec("unet", {"width": 4, "levels": 3}), tiling=TilingSpec((16, 24, 32), 0.25)
     )
-    assert Plan.of(description, mirror=True) == Plan(3, (16, 24, 32), 0.25, 8, True)
-    assert Plan.of(describe_model(network=NetworkSpec("segresnet"))).divisor == 8
-    assert Plan.of(describe_model(2)).patch == (0, 0)
-    assert (len(Plan.of(describe_model(2), mirror=True).mirrorings()), Plan.of(describe_model()).mirrorings()) == (
-        4,
-        [()],
-    )
+    assert predictor_of(description) == SlidingWindow((16, 24, 32), 0.25, 8)
+    assert predictor_of(describe_model(network=NetworkSpec("segresnet"))).divisor == 8
+    flat = predictor_of(describe_model(2))
+    assert isinstance(flat, Slicewise) and flat.patch == (0, 0)
+    assert (len(mirrorings(2)), len(mirrorings(3)), mirrorings(2)[0]) == (4, 8, ())
 
 
 def test_a_patch_that_the_network_cannot_halve_is_refused() -> None:
     description = describe_model(network=NetworkSpec("unet", {"levels": 3}), tiling=TilingSpec((16, 16, 12)))
     with pytest.raises(CheckpointError, match="12") as caught:
-        Plan.of(description)
+        predictor_of(description)
     assert "8" in caught.value.remedy
 
 
-def test_smaller_plans_by_hand() -> None:
-    plan = Plan(3, (128, 128, 64), 0.25, 8)
-    half = plan.smaller()
-    assert half == Plan(3, (64, 64, 48), 0.25, 8)
+def test_smaller_parts_by_hand() -> None:
+    half = SlidingWindow((128, 128, 64), 0.25, 8).smaller()
+    assert half == SlidingWindow((64, 64, 48), 0.25, 8)
     quarter = half.smaller() if half else None
-    assert quarter == Plan(3, (48, 48, 48), 0.25, 8) and quarter.smaller() is None
-    assert Plan(3, (32, 32, 32), 0.25, 8).smaller() is None, "never larger than it was"
-    flat: Plan | None = Plan(2, (0, 0), 0.0, 8)
+    assert quarter == SlidingWindow((48, 48, 48), 0.25, 8) and quarter.smaller() is None
+    assert SlidingWindow((32, 32, 32), 0.25, 8).smaller() is None, "never larger than it was"
+    flat: Slicewise | None = Slicewise((0, 0), 0.0, 8)
     batches = []
     while flat:
         batches.append(flat.batch)
         flat = flat.smaller()
     assert batches == [8, 4, 2, 1]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"
+        ),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8589934592 bytes."),
+        RuntimeError("MPS backend out of memory (MPS allocated: 5 GB)"),
+    ],
+)
+def test_shortage_of_memory_is_known_by_what_allocators_say(error: Exception) -> None:
+    assert is_shortage(error)
+    assert not is_shortage(RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"))

@@ -9,9 +9,14 @@ import pytest
 from PIL import Image
 
 from BrainTumorSegLib.domain.errors import InputError, ModalityError
-from BrainTumorSegLib.io.images2d import channels_for, is_slice, read_slice, slice_order, stack_slices
+from BrainTumorSegLib.io.images2d import channels_for, is_slice, read_pages, slice_order, stack_slices
 
 LGG = ("t1", "flair", "t1ce")
+
+
+def read_slice(path: Path) -> np.ndarray:
+    (page,) = read_pages(path)
+    return page
 
 
 def colour(seed: int, shape: tuple[int, int] = (6, 8)) -> np.ndarray:

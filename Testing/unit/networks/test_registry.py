@@ -12,8 +12,11 @@ import torch
 from torch import nn
 
 from BrainTumorSegLib.domain.errors import CheckpointError
+from BrainTumorSegLib.domain.options import RunOptions
+from BrainTumorSegLib.inference.backends.torch_backend import TorchBackend
 from BrainTumorSegLib.inference.pipeline import segment_case
-from BrainTumorSegLib.inference.prediction import Plan, Predictor
+from BrainTumorSegLib.inference.slicewise import Slicewise
+from BrainTumorSegLib.inference.sliding_window import SlidingWindow
 from BrainTumorSegLib.models.checkpoint_file import load_checkpoint, save_checkpoint
 from BrainTumorSegLib.models.description import NetworkSpec, TilingSpec
 from BrainTumorSegLib.networks import create_network, families, register
@@ -146,11 +149,14 @@ def test_odd_sizes_go_through_the_predictor(family: str, dimensions: int, argume
     """Padded to the divisor and cut again, slice-wise and by windows."""
     torch.manual_seed(0)
     network = create_network(family, dimensions=dimensions, in_channels=1, out_channels=2, arguments=arguments).eval()
-    plan = Plan(dimensions, (32, 96, 32) if dimensions == 3 else (0, 0), 0.0, family_of(family).divisor(arguments))
-    predict = Predictor(network, plan, torch.device("cpu"), "fp32")
+    divisor = family_of(family).divisor(arguments)
+    predictor = SlidingWindow((32, 96, 32), 0.0, divisor) if dimensions == 3 else Slicewise((0, 0), 0.0, divisor)
+    backend = TorchBackend("cpu", "fp32")
+    backend.take(network)
     shapes = [(10, 155, 37)] if dimensions == 3 else [(1, 240, 155), (1, 155, 37), (1, 37, 240)]
     for shape in shapes:
-        probabilities = predict(np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32))
+        volume = np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
+        probabilities = predictor(backend, volume, lambda done, total: None)
         assert probabilities.shape == (2, *shape)
         assert np.isfinite(probabilities).all() and probabilities.min() >= 0 and probabilities.max() <= 1
 
@@ -170,7 +176,9 @@ def test_export_reload_and_the_engine(
     images = torch.randn(1, 4, *(64, 64) if dimensions == 2 else (32, 32, 32))
     with torch.no_grad():
         assert torch.equal(checkpoint.build()(images), network.eval()(images))
-    result = segment_case(patient.case(), checkpoint, device="cpu", precision="fp32", keep_probabilities=True)
+    result = segment_case(
+        patient.case(), checkpoint, RunOptions(device="cpu", precision="fp32"), keep_probabilities=True
+    )
     assert result.labels.shape == patient.labels.shape and result.regions == ("ET", "TC", "WT")
     probability = result.probabilities["WT"]
     assert probability[patient.images["t1"].array > 0].std() > 0, "it sees the images"

@@ -8,7 +8,7 @@ import pytest
 from BrainTumorSegLib.domain.modalities import MODALITIES
 from BrainTumorSegLib.models.description import PreprocessingSpec
 from BrainTumorSegLib.preprocessing import prepare
-from BrainTumorSegLib.preprocessing.bias_field import evened
+from BrainTumorSegLib.preprocessing.bias_field import correct_bias_field
 from BrainTumorSegLib.preprocessing.normalisation import normalise
 from Testing.samples import Patient
 
@@ -31,7 +31,7 @@ def unevenness(image: np.ndarray, tissue: np.ndarray, ball: np.ndarray) -> float
 def test_a_made_field_is_taken_out(spacing: tuple[float, float, float]) -> None:
     tissue, ball, (z, y, x) = head()
     image = tissue * np.exp(0.3 * x - 0.2 * y * z + 0.2 * z**2)
-    result = evened(image, spacing)
+    result = correct_bias_field(image, spacing)
     assert result.dtype == np.float32 and result.shape == image.shape
     assert unevenness(image, tissue, ball) > 0.13
     assert unevenness(result, tissue, ball) < 0.02
@@ -40,20 +40,20 @@ def test_a_made_field_is_taken_out(spacing: tuple[float, float, float]) -> None:
 
 def test_an_even_image_stays_even() -> None:
     tissue, ball, _ = head()
-    assert unevenness(evened(tissue, (4.0, 4.0, 4.0)), tissue, ball) < 0.02
+    assert unevenness(correct_bias_field(tissue, (4.0, 4.0, 4.0)), tissue, ball) < 0.02
 
 
 @pytest.mark.parametrize("shape", [(5, 6, 7), (1, 30, 30)])
 def test_thin_and_empty_images_stay_as_they_are(shape: tuple[int, int, int]) -> None:
-    assert not evened(np.zeros((20, 20, 20)), (1.0, 1.0, 1.0)).any()
+    assert not correct_bias_field(np.zeros((20, 20, 20)), (1.0, 1.0, 1.0)).any()
     image = np.random.default_rng(0).integers(0, 9, shape)
-    np.testing.assert_array_equal(evened(image, (1.0, 1.0, 1.0)), image)
+    np.testing.assert_array_equal(correct_bias_field(image, (1.0, 1.0, 1.0)), image)
 
 
-def test_images_are_evened_before_they_are_normalised_where_the_model_says_so(patient: Patient) -> None:
+def test_images_are_corrected_before_they_are_normalised_where_the_model_says_so(patient: Patient) -> None:
     prepared = prepare(patient.case(), MODALITIES, PreprocessingSpec(bias_correction="n4"))
     volume = patient.images["flair"]
-    expected = normalise(evened(volume.array, volume.spacing))[prepared.box]
+    expected = normalise(correct_bias_field(volume.array, volume.spacing))[prepared.box]
     np.testing.assert_allclose(prepared.array[3], expected, atol=1e-4)
     plain = prepare(patient.case(), MODALITIES, PreprocessingSpec())
     assert np.abs(prepared.array - plain.array).max() > 1e-3

@@ -25,13 +25,14 @@ def test_images_on_the_networks_grid_are_only_normalised_and_cropped(patient: Pa
     assert prepared.array.dtype == np.float32 and prepared.array.flags.c_contiguous
     for channel, name in enumerate(MODALITIES):
         np.testing.assert_array_equal(prepared.array[channel], normalise(patient.images[name].array)[prepared.box])
-    assert prepared.notes == ()
+    assert prepared.record == ("intensities normalised (zscore): t1, t1ce, t2, flair",)
+    assert prepared.warnings == ()
 
 
 def test_channels_follow_the_models_order_and_a_missing_one_is_zero(patient: Patient) -> None:
     order = ("flair", "t2", "t1ce")
     prepared = prepare(patient.case(("t1ce", "flair")), order, SPEC)
-    assert prepared.notes == ("t2 is missing",)
+    assert "not given: t2" in prepared.record
     np.testing.assert_array_equal(prepared.array[0], normalise(patient.images["flair"].array)[prepared.box])
     assert not prepared.array[1].any()
     np.testing.assert_array_equal(prepared.array[2], normalise(patient.images["t1ce"].array)[prepared.box])
@@ -78,8 +79,8 @@ def test_images_on_other_grids_come_to_the_references(patient: Patient) -> None:
     moved = Volume(np.ascontiguousarray(flair.array[1:, :, 2:]), affine, "moved")
     case = Case("a", {**patient.images, "flair": moved})
     prepared, expected = prepare(case, MODALITIES, SPEC), prepare(patient.case(), MODALITIES, SPEC)
-    assert prepared.notes == ("flair was resampled onto the grid of t1ce",)
-    assert prepared.reference.shape == patient.labels.shape
+    assert "resampled onto the grid of t1ce: flair" in prepared.record
+    assert prepared.restore(prepared.array[0]).shape == patient.labels.shape
     assert not flair.array[0].any() and not flair.array[..., :1].any(), "the cut must lose nothing that counts"
     np.testing.assert_allclose(prepared.array[:3], expected.array[:3], atol=1e-5)
     inner = (slice(2, None), slice(2, -2), slice(3, -2))
@@ -88,7 +89,7 @@ def test_images_on_other_grids_come_to_the_references(patient: Patient) -> None:
 
 def test_another_spacing_is_noted(patient: Patient) -> None:
     prepared = prepare(patient.case(), MODALITIES, PreprocessingSpec(spacing=(2.0, 2.0, 2.0)))
-    assert prepared.notes == ("the network ran at 2 × 2 × 2 mm",)
+    assert "the network ran at 2 × 2 × 2 mm" in prepared.record
     assert prepared.grid.shape == (10, 14, 12)
 
 

@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from BrainTumorSegLib.domain.errors import DeviceError
-from BrainTumorSegLib.inference.device import autocast, cpu_has_bf16, describe, resolve_device, resolve_precision
+from BrainTumorSegLib.inference.backends.torch_backend import (
+    autocast,
+    cpu_has_bf16,
+    describe,
+    resolve_device,
+    resolve_precision,
+)
 
 CPU = torch.device("cpu")
 
@@ -39,7 +45,7 @@ def test_unknown_devices_are_refused(name: str) -> None:
 
 def test_half_precision_only_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for has, expected in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr("BrainTumorSegLib.inference.device.cpu_has_bf16", lambda has=has: has)
+        monkeypatch.setattr("BrainTumorSegLib.inference.backends.torch_backend.cpu_has_bf16", lambda has=has: has)
         assert resolve_precision(CPU) == expected
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
     assert resolve_precision(torch.device("cuda")) == "fp16"

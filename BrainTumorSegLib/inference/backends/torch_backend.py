@@ -1,15 +1,61 @@
-"""Which processor runs the network, and with what precision."""
+"""PyTorch: the reference, on CPU, CUDA and MPS."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..domain.errors import DeviceError
+import numpy as np
+
+from ...domain.errors import DeviceError
+from ...domain.options import PRECISIONS
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+    from ...models.checkpoint_file import Checkpoint
+
+
+class TorchBackend:
+    """A network in PyTorch; see :class:`.Backend`."""
+
+    def __init__(self, device: str = "auto", precision: str = "auto") -> None:
+        """Choose the device and the precision.
+
+        Raises:
+            DeviceError: the device is not there, or the precision is unknown.
+        """
+        self._device = resolve_device(device)
+        self.precision = resolve_precision(self._device, precision)
+        self.device = describe(self._device)
+        self._network: nn.Module | None = None
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Take the weights of a checkpoint."""
+        self.take(checkpoint.build())
+
+    def take(self, network: nn.Module) -> None:
+        """Take a network as it is."""
+        self._network = network.to(self._device)
+
+    def probabilities(self, batch: np.ndarray) -> np.ndarray:
+        """A batch through the network; the sigmoid is in fp32 whatever the network computes in."""
+        import torch
+
+        assert self._network is not None, "no network was loaded"
+        images = torch.from_numpy(np.ascontiguousarray(batch)).to(self._device)
+        with torch.inference_mode(), autocast(self._device, self.precision):
+            logits = self._network(images)
+        return np.asarray(torch.sigmoid(logits.float()).cpu().numpy())
+
+    def free_memory(self) -> None:
+        """Give back what torch keeps of a device's memory for later."""
+        import torch
+
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif self._device.type == "mps":
+            torch.mps.empty_cache()
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -75,13 +121,3 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
     return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")
-
-
-def free_memory(device: torch.device) -> None:
-    """Give back what torch keeps of a device's memory for later."""
-    import torch
-
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    elif device.type == "mps":
-        torch.mps.empty_cache()

@@ -1,0 +1,140 @@
+"""How names of files, series and nodes spell the four sequences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+T1, T1CE, T2, FLAIR = "t1", "t1ce", "t2", "flair"
+MODALITIES = (T1, T1CE, T2, FLAIR)
+
+IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+
+_SPELLINGS: dict[str, tuple[str, ...]] = {
+    T1: ("t1", "t1n", "t1w", "t1pre"),
+    T1CE: ("t1c", "t1ce", "t1gd", "t1post", "t1km", "t1wce", "ce_t1", "t1gado", "t1mdc", "cet1"),
+    T2: ("t2", "t2w"),
+    FLAIR: ("flair", "t2f", "fla", "t2flair", "darkfluid", "dafl", "tirm", "t2tirm"),
+}
+# What stands for a sequence only where nothing else does: FL is FLAIR in FL_to_SRI, and FLASH in t1_fl_3d.
+_WEAK = {"fl": FLAIR}
+
+# Names of contrast agents, and what stands for one; behind a T1 as in "T1 MPRAGE Gd", and before it, where short ones
+# may be initials. BIDS says it by an entity, as in sub-01_ce-gadolinium_T1w or sub-01_acq-gd_T1w.
+_PRODUCTS = {
+    *("gadovist", "gadavist", "dotarem", "clariscan", "magnevist", "magnograf", "prohance", "multihance", "omniscan"),
+    *("optimark", "vueway", "elucirem", "primovist", "eovist", "vasovist", "artirem", "cyclolux"),
+    *("gadobutrol", "gadoterate", "gadobenate", "gadodiamide", "gadoteridol", "gadopiclenol", "gadopentetate"),
+}
+_AGENT_BEFORE = _PRODUCTS | {"contrast", "contraste", "kontrast", "postcontrast", "gadolinium", "gado", "mdc"}
+_AGENT_BEHIND = _AGENT_BEFORE | {"ce", "gd", "gad", "km", "post", "postgd", "postgad", "enhanced", "injected", "inj"}
+_AGENT_DENIED = {"pre", "no", "non", "none", "without", "sans", "ohne", "sin"}
+_NATIVE = _AGENT_DENIED | {"native", "nativ", "precontrast", "noncontrast", "unenhanced", "nc"}
+_BIDS_AGENT = re.compile(r"(?:^|_)ce-([a-z0-9]+)")
+_BIDS_ACQUISITION = re.compile(r"(?:^|_)acq-(gd|gado|gad|ce|post|postgd|contrast|postcontrast)(?:_|$)")
+
+# A name that ends so is a label map or a mask, whatever its case is called.
+_NO_SEQUENCE = {
+    *("seg", "segm", "segmentation", "segmented", "dseg", "aseg", "label", "labels", "labelmap", "gt"),
+    *("mask", "masks", "brainmask", "roi", "lesion", "lesions", "pred", "prediction", "annotation", "overlay"),
+}
+# Words beside a sequence's that make it something else: susceptibility, maps, diffusion.
+_OTHERWISE = {
+    *("star", "swi", "swan", "gre", "hemo", "heme", "haemo", "map", "maps", "mapping", "mapit", "adc", "dwi", "mip"),
+    *("perfusion", "perf", "dsc", "dce", "phase", "subtraction", "localizer", "localiser", "scout"),
+}
+# With these a T2 is a gradient echo, as a T1 is too, which stays a T1.
+_T2_STAR = {"fl2d", "fl3d", "ffe", "medic"}
+
+
+def stem(path: Path | str) -> str:
+    """File name without its (possibly double) image suffix."""
+    name = Path(path).name
+    for suffix in IMAGE_SUFFIXES:
+        if name.lower().endswith(suffix):
+            return name[: -len(suffix)]
+    return Path(name).stem
+
+
+def is_image(path: Path | str) -> bool:
+    """Whether the name ends like a volume this library reads."""
+    return Path(path).name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def is_segmentation(name: str) -> bool:
+    """Whether a file or node name says that it is a label map or a mask."""
+    return bool(words := _words(_bare(name))) and words[-1] in _NO_SEQUENCE
+
+
+def denies_agent(name: str) -> bool:
+    """Whether a name says that no contrast agent was given."""
+    return any(word in _NATIVE for word in _words(_bare(name)))
+
+
+def from_name(name: str) -> str | None:
+    """The modality a file or node name speaks of, or None.
+
+    The name is cut into words at anything but letters and digits; the last word (or pair of words) that
+    spells a modality decides, because a name begins with the case and ends with the sequence. Of an image that was
+    brought onto another (``FLAIR_reg_to_T1c``) what stands before ``to`` counts. Names of segmentations and masks speak
+    of none, nor do those of maps and of susceptibility. A T1 is one with contrast agent (T1ce) where words around it
+    say so.
+    """
+    bare = _bare(name)
+    words = _words(bare)
+    if not words or words[-1] in _NO_SEQUENCE:
+        return None
+    for part in _parts(words):
+        found = _spelt(bare, part)
+        if found is not None:
+            return found or None
+    return next((_WEAK[word] for part in _parts(words) for word in reversed(part) if word in _WEAK), None)
+
+
+def _bare(name: str) -> str:
+    return (stem(name) if is_image(name) else name).lower()
+
+
+def _words(bare: str) -> list[str]:
+    """Words of a name; ``+C`` and ``T2*`` say something by signs that are no letters."""
+    spoken = re.sub(r"\+ ?(?=c\b|gd|km|gado)|(?<=c)\+(?= |_|$)", " contrast ", bare).replace("*", " star ")
+    return [word for word in re.split(r"[^a-z0-9]+", spoken) if word]
+
+
+def _parts(words: list[str]) -> list[list[str]]:
+    """The words to look at first, then the others: those before ``to``, then all."""
+    ends = [i for i, word in enumerate(words) if word in ("to", "onto") and i > 0]
+    return [words[: ends[0]], words] if ends else [words]
+
+
+def _spelt(bare: str, words: Sequence[str]) -> str | None:
+    """The modality that words spell; empty where the last one that they spell is something else."""
+    for end in range(len(words), 0, -1):
+        for length in (2, 1):
+            begin = max(end - length, 0)
+            spelling = "".join(words[begin:end])
+            for modality, spellings in _SPELLINGS.items():
+                if spelling in spellings:
+                    if _is_otherwise(modality, words, begin, end):
+                        return ""
+                    return T1CE if modality == T1 and _tells_of_agent(bare, words, begin, end) else modality
+    return None
+
+
+def _is_otherwise(modality: str, words: Sequence[str], begin: int, end: int) -> bool:
+    """Whether words behind those from ``begin`` to ``end``, or right before them, make the sequence another one."""
+    around = {*words[end:], *words[max(begin - 1, 0) : begin]}
+    return bool(around & _OTHERWISE) or (modality == T2 and bool(around & _T2_STAR))
+
+
+def _tells_of_agent(name: str, words: Sequence[str], begin: int, end: int) -> bool:
+    """Whether a name, or the words around those from ``begin`` to ``end`` that spell T1, tell of contrast agent."""
+    entity = _BIDS_AGENT.search(name)
+    if (entity and entity[1] not in _AGENT_DENIED) or _BIDS_ACQUISITION.search(name):
+        return True
+    for i, word in enumerate(words):
+        telling = _AGENT_BEFORE if i < begin else _AGENT_BEHIND if i >= end else ()
+        if word in telling and (i == 0 or words[i - 1] not in _AGENT_DENIED):
+            return True
+    return False

@@ -1,0 +1,53 @@
+"""What is done where memory runs short: the same work in smaller and smaller parts."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..domain.errors import ExecutionError
+from ..domain.progress import Progress
+from .backends import Backend
+from .predictors import Predictor
+
+# What CUDA, MPS and the allocators of CPUs say; the class alone tells it only for CUDA.
+_SHORTAGE = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
+
+
+def is_shortage(error: Exception) -> bool:
+    """Whether an error says that memory ran out."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _SHORTAGE)
+
+
+def predict(
+    predictor: Predictor, backend: Backend, array: np.ndarray, progress: Progress
+) -> tuple[np.ndarray, list[str]]:
+    """Outputs on the box, and a warning where less memory than wanted made them less accurate.
+
+    Raises:
+        ExecutionError: memory ran out even in the smallest parts.
+        CancelledError: cancelled through ``progress``.
+    """
+    warnings: list[str] = []
+    while True:
+        part = predictor.part
+
+        def tick(done: int, total: int, part: str = part) -> None:
+            progress.report("predict", done / total, f"Running the network, {part} {done + 1} of {total}")
+
+        try:
+            return predictor(backend, array, tick), warnings
+        except (MemoryError, RuntimeError) as error:
+            if not is_shortage(error):
+                raise
+            smaller = predictor.smaller()
+            if smaller is None:
+                raise ExecutionError(
+                    f"Memory ran out on {backend.device}, even in small parts.",
+                    "Close other programs, or choose --device cpu.",
+                ) from error
+        predictor = smaller
+        backend.free_memory()
+        progress.report("predict", 0.0, f"Memory ran short, going on in {predictor.parts()}")
+        # Slices do not see each other, windows do: in shorter ones the network knows less of what is around.
+        if predictor.loses_context:
+            warnings = [f"Memory ran short, so the network ran in {predictor.parts()}; expect a less accurate result."]

@@ -1,0 +1,58 @@
+"""What slice-wise and sliding-window prediction have in common, and which of them a checkpoint asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from ..domain.errors import CheckpointError
+from ..models.description import Description
+from ..networks.registry import family_of
+from .backends import Backend
+from .slicewise import Slicewise
+from .sliding_window import SlidingWindow
+
+# Called with done and total parts of the work; may raise to end it.
+Tick = Callable[[int, int], None]
+
+
+class Predictor(Protocol):
+    """A way to run a network over a volume.
+
+    Attributes:
+        part: what one part of the work is called.
+        loses_context: whether smaller parts let the network know less of what is around, which costs accuracy.
+    """
+
+    part: str
+    loses_context: bool
+
+    def __call__(self, backend: Backend, array: np.ndarray, tick: Tick) -> np.ndarray:
+        """``(C, Z, Y, X)`` → probabilities ``(outputs, Z, Y, X)``, float32."""
+
+    def smaller(self) -> Predictor | None:
+        """The same in smaller parts, for want of memory; None where they cannot be smaller."""
+
+    def parts(self) -> str:
+        """Its parts, in words."""
+
+
+_KINDS: dict[int, type[Slicewise] | type[SlidingWindow]] = {2: Slicewise, 3: SlidingWindow}
+
+
+def predictor_of(description: Description) -> Slicewise | SlidingWindow:
+    """The way of running that a checkpoint asks for.
+
+    Raises:
+        CheckpointError: its patch is not a multiple of what its network halves.
+    """
+    divisor = family_of(description.network.family).divisor(description.network.arguments)
+    tiling = description.tiling
+    if any(size % divisor for size in tiling.patch):
+        raise CheckpointError(
+            f"Model {description.id} has a patch {tiling.patch} that its network cannot take.",
+            f"Export it again with multiples of {divisor}.",
+        )
+    return _KINDS[description.dimensions](tiling.patch, tiling.overlap, divisor)

@@ -1,0 +1,66 @@
+"""What a file format offers, and what all of them have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from ..domain.errors import InputError
+from ..domain.volume import Place, Volume
+
+# As much of a file as any format needs to be known by.
+HEAD = 512
+DAMAGED = "The file is damaged or not an image; copy it again."
+
+
+class Pixels(NamedTuple):
+    """What a reader gives: voxels ``(Z, Y, X)`` or ``(C, Z, Y, X)``, affine to RAS mm, NIfTI's own words for it."""
+
+    array: np.ndarray
+    affine: np.ndarray
+    place: Place | None = None
+
+
+class Format(Protocol):
+    """A file format of volumes.
+
+    Attributes:
+        name: for messages.
+        suffixes: that a written file of this format may have; the first is the usual one.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+
+    def matches(self, head: bytes) -> bool:
+        """Whether a file that begins so is of this format; ``head`` is unpacked if the file is a gzip."""
+
+    def read(self, path: Path) -> Pixels:
+        """Read a whole file.
+
+        Raises:
+            OSError, ValueError, RuntimeError, …: as the library behind it; the registry makes errors of ours of them.
+        """
+
+    def write(self, volume: Volume, path: Path) -> None:
+        """Write a file whose name ends in one of the suffixes.
+
+        Raises:
+            OSError: the disk refused.
+        """
+
+    def can_hold(self, affine: np.ndarray) -> bool:
+        """Whether a grid of this affine fits into the format."""
+
+
+def reason_of(error: BaseException) -> str:
+    """The last line of what a library says, without paths of its own files."""
+    text = str(error).strip()
+    return text.splitlines()[-1] if text else type(error).__name__
+
+
+def unreadable(path: Path, error: BaseException, remedy: str = DAMAGED) -> InputError:
+    """The error for a file that its reader gave up on."""
+    return InputError(f"{path} cannot be read ({reason_of(error)}).", remedy)

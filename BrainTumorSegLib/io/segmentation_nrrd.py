@@ -1,0 +1,104 @@
+"""Segmentations of 3D Slicer (``.seg.nrrd``): segments by their names, values and layers.
+
+Slicer writes a label map (or several layers of them, where segments overlap) of the box around the segments, and names
+each segment in the header: ``SegmentN_Name``, ``SegmentN_LabelValue``, ``SegmentN_Layer``.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from ..domain.errors import InputError
+from ..domain.labels import REGIONS, TISSUES, from_regions
+from ..domain.volume import Volume
+from .itk import LPS_TO_RAS
+
+_KEY = re.compile(r"Segment(\d+)_(Name|ID|LabelValue|Layer)$")
+# Names that segments have beside the regions' and tissues' own, without case, spaces and hyphens.
+_NAMES = {
+    **{name.lower(): name for name in (*REGIONS, *TISSUES)},
+    **{re.sub(r"[^a-z]", "", tissue.title.lower()): name for name, tissue in TISSUES.items()},
+    **{re.sub(r"[^a-z]", "", region.title.lower()): name for name, region in REGIONS.items()},
+    **dict.fromkeys(("enhancing", "enhancingtumor", "enhancinglesion", "activetumor"), "ET"),
+    **dict.fromkeys(("tumorcore", "core"), "TC"),
+    **dict.fromkeys(("wholetumor", "tumor", "tumour", "lesion"), "WT"),
+    **dict.fromkeys(("necrosis", "necroticcore", "nonenhancing", "nonenhancingcore", "nonenhancingtumor"), "NCR"),
+    **dict.fromkeys(("edema", "oedema", "peritumoraledema", "peritumoraloedema"), "ED"),
+}
+
+
+def is_segmentation(path: Path) -> bool:
+    """Whether a NRRD file names segments in its header."""
+    with path.open("rb") as file:
+        header = file.read(1 << 16).split(b"\n\n", 1)[0]
+    return re.search(rb"^Segment\d+_", header, re.MULTILINE) is not None
+
+
+def read(path: Path) -> Volume:
+    """The label map of a segmentation, on its own box of voxels.
+
+    Raises:
+        InputError: it cannot be read, or its segments are not those of a tumour.
+    """
+    import SimpleITK as sitk
+
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise InputError(f"{path} cannot be read ({str(error).strip().splitlines()[-1]}).", "Save it again.") from error
+    array = sitk.GetArrayFromImage(image)
+    layers = np.moveaxis(array, -1, 0) if image.GetNumberOfComponentsPerPixel() > 1 else array
+    layers = layers if layers.ndim == 4 else layers[None]
+    masks = _masks(path, layers, {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()})
+    affine = np.eye(4)
+    space = image if image.GetDimension() == 3 else image[:, :, :, 0]
+    affine[:3, :3] = np.reshape(space.GetDirection(), (3, 3)) * np.asarray(space.GetSpacing())
+    affine[:3, 3] = space.GetOrigin()
+    return Volume(labels_of(masks), LPS_TO_RAS @ affine, str(path))
+
+
+def _masks(path: Path, layers: np.ndarray, header: dict[str, str]) -> dict[str, np.ndarray]:
+    """Region or tissue → mask."""
+    segments: dict[str, dict[str, str]] = {}
+    for key, text in header.items():
+        if found := _KEY.match(key):
+            segments.setdefault(found[1], {})[found[2]] = text
+    masks: dict[str, np.ndarray] = {}
+    try:
+        for number, segment in segments.items():
+            name = known_name(segment.get("Name", "")) or known_name(segment.get("ID", ""))
+            if name is None:
+                continue
+            layer = layers[int(segment.get("Layer", 0))]
+            value = int(segment.get("LabelValue", int(number) + 1))
+            masks[name] = masks.get(name, np.zeros(layer.shape, bool)) | (layer == value)
+    except (IndexError, ValueError) as error:
+        raise InputError(f"{path} has a damaged header ({error}).", "Save it again in 3D Slicer.") from error
+    if not masks:
+        names = ", ".join(segment.get("Name", "?") for segment in segments.values())
+        raise InputError(
+            f"{path} has no segment called ET, TC, WT, NCR or ED (it has {names}).", "Rename its segments in 3D Slicer."
+        )
+    return masks
+
+
+def known_name(text: str) -> str | None:
+    """The region or tissue that a segment's name speaks of."""
+    return _NAMES.get(re.sub(r"[^a-z]", "", text.lower()))
+
+
+def labels_of(masks: dict[str, np.ndarray]) -> np.ndarray:
+    """The label map of masks of regions, tissues or both; tissues decide where both say something.
+
+    Segments are drawn by hand and need not lie inside each other: a region contains the inner ones.
+    """
+    regions = {name: mask for name, mask in masks.items() if name in REGIONS}
+    shape = next(iter(masks.values())).shape
+    labels = from_regions(regions) if regions else np.zeros(shape, np.uint8)
+    for name in ("ED", "NCR", "ET"):
+        if name in masks:
+            labels[masks[name]] = min(TISSUES[name].labels)
+    return labels

@@ -1,0 +1,43 @@
+"""Can the result be true?"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from ..domain.labels import REGIONS
+from ..domain.volume import Volume, bounding_box
+
+# The largest tumours of BraTS, oedema included, fill about a quarter of the brain; what fills half of it is none.
+_LARGEST_SHARE = 0.5
+# Nor is half of an adult brain, where the skull is still there and makes the share small.
+_LARGEST_ML = 700.0
+# Metastases may be dozens; a network on images that it cannot read finds specks by the thousand.
+_MOST_PIECES = 1000
+
+
+def implausible(labels: Volume, filled: np.ndarray) -> str:
+    """Why a label map cannot be true, as a sentence; empty where it can.
+
+    Args:
+        labels: label map in the convention of this library.
+        filled: where the reference image is not background, on the same grid.
+    """
+    whole = np.isin(labels.array, list(REGIONS["WT"].labels))
+    size = int(np.count_nonzero(whole))
+    if not size:
+        return ""
+    reason = ""
+    share = min(size / max(int(np.count_nonzero(filled)), 1), 1.0)
+    volume = size * labels.voxel_volume / 1000
+    if share > _LARGEST_SHARE:
+        reason = f"{share:.0%} of what the images show would be tumour"
+    elif volume > _LARGEST_ML:
+        reason = f"{volume:.0f} mL would be tumour, half of a brain"
+    else:
+        _, pieces = ndimage.label(whole[bounding_box(whole)], np.ones((3, 3, 3)))
+        if pieces > _MOST_PIECES:
+            reason = f"the tumour would be in {pieces} pieces"
+    if not reason:
+        return ""
+    return f"This result is not plausible: {reason}. Do not use it; check that the images fit the model."

@@ -1,0 +1,23 @@
+"""Are the images skull-stripped, and do they show a whole brain?"""
+
+from __future__ import annotations
+
+from .examined import Examined
+
+# Skull-stripped brains fill a quarter of the BraTS grid; heads as scanned have air that is not zero. Where the air was
+# set to zero the size tells: the training brains measure 1.2 to 1.7 litres, a head 3 and more.
+_FILLED_IF_NOT_STRIPPED = 0.6
+_LARGEST_BRAIN_ML = 2400.0
+# A slice through a brain is not longer than this; one through a head with the air around it is.
+_LONGEST_BRAIN_MM = 200.0
+
+
+def check(examined: Examined) -> list[str]:
+    """Whether a skull is there, or a part of the brain is not."""
+    size = sorted(n * step for n, step in zip(examined.filled.shape, examined.reference.spacing, strict=True))
+    full = float(examined.filled.mean()) > _FILLED_IF_NOT_STRIPPED
+    if examined.filled_ml > _LARGEST_BRAIN_ML or (full and size[1] > _LONGEST_BRAIN_MM):
+        return ["The images do not look skull-stripped; the model was trained on skull-stripped ones."]
+    if examined.shows_part:
+        return ["The images show a part of a brain; the model was trained on whole ones."]
+    return []
