@@ -42,9 +42,9 @@ def test_a_card_says_which_sequences_may_be_missing(optional: tuple[str, ...], t
     assert f"- Sequences: {told}\n" in model_card(describe_model(optional_modalities=optional))
 
 
-def test_a_card_tells_of_uneven_brightness_taken_out() -> None:
+def test_a_card_says_that_the_bias_field_is_corrected() -> None:
     corrected = dataclasses.replace(describe_model(), preprocessing=PreprocessingSpec(bias_correction="n4"))
-    assert ", uneven brightness taken out by N4.\n" in model_card(corrected)
+    assert ", bias field corrected by N4.\n" in model_card(corrected)
     assert "uneven" not in model_card(describe_model())
 
 
