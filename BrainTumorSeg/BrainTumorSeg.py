@@ -26,7 +26,7 @@ if importlib.util.find_spec("BrainTumorSegLib") is None and (_CLONE / "BrainTumo
 from BrainTumorSegPanel import sample, setup, sources  # noqa: E402
 from BrainTumorSegPanel.cohort import CohortPart  # noqa: E402
 from BrainTumorSegPanel.comparison import ComparisonPart, compare_nodes  # noqa: E402
-from BrainTumorSegPanel.content import Content, RunOptions  # noqa: E402
+from BrainTumorSegPanel.content import Content, Wish  # noqa: E402
 from BrainTumorSegPanel.diagnostics import LogPart  # noqa: E402
 from BrainTumorSegPanel.folder import FolderRun  # noqa: E402
 from BrainTumorSegPanel.inputs import InputsPart  # noqa: E402
@@ -37,7 +37,7 @@ from BrainTumorSegPanel.segmenting import SegmentPart  # noqa: E402
 from BrainTumorSegPanel.turns import Turns  # noqa: E402
 
 from BrainTumorSegLib.domain.errors import BrainTumorSegError, RequestError  # noqa: E402
-from BrainTumorSegLib.domain.options import DEFAULT_MODEL  # noqa: E402
+from BrainTumorSegLib.domain.options import DEFAULT_MODEL, RunOptions  # noqa: E402
 from BrainTumorSegLib.io import mrml  # noqa: E402
 from BrainTumorSegLib.io.sample_patient import sample_files  # noqa: E402
 
@@ -291,8 +291,8 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
         except ValueError as error:
             known = ", ".join(repr(item.value) for item in Content)
             raise RequestError(_("Unknown content {name!r}.").format(name=content), known) from error
-        options = RunOptions(str(model), device, content, probabilities, surfaces, inProcess)
-        run = SegmentationRun(chosen, options, self._segmentationNode(outputSegmentation))
+        wish = Wish(RunOptions(str(model), device), content, probabilities, surfaces, inProcess)
+        run = SegmentationRun(chosen, wish, self._segmentationNode(outputSegmentation))
         return run.result() if wait else run
 
     def segmentFolder(

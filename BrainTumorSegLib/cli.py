@@ -14,7 +14,7 @@ from typing import NoReturn
 from . import __version__
 from .commands import demo, evaluate, models, segment
 from .commands.console import Console, printable_streams, watched
-from .domain.errors import BrainTumorSegError, CancelledError, ExecutionError
+from .domain.errors import BrainTumorSegError, CancelledError, ExecutionError, ShortageError
 from .domain.progress import Progress
 
 _COMMANDS = {
@@ -81,7 +81,7 @@ def _explain(error: BaseException) -> BrainTumorSegError:
         remedy = "Make room on the disk, or write elsewhere." if full else "Check the disk and the permissions."
         return ExecutionError(f"{error.strerror or error}{where}.", remedy)
     if isinstance(error, MemoryError):
-        return ExecutionError("Memory ran out.", "Close other programs and try again.")
+        return ShortageError("Memory ran out.", "Close other programs and try again.")
     return ExecutionError(f"Unexpected {type(error).__name__}: {error}.", "Add --debug to see where; please report it.")
 
 

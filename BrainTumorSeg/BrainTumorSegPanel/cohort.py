@@ -9,7 +9,8 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from .engine import POLL_SECONDS
+from BrainTumorSegLib.runner import POLL_SECONDS
+
 from .folder import CaseOutcome, FolderRun
 from .tables import Table, fill
 from .turns import Turns
@@ -83,6 +84,7 @@ class CohortPart:
         run = self._run
         if run is None:
             return
+        run.poll()
         state = run.state
         self._show(run)
         if state == "running":
@@ -117,4 +119,4 @@ def _state(case: CaseOutcome) -> str:
 
 
 def _volumes(case: CaseOutcome) -> str:
-    return ", ".join(f"{region} {sizes['volume_ml']:.1f}" for region, sizes in case.measurements.items())
+    return ", ".join(f"{region} {sizes.volume_ml:.1f}" for region, sizes in case.measurements.items())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from slicer.i18n import tr as _
 
-from BrainTumorSegLib.domain.options import DEFAULT_MODEL
+from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.io.mrml import SegmentStyle, segment_styles
 
 
@@ -32,20 +32,18 @@ class Content(Enum):
 
 
 @dataclass(frozen=True)
-class RunOptions:
-    """How a run is made.
+class Wish:
+    """What is to be made.
 
     Attributes:
-        model: id of an installed model, or a file.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        options: how the engine runs.
         content: which segments.
         probabilities: also a volume a region with the network's probabilities.
         surfaces: also closed surfaces, shown in 3D.
         in_process: run in this process instead of a child: for tests and debuggers.
     """
 
-    model: str = DEFAULT_MODEL
-    device: str = "auto"
+    options: RunOptions = field(default_factory=RunOptions)
     content: Content = Content.REGIONS
     probabilities: bool = False
     surfaces: bool = False

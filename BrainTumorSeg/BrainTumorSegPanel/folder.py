@@ -13,12 +13,14 @@ import slicer
 from slicer.i18n import tr as _
 
 from BrainTumorSegLib.domain.errors import BrainTumorSegError, ExecutionError, InputError, OutputError
-from BrainTumorSegLib.domain.modalities import from_name, is_image
+from BrainTumorSegLib.domain.measurements import RegionMeasurement
+from BrainTumorSegLib.domain.options import RunOptions
+from BrainTumorSegLib.domain.result_record import ResultRecord
+from BrainTumorSegLib.io.case_folder import case_folders, case_name
 from BrainTumorSegLib.io.staging import atomic
+from BrainTumorSegLib.runner import EngineRun, clean_up
 
-from .content import RunOptions
-from .engine import EngineRun, clean_up
-from .tables import write_csv
+from .tables import csv_rows, write_csv
 
 TABLE = "measurements.csv"
 
@@ -31,7 +33,7 @@ class CaseOutcome:
     folder: Path
     state: str = "waiting"
     error: str = ""
-    measurements: dict[str, dict[str, Any]] = field(default_factory=dict)
+    measurements: dict[str, RegionMeasurement] = field(default_factory=dict)
 
 
 def find_cases(folder: Path) -> list[CaseOutcome]:
@@ -42,18 +44,13 @@ def find_cases(folder: Path) -> list[CaseOutcome]:
     """
     if not folder.is_dir():
         raise InputError(_("{folder} is not a folder.").format(folder=folder), _("Choose a folder of patients."))
-    inner = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
-    found = [path for path in inner if _has_images(path)] or ([folder] if _has_images(folder) else [])
+    found = case_folders(folder)
     if not found:
         raise InputError(
             _("{folder} holds no patient.").format(folder=folder),
             _("It should hold one folder a patient, with files named like t1.nii.gz."),
         )
-    return [CaseOutcome(path.resolve().name, path) for path in found]
-
-
-def _has_images(folder: Path) -> bool:
-    return any(is_image(file) and from_name(file.name) for file in folder.iterdir() if file.is_file())
+    return [CaseOutcome(case_name(path), path) for path in found]
 
 
 class FolderRun:
@@ -91,14 +88,17 @@ class FolderRun:
 
     @property
     def state(self) -> str:
-        """``running``, ``done`` or ``cancelled``; each look takes the work on, so it has to be asked for."""
+        """``running``, ``done`` or ``cancelled``."""
+        if self._engine is not None:
+            return "running"
+        return "cancelled" if self._cancelled else "done"
+
+    def poll(self) -> None:
+        """Take the work on: a case that has ended is taken over, and the next one started."""
         engine = self._engine
         if engine is not None and engine.state != "running":
             self._finish(engine)
             self._advance()
-        if self._engine is not None:
-            return "running"
-        return "cancelled" if self._cancelled else "done"
 
     @property
     def progress(self) -> float:
@@ -129,14 +129,13 @@ class FolderRun:
         while self.state == "running":
             slicer.app.processEvents()
             EngineRun.pause()
+            self.poll()
 
     def rows(self) -> list[dict[str, Any]]:
         """A row a region of each case that is done, a row with the error for each that is not."""
         rows: list[dict[str, Any]] = []
         for case in self.cases:
-            for region, sizes in case.measurements.items():
-                values = {name: "" if value is None else value for name, value in sizes.items()}
-                rows.append({"case": case.name, "region": region, **values, "error": ""})
+            rows += [{"case": case.name, **row, "error": ""} for row in csv_rows(case.measurements)]
             if case.error:
                 rows.append({"case": case.name, "error": case.error})
         return rows
@@ -162,19 +161,17 @@ class FolderRun:
         self._end()
 
     def _arguments(self, case: CaseOutcome) -> list[str]:
-        return [
-            "segment", str(case.folder), "-o", str(self._folder / f"{case.name}.nii.gz"),
-            "--model", self._options.model, "--device", self._options.device,
-        ]  # fmt: skip
+        output = str(self._folder / f"{case.name}.nii.gz")
+        return ["segment", str(case.folder), "-o", output, *self._options.arguments()]
 
     def _finish(self, engine: EngineRun) -> None:
         """Take over a case that has ended."""
         case = self.cases[self._index]
         self.log += [f"{case.name}: {line}" for line in engine.log]
         try:
-            answer = engine.answer()
+            record = ResultRecord.parse(engine.answer())
             self._place(case)
-            case.state, case.measurements = "done", answer["measurements"]
+            case.state, case.measurements = "done", dict(record.measurements)
         except BrainTumorSegError as error:
             case.state = "cancelled" if engine.state == "cancelled" else "failed"
             case.error = error.sentence() if case.state == "failed" else ""

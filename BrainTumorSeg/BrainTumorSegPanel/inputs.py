@@ -15,7 +15,7 @@ from BrainTumorSegLib.domain.modalities import MODALITIES, TITLES, reference_of
 from BrainTumorSegLib.io import mrml
 from BrainTumorSegLib.io.sample_patient import SAMPLE
 
-from .sources import assign, load_case, resolve, volumes_of_scene
+from .sources import assign_nodes, load_case, resolve, volumes_of_scene
 from .widgets import errors_shown
 
 
@@ -70,7 +70,7 @@ class InputsPart:
         parameters = self._parameters()
         if parameters is None:
             return
-        found = assign(volumes_of_scene())
+        found = assign_nodes(volumes_of_scene())
         self._choose({modality: guess.node for modality, guess in found.items()})
         self._reasons = {modality: (guess.node.GetID(), guess.reason) for modality, guess in found.items()}
         if not found:

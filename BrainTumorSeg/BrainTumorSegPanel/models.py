@@ -18,9 +18,9 @@ from BrainTumorSegLib.models import catalogue
 from BrainTumorSegLib.models.description import Description
 from BrainTumorSegLib.models.licence import accept_licence, pending_licence
 from BrainTumorSegLib.models.model_card import model_card
+from BrainTumorSegLib.runner import POLL_SECONDS, EngineRun
 
 from .devices import BASIC, Device, DeviceProbe
-from .engine import POLL_SECONDS, EngineRun
 from .widgets import chosen_value, errors_shown, fill_list, remember, setting
 
 # What was found is kept for the session: each question costs a process that imports torch.

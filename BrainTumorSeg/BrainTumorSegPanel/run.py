@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import tempfile
 import time
 import weakref
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +15,11 @@ from slicer.i18n import tr as _
 
 from BrainTumorSegLib.domain.errors import BrainTumorSegError, ExecutionError
 from BrainTumorSegLib.domain.modalities import TITLES, reference_of
+from BrainTumorSegLib.domain.result_record import ResultRecord
 from BrainTumorSegLib.io import mrml
+from BrainTumorSegLib.runner import EngineRun, LocalRun, clean_up
 
-from .content import RunOptions
-from .engine import EngineRun, LocalRun, clean_up
+from .content import Wish
 from .sources import different_patients, name_of, patients_sentence
 
 
@@ -28,24 +27,24 @@ class SegmentationRun:
     """A run that was started; it is done when :attr:`state` says so, and :meth:`result` loads what it made.
 
     Attributes:
-        measurements: region → :class:`BrainTumorSegLib.segmentation.RegionMeasurement`, after :meth:`result`.
+        measurements: region → :class:`BrainTumorSegLib.domain.measurements.RegionMeasurement`, after :meth:`result`.
         confidence: region → the Dice that the model expects, for the regions that it found.
         warnings: sentences that a reader of the result must see.
         probability_nodes: region → volume node, where asked for.
     """
 
-    def __init__(self, sources: Mapping[str, Any], options: RunOptions, segmentation: Any = None) -> None:
+    def __init__(self, sources: Mapping[str, Any], wish: Wish, segmentation: Any = None) -> None:
         """Write the images and start the engine.
 
         Args:
             sources: modality → volume node or file, as :func:`.sources.resolve` gives it.
-            options: how it is run.
+            wish: what is to be made.
             segmentation: the node that gets the result; a new one without it.
 
         Raises:
             BrainTumorSegError: an image cannot be used or written, or no process can be started.
         """
-        self._sources, self._options, self._segmentation = dict(sources), options, segmentation
+        self._sources, self._wish, self._segmentation = dict(sources), wish, segmentation
         self._reference = self._sources[reference_of(self._sources)]
         self._node: Any = None
         self._problem: BrainTumorSegError | None = None
@@ -58,7 +57,7 @@ class SegmentationRun:
         self._output, self._probabilities = self._folder / "segmentation.nii", self._folder / "probabilities"
         try:
             arguments = self._arguments()
-            start = LocalRun if options.in_process else EngineRun
+            start = LocalRun if wish.in_process else EngineRun
             self._engine = start(arguments, self._folder / "cancel")
         except BaseException:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -68,9 +67,8 @@ class SegmentationRun:
 
     def _arguments(self) -> list[str]:
         """The command line; nodes are written to the run's folder."""
-        arguments = ["segment", "-o", str(self._output)]
-        arguments += ["--model", self._options.model, "--device", self._options.device]
-        if self._options.probabilities:
+        arguments = ["segment", "-o", str(self._output), *self._wish.options.arguments()]
+        if self._wish.probabilities:
             arguments += ["--probabilities", str(self._probabilities)]
         for modality, source in self._sources.items():
             file = source
@@ -83,10 +81,7 @@ class SegmentationRun:
     @property
     def state(self) -> str:
         """``running``, ``done``, ``cancelled`` or ``failed``."""
-        state = "failed" if self._problem else self._engine.state
-        if state in ("cancelled", "failed"):  # nothing of it is needed any more
-            self._end()
-        return state
+        return "failed" if self._problem else self._engine.state
 
     @property
     def stage(self) -> str:
@@ -133,6 +128,8 @@ class SegmentationRun:
         while self.state == "running" and (until is None or time.monotonic() < until):
             slicer.app.processEvents()
             self._engine.pause()
+        if self.state in ("cancelled", "failed"):  # nothing of it is needed any more
+            self._end()
 
     def close(self) -> None:
         """End it if it runs, and remove its files; its error and log can still be asked for."""
@@ -165,11 +162,11 @@ class SegmentationRun:
         self._check_scene()
         labels = read_volume(self._output)
         maps = {file.name.split(".")[0]: read_volume(file) for file in sorted(self._probabilities.glob("*.nii.gz"))}
-        self.measurements = _measurements(answer["measurements"])
-        self.confidence = dict(answer["confidence"])
-        self.warnings += answer["warnings"]
+        record = ResultRecord.parse(answer)
+        self.measurements, self.confidence = dict(record.measurements), dict(record.confidence)
+        self.warnings += record.warnings
         known = tuple(self.measurements)
-        styles = self._options.content.styles(known)
+        styles = self._wish.content.styles(known)
         if not styles:
             self.warnings.append(_("This model does not tell tissue classes apart; regions are shown."))
             styles = mrml.segment_styles(known, regions=True, classes=False)
@@ -179,12 +176,12 @@ class SegmentationRun:
         )
         node = self._target()
         mrml.write_segments(node, labels.array, styles, place)
-        mrml.write_provenance(node, self._provenance(answer), known)
+        mrml.write_provenance(node, self._provenance(record), known)
         if place.reference is not None:
             mrml.place_beside(node, place.reference)
         for region, volume in maps.items():
             self.probability_nodes[region] = _add_probability(f"{node.GetName()} {region}", volume, place)
-        if self._options.surfaces:
+        if self._wish.surfaces:
             show_surfaces(node, True)
         return node
 
@@ -205,11 +202,11 @@ class SegmentationRun:
         name = slicer.mrmlScene.GenerateUniqueName(f"{_stem(self._reference)} tumour")
         return slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
 
-    def _provenance(self, answer: Mapping[str, Any]) -> dict[str, Any]:
-        """What the engine tells, with the names of the images in place of the temporary files'."""
+    def _provenance(self, record: ResultRecord) -> dict[str, Any]:
+        """That of the record, with the names of the images in place of the temporary files'."""
         names = {modality: name_of(source) for modality, source in self._sources.items()}
-        told = {"confidence": self.confidence, "warnings": list(self.warnings)}
-        return {**answer["provenance"], "inputs": names, **told}
+        more = {"confidence": self.confidence, "warnings": list(self.warnings)}
+        return {**record.provenance, "inputs": names, **more}
 
 
 def _write(node: Any, file: Path) -> None:
@@ -232,18 +229,6 @@ def _make_folder() -> Path:
             _("There is no place for temporary files ({reason}).").format(reason=error.strerror or error),
             _("Make room on the disk."),
         ) from error
-
-
-def _measurements(values: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The measurements that the command line tells, as the library has them."""
-    from BrainTumorSegLib.domain.measurements import RegionMeasurement
-
-    names = [field.name for field in fields(RegionMeasurement)]
-    result = {}
-    for region, sizes in values.items():
-        known: dict[str, Any] = {name: math.nan if sizes[name] is None else sizes[name] for name in names}
-        result[region] = RegionMeasurement(**known)
-    return result
 
 
 def _add_probability(name: str, volume: Any, place: mrml.Place) -> Any:

@@ -9,12 +9,12 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from BrainTumorSegLib.domain.errors import BrainTumorSegError
+from BrainTumorSegLib.domain.errors import BrainTumorSegError, DeviceShortageError
 from BrainTumorSegLib.io import mrml
+from BrainTumorSegLib.runner import POLL_SECONDS
 
 from . import setup
 from .diagnostics import LogPart
-from .engine import POLL_SECONDS
 from .inputs import InputsPart
 from .models import ModelsPart
 from .run import SegmentationRun
@@ -159,7 +159,7 @@ class SegmentPart:
 
     def _on_failure(self, error: Exception, run: SegmentationRun) -> None:
         self._log.add(error.sentence() if isinstance(error, BrainTumorSegError) else str(error))
-        if not _is_gpu_memory(error):
+        if not isinstance(error, DeviceShortageError):
             show_error(error, run.log)
         elif slicer.util.confirmYesNoDisplay(
             f"{error} {_('Segment again on the CPU? It is slower and needs no GPU memory.')}"
@@ -169,14 +169,11 @@ class SegmentPart:
 
 
 def _volumes(run: SegmentationRun) -> str:
-    """The regions' volumes, and how sure the model is of those that it found."""
+    """The regions' volumes, and the expected Dice of those that were found."""
     texts = []
     for name, sizes in run.measurements.items():
-        sure = _(" (expected Dice {value:.2f})").format(value=run.confidence[name]) if name in run.confidence else ""
-        texts.append(f"{name} {sizes.volume_ml:.1f} mL{sure}")
+        expected = (
+            _(" (expected Dice {value:.2f})").format(value=run.confidence[name]) if name in run.confidence else ""
+        )
+        texts.append(f"{name} {sizes.volume_ml:.1f} mL{expected}")
     return ", ".join(texts)
-
-
-def _is_gpu_memory(error: Exception) -> bool:
-    text = str(error).lower()
-    return isinstance(error, BrainTumorSegError) and "memory" in text and ("cuda" in text or "mps" in text)

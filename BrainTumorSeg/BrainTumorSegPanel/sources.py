@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,18 +10,20 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from BrainTumorSegLib.domain import modalities
 from BrainTumorSegLib.domain.errors import InputError, ModalityError
-from BrainTumorSegLib.domain.modalities import FLAIR, MODALITIES, T1, T1CE, T2, TITLES, from_name, is_image
+from BrainTumorSegLib.domain.modalities import MODALITIES, TITLES, assign, is_image, recognise
+from BrainTumorSegLib.io.case_folder import find_case
 from BrainTumorSegLib.io.mrml import check_volume
 
-SERIES_DESCRIPTION, CONTRAST_AGENT = "0008,103E", "0018,0010"
-ECHO_TIME, REPETITION_TIME, INVERSION_TIME = "0018,0081", "0018,0080", "0018,0082"
 PATIENT_ID = "0010,0020"
-_TAGS = (SERIES_DESCRIPTION, CONTRAST_AGENT, ECHO_TIME, REPETITION_TIME, INVERSION_TIME)
-
-_ENHANCED = re.compile(r"\+ ?(c|gd|km)\b|\b(gd|gado\w*|post|contrast|ce|km)\b", re.IGNORECASE)
-_NATIVE = re.compile(r"\b(pre|native|nativ|without|non[- ]?contrast)\b", re.IGNORECASE)
+# Tags as the database of the application names them -> keywords of DICOM.
+_TAGS = {
+    "0008,103E": "SeriesDescription",
+    "0018,0010": "ContrastBolusAgent",
+    "0018,0081": "EchoTime",
+    "0018,0080": "RepetitionTime",
+    "0018,0082": "InversionTime",
+}
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,12 @@ def case_files(paths: Iterable[Path]) -> dict[str, Path]:
 
     Raises:
         ModalityError: two files speak of one modality.
-        InputError: none speaks of any.
+        InputError: none speaks of any, or it is no patient's folder.
     """
     given = list(paths)
-    files = [file for path in given for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
-    found = modalities.assign(file for file in files if file.is_file() and is_image(file) and file.name[0] != ".")
+    if len(given) == 1 and given[0].is_dir():
+        return dict(find_case(given[0]).files)
+    found = assign(file for file in given if file.is_file() and is_image(file) and file.name[0] != ".")
     if not found:
         where = given[0] if given else _("This")
         raise InputError(
@@ -130,7 +132,7 @@ def _remove(volume: Any) -> None:
             slicer.mrmlScene.RemoveNode(part)
 
 
-def assign(nodes: list[Any]) -> dict[str, Guess]:
+def assign_nodes(nodes: list[Any]) -> dict[str, Guess]:
     """The surest guess for each sequence; the one loaded first among equals."""
     best: dict[str, Guess] = {}
     for found in filter(None, map(guess, nodes)):
@@ -141,54 +143,19 @@ def assign(nodes: list[Any]) -> dict[str, Guess]:
 
 
 def guess(node: Any) -> Guess | None:
-    """Which sequence a volume is, by its name, else by its DICOM series description, else by its timing."""
-    tags = dicom_tags(node)
-    for text, what, rank in (
-        (node.GetName(), _("name"), 3),
-        (tags.get(SERIES_DESCRIPTION, ""), _("series description “{text}”"), 2),
-    ):
-        modality = from_name(text)
-        if modality is not None:
-            reason = what.format(text=text)
-            if modality == T1 and not _NATIVE.search(text):
-                agent = tags.get(CONTRAST_AGENT, "")
-                if agent or _ENHANCED.search(text):
-                    sign = _("contrast agent {agent}").format(agent=agent) if agent else _("contrast")
-                    return Guess(T1CE, node, f"{reason}, {sign}", rank)
-            return Guess(modality, node, reason, rank)
-    modality = _from_timing(tags)
-    if modality is None:
+    """Which sequence a volume is, by its inversion time, its name, its DICOM series description or its timing."""
+    tags = {_TAGS[tag]: value for tag, value in dicom_tags(node, tuple(_TAGS)).items()}
+    found = recognise(node.GetName(), tags)
+    if found is None:
         return None
-    times = {"TE": tags.get(ECHO_TIME), "TR": tags.get(REPETITION_TIME), "TI": tags.get(INVERSION_TIME)}
-    reason = ", ".join(f"{name} {value} ms" for name, value in times.items() if value)
-    if modality == T1CE:
-        reason += ", " + _("contrast agent {agent}").format(agent=tags[CONTRAST_AGENT])
-    return Guess(modality, node, reason, 1)
+    reasons = {"name": _("name"), "series description": _("series description “{text}”")}
+    reason = reasons.get(found.by, "{text}").format(text=found.text)
+    if found.agent:
+        reason += ", " + _("contrast agent {agent}").format(agent=found.agent)
+    return Guess(found.modality, node, reason, found.rank)
 
 
-def _from_timing(tags: Mapping[str, str]) -> str | None:
-    """Weighting from echo, repetition and inversion time in ms, within what clinical protocols use."""
-    echo, repetition, inversion = (_number(tags.get(tag)) for tag in (ECHO_TIME, REPETITION_TIME, INVERSION_TIME))
-    if echo is None:
-        return None
-    if inversion is not None and inversion >= 1500 and echo >= 60:
-        return FLAIR
-    short_inversion = inversion is not None and 300 <= inversion < 1500  # MPRAGE, IR-SPGR
-    if echo < 30 and (short_inversion or (repetition is not None and repetition < 1200)):
-        return T1CE if tags.get(CONTRAST_AGENT) else T1
-    if echo >= 60 and not inversion and (repetition or 0) >= 2000:
-        return T2
-    return None
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return None
-
-
-def dicom_tags(node: Any, tags: tuple[str, ...] = _TAGS) -> dict[str, str]:
+def dicom_tags(node: Any, tags: tuple[str, ...]) -> dict[str, str]:
     """The tags of the first file that a volume was loaded from; none where it did not come from DICOM."""
     uids = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
     database = getattr(slicer, "dicomDatabase", None)

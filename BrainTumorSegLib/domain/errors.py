@@ -71,6 +71,18 @@ class ExecutionError(BrainTumorSegError):
     code = "failed"
 
 
+class ShortageError(ExecutionError):
+    """Memory ran out."""
+
+    code = "memory"
+
+
+class DeviceShortageError(ShortageError):
+    """The memory of a GPU ran out: the CPU may have more."""
+
+    code = "device_memory"
+
+
 class CancelledError(BrainTumorSegError):
     """The run was cancelled by its user or its parent (command line: exit 130)."""
 
@@ -82,7 +94,7 @@ _KINDS: dict[str, type[BrainTumorSegError]] = {
     kind.code: kind
     for kind in (
         RequestError, InputError, GeometryError, ModalityError, CheckpointError, DeviceError, OutputError,
-        ExecutionError, CancelledError,
+        ExecutionError, ShortageError, DeviceShortageError, CancelledError,
     )
 }  # fmt: skip
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 # a voxel and far above float32 rounding of a 300 mm offset.
 SAME_GRID_TOLERANCE = 1e-3
 
+# Images that share less of their boxes are not of one head in one place.
+SMALLEST_OVERLAP = 0.1
+
 # Along each world axis (RAS) the code of falling and of increasing coordinates.
 _CODES = ("LR", "PA", "IS")
 
@@ -78,18 +81,20 @@ def same_grid(first: Grid, second: Grid) -> bool:
     return bool(np.abs(first.corners() - second.corners()).max() < SAME_GRID_TOLERANCE)
 
 
+def overlap(first: Grid, second: Grid) -> float:
+    """What the boxes around two grids share in space, as a share of the smaller one."""
+    one, other = first.corners(), second.corners()
+    shared = np.prod(np.clip(np.minimum(one.max(0), other.max(0)) - np.maximum(one.min(0), other.min(0)), 0, None))
+    return float(shared / min(np.prod(np.ptp(one, axis=0)), np.prod(np.ptp(other, axis=0))))
+
+
 def check_overlap(volume: Volume, reference: Volume) -> None:
     """Refuse images that do not lie over each other.
 
     Raises:
-        GeometryError: their bounding boxes in space share less than a tenth of the smaller one.
+        GeometryError: their boxes in space share less than :data:`SMALLEST_OVERLAP` of the smaller one.
     """
-    first, second = Grid.of(volume).corners(), Grid.of(reference).corners()
-    low = np.maximum(first.min(0), second.min(0))
-    high = np.minimum(first.max(0), second.max(0))
-    shared = np.prod(np.clip(high - low, 0, None))
-    smaller = min(np.prod(np.ptp(first, axis=0)), np.prod(np.ptp(second, axis=0)))
-    if shared < 0.1 * smaller:
+    if overlap(Grid.of(volume), Grid.of(reference)) < SMALLEST_OVERLAP:
         raise GeometryError(
             f"{volume.source} and {reference.source} do not overlap in space.",
             "They are of different patients or sessions, or one lost its position; register them first.",

@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
-from scipy.spatial import ConvexHull, QhullError
-from scipy.spatial.distance import pdist
 
 from .grid import Grid, reorient
 from .labels import REGIONS, to_regions
@@ -43,6 +40,8 @@ def measure(labels: Volume, regions: tuple[str, ...] = tuple(REGIONS)) -> dict[s
 
 
 def _measure(mask: np.ndarray, volume: Volume, whole: int) -> RegionMeasurement:
+    from scipy import ndimage
+
     count = int(np.count_nonzero(mask))
     pieces, lesions = ndimage.label(mask, np.ones((3, 3, 3)))
     if not count:
@@ -67,6 +66,9 @@ def _world(index_zyx: np.ndarray, volume: Volume) -> np.ndarray:
 
 def _diameter(points: np.ndarray) -> float:
     """Longest distance between two points; only the hull's corners can be farthest apart."""
+    from scipy.spatial import ConvexHull, QhullError
+    from scipy.spatial.distance import pdist
+
     if len(points) < 2:
         return 0.0
     centred = points - points.mean(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..domain.errors import ExecutionError
+from ..domain.errors import DeviceShortageError, ShortageError
 from ..domain.progress import Progress
 from .backends import Backend
 from .predictors import Predictor
@@ -24,7 +24,7 @@ def predict(
     """Outputs on the box, and a warning where less memory than wanted made them less accurate.
 
     Raises:
-        ExecutionError: memory ran out even in the smallest parts.
+        ShortageError: memory ran out even in the smallest parts.
         CancelledError: cancelled through ``progress``.
     """
     warnings: list[str] = []
@@ -41,7 +41,8 @@ def predict(
                 raise
             smaller = predictor.smaller()
             if smaller is None:
-                raise ExecutionError(
+                kind = ShortageError if backend.device.startswith("cpu") else DeviceShortageError
+                raise kind(
                     f"Memory ran out on {backend.device}, even in small parts.",
                     "Close other programs, or choose --device cpu.",
                 ) from error

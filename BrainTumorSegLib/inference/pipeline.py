@@ -52,7 +52,7 @@ def segment_case(
         GeometryError: the images do not overlap.
         DeviceError: the device is not there.
         CheckpointError: the network cannot be built or run as the checkpoint says.
-        ExecutionError: memory ran out.
+        ShortageError: memory ran out.
         CancelledError: cancelled through ``progress``.
     """
     started = time.perf_counter()

@@ -115,7 +115,7 @@ def find_cases(root: Path) -> list[CaseFiles]:
     """
     if not root.is_dir():
         raise InputError(f"{root} is no folder.", "Check the path.")
-    return [case for folder in _case_folders(root) if (case := _quietly(folder)) is not None]
+    return [case for folder in case_folders(root) if (case := _quietly(folder)) is not None]
 
 
 def _quietly(folder: Path) -> CaseFiles | None:
@@ -125,12 +125,19 @@ def _quietly(folder: Path) -> CaseFiles | None:
         return None
 
 
-def _case_folders(folder: Path, depth: int = 3) -> list[Path]:
-    """Folders that hold sequences: this one, or those below it."""
+def case_folders(folder: Path, depth: int = 3) -> list[Path]:
+    """Folders that hold sequences: this one, or those below it, at most three levels down (BIDS: subject, session)."""
     if any(from_name(path.name) for path in _visible(folder) if path.is_file() and is_image(path)):
         return [folder]
     inner = sorted(path for path in _visible(folder) if path.is_dir()) if depth else []
-    return [found for path in inner for found in _case_folders(path, depth - 1)]
+    return [found for path in inner for found in case_folders(path, depth - 1)]
+
+
+def case_name(folder: Path) -> str:
+    """The patient that a folder's name stands for; in a BIDS data set those of the folders around it, too."""
+    folder = folder.resolve()
+    entities = [part for part in folder.parts if part.startswith(("sub-", "ses-"))]
+    return "_".join(entities) if folder.name == "anat" and entities else folder.name
 
 
 def _visible(folder: Path) -> Iterator[Path]:
@@ -145,10 +152,10 @@ def _folder(folder: Path, files: Mapping[str, Path]) -> CaseFiles:
     if found:
         left_out = {path.name: _why(path) for path in images if path not in found.values()}
         sequences = {name: found[name] for name in MODALITIES if name in found}
-        return CaseFiles(folder.resolve().name, sequences, left_out, beside=tuple(images))
+        return CaseFiles(case_name(folder), sequences, left_out, beside=tuple(images))
     if any(is_slice(path) for path in entries):
         return _slices([path for path in entries if is_slice(path)], {}, folder.resolve().name)
-    inner = [path for path in _case_folders(folder) if path != folder]
+    inner = [path for path in case_folders(folder) if path != folder]
     if len(inner) == 1:
         return _folder(inner[0], files)
     if inner:

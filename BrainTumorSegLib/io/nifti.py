@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
-import nibabel
 import numpy as np
 
 from ..domain.errors import InputError
@@ -33,6 +33,8 @@ class Nifti:
 
     def read(self, path: Path) -> Pixels:
         """Read the file to its end, so that a checksum is verified where there is one."""
+        import nibabel
+
         content = path.read_bytes()
         if content[:2] == b"\x1f\x8b":
             content = gzip.decompress(content)  # to its end, where the checksum is; nibabel would stop before
@@ -47,6 +49,8 @@ class Nifti:
 
     def write(self, volume: Volume, path: Path) -> None:
         """Write NIfTI-1; the forms are those of the image that the volume lies on, if it came from NIfTI."""
+        import nibabel
+
         header = nibabel.Nifti1Header()
         header.set_data_dtype(volume.array.dtype)
         header.set_data_shape(volume.array.shape[::-1])
@@ -64,7 +68,7 @@ class Nifti:
         return True
 
 
-def _place_of(image: nibabel.Nifti1Image) -> Place:
+def _place_of(image: Any) -> Place:
     """Both forms of the header as they stand, and what is wrong between them."""
     header = image.header
     qform, sform = header.get_qform(), header.get_sform()

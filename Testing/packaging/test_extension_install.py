@@ -99,7 +99,7 @@ def test_installed_engine_runs_from_slicers_folder(tmp_path: Path) -> None:
     install(ROOT, tmp_path)
     folder = tmp_path / "installed" / MODULES
     program = (
-        "import BrainTumorSegLib, BrainTumorSegPanel.engine as e; print(BrainTumorSegLib.__file__); print(e.__file__)"
+        "import BrainTumorSegLib, BrainTumorSegLib.runner as e; print(BrainTumorSegLib.__file__); print(e.__file__)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-from BrainTumorSegPanel import engine
 
-from BrainTumorSegLib.domain.errors import BrainTumorSegError, CancelledError, ExecutionError
+from BrainTumorSegLib import runner
+from BrainTumorSegLib.domain.errors import BrainTumorSegError, CancelledError, CheckpointError, ExecutionError
 from BrainTumorSegLib.models.description import TilingSpec
 from Testing.end_to_end.making import make_model, write_case
 
@@ -29,11 +29,11 @@ def case(tmp_path: Path) -> Path:
     return write_case(tmp_path / "P1")
 
 
-def start(tmp_path: Path, *arguments: object) -> engine.EngineRun:
-    return engine.EngineRun([str(argument) for argument in arguments], tmp_path / "cancel")
+def start(tmp_path: Path, *arguments: object) -> runner.EngineRun:
+    return runner.EngineRun([str(argument) for argument in arguments], tmp_path / "cancel")
 
 
-def wait_for(run: engine.EngineRun, stage: str) -> None:
+def wait_for(run: runner.EngineRun, stage: str) -> None:
     until = time.monotonic() + 120
     while run.stage != stage and run.state == "running":
         assert time.monotonic() < until, f"no stage {stage}: {list(run.log)}"
@@ -58,7 +58,7 @@ def test_a_refused_request_keeps_its_remedy(tmp_path: Path) -> None:
     run = start(tmp_path, "segment", "--t1", tmp_path / "gone.nii.gz", "-o", output, "--model", "no-such")
     run.wait(120)
     assert run.state == "failed"
-    assert isinstance(run.error, ExecutionError)
+    assert isinstance(run.error, CheckpointError)
     assert "no-such" in str(run.error)
     assert run.error.remedy
     with pytest.raises(BrainTumorSegError, match="no-such"):
@@ -105,17 +105,17 @@ def test_the_imported_library_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> N
     import BrainTumorSegLib
 
     folder = str(Path(BrainTumorSegLib.__file__).parents[1])
-    assert engine.environment()["PYTHONPATH"] == folder
+    assert runner.environment()["PYTHONPATH"] == folder
     monkeypatch.setenv("PYTHONPATH", "theirs")
-    assert engine.environment()["PYTHONPATH"] == f"{folder}{os.pathsep}theirs"
+    assert runner.environment()["PYTHONPATH"] == f"{folder}{os.pathsep}theirs"
 
 
 def test_interpreter_of_an_application_that_is_no_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("sys.executable", str(tmp_path / "SlicerApp-real"))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ExecutionError, match="No Python"):
-        engine.interpreter()
+        runner.interpreter()
     suffix = ".exe" if os.name == "nt" else ""
     program = tmp_path / f"PythonSlicer{suffix}"
     program.touch(mode=0o755)
-    assert Path(engine.interpreter()) == program
+    assert Path(runner.interpreter()) == program

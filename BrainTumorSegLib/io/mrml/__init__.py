@@ -1,436 +1,66 @@
-"""Nodes of 3D Slicer's scene (MRML) to images and label maps of this library, and back.
+"""Nodes of 3D Slicer's scene (MRML): the only folder of the engine that knows ``slicer`` and ``vtk``.
 
-The only file of the engine that knows ``slicer`` and ``vtk``. It needs MRML itself, not the application: what it does
-can be tested on the scene alone. Geometry is that of the world: a volume under a linear transform is taken where it is
-shown, and a result is put under the transform of its reference, so that both move together.
+It needs MRML itself, not the application: what it does can be tested on the scene alone.
 """
 
-from __future__ import annotations
-
-import datetime
-import hashlib
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import Enum
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import slicer
-import vtk
-from vtk.util import numpy_support
-
-from ...domain.errors import GeometryError, InputError
-from ...domain.labels import ED, ET, NCR, REGIONS, TISSUES, from_regions, read_labels
-
-if TYPE_CHECKING:  # these need nibabel, which Slicer lacks until the first run has installed it
-    from ...domain.case import Case
-    from ...domain.volume import Volume
-
-# As in preprocessing.grid, which cannot be imported before the first run; a test holds them together.
-SAME_GRID_TOLERANCE_MM = 1e-3
-SMALLEST_OVERLAP = 0.1
-
-ATTRIBUTE = "BrainTumorSeg."
-TERMINOLOGY = "BrainTumorSeg"
-_CATEGORY = "SCT^49755003^Morphologically Altered Structure"
-_ANATOMY = "Anatomic codes - DICOM master list~SCT^12738006^Brain~^^"
-
-
-@dataclass(frozen=True)
-class SegmentStyle:
-    """How a region or tissue class is shown: the type is a DICOM code (CID 7168), ``scheme^value^meaning``."""
-
-    name: str
-    title: str
-    labels: frozenset[int]
-    colour: tuple[int, int, int]
-    type: str
-    opacity: float
-
-    @property
-    def terminology(self) -> str:
-        """Slicer's terminology entry, of seven parts."""
-        return f"{TERMINOLOGY}~{_CATEGORY}~{self.type}~^^~{_ANATOMY}"
-
-
-_OPACITY = {"NCR": 0.6, "ED": 0.3, "ET": 1.0, "TC": 0.5, "WT": 0.3}
-REGION_STYLES = {
-    name: SegmentStyle(name, r.title, r.labels, r.colour, r.code, _OPACITY[name]) for name, r in REGIONS.items()
-}
-CLASS_STYLES = {
-    name: SegmentStyle(name, t.title, t.labels, t.colour, t.code, _OPACITY[name]) for name, t in TISSUES.items()
-}
-STYLES = {**CLASS_STYLES, **REGION_STYLES}
-# A tissue class is what two neighbouring regions differ by: a model tells it apart if it knows both.
-_NEIGHBOURS = {"NCR": {"ET", "TC"}, "ED": {"TC", "WT"}, "ET": {"ET"}}
-
-
-def segment_styles(known: tuple[str, ...], *, regions: bool, classes: bool) -> tuple[SegmentStyle, ...]:
-    """The segments to make for a model that knows these regions: its classes only where it tells them apart."""
-    chosen = {name: REGION_STYLES[name] for name in known} if regions else {}
-    if classes:
-        chosen |= {name: style for name, style in CLASS_STYLES.items() if _NEIGHBOURS[name] <= set(known)}
-    return tuple(chosen.values())
-
-
-class Alignment(Enum):
-    """How an image lies on the reference."""
-
-    SAME = "same grid"
-    RESAMPLED = "resampled"
-    APART = "far apart"
-
-
-# Volumes
-
-
-def check_volume(node: Any) -> None:
-    """Refuse a node that cannot be an input.
-
-    Raises:
-        InputError: no scalar 3D image.
-        GeometryError: under a transform that is not linear.
-    """
-    name = node.GetName()
-    if not node.IsA("vtkMRMLScalarVolumeNode") or node.IsA("vtkMRMLLabelMapVolumeNode"):
-        raise InputError(f"{name} is not an image but a {node.GetNodeTagName()}.", "Choose an MRI volume.")
-    image = node.GetImageData()
-    if image is None or image.GetPointData().GetScalars() is None:
-        raise InputError(f"{name} holds no image.", "Load it again.")
-    if image.GetNumberOfScalarComponents() != 1:
-        raise InputError(f"{name} is a colour image.", "Choose an MRI volume of grey values.")
-    if min(image.GetDimensions()) < 2:
-        raise InputError(f"{name} is a single slice, not a 3D image.", "Choose a volume of several slices.")
-    world_of(node)
-
-
-def world_of(node: Any) -> np.ndarray:
-    """The 4×4 matrix from the node's own coordinates to those of the world.
-
-    Raises:
-        GeometryError: it is under a transform that is not linear.
-    """
-    transform = node.GetParentTransformNode()
-    if transform is None:
-        return np.eye(4)
-    matrix = vtk.vtkMatrix4x4()
-    if not transform.IsTransformToWorldLinear():
-        raise GeometryError(
-            f"{node.GetName()} is under the transform {transform.GetName()}, which is not linear.",
-            "Harden it on a copy of the volume (Data module, right click), or take the volume out of it.",
-        )
-    transform.GetMatrixTransformToWorld(matrix)
-    return slicer.util.arrayFromVTKMatrix(matrix)
-
-
-def own_affine(volume: Any) -> np.ndarray:
-    """The 4×4 matrix from voxel index ``(i, j, k)`` to the volume's own RAS coordinates."""
-    matrix = vtk.vtkMatrix4x4()
-    volume.GetIJKToRASMatrix(matrix)
-    return slicer.util.arrayFromVTKMatrix(matrix)
-
-
-def affine_of(volume: Any) -> np.ndarray:
-    """The 4×4 matrix from voxel index ``(i, j, k)`` to RAS millimetres of the world.
-
-    Raises:
-        GeometryError: under a transform that is not linear.
-    """
-    return world_of(volume) @ own_affine(volume)
-
-
-def alignment(node: Any, reference: Any) -> Alignment:
-    """How the image of one volume lies on that of another.
-
-    Raises:
-        GeometryError: under a transform that is not linear.
-    """
-    first, second = _corners(node), _corners(reference)
-    same_size = node.GetImageData().GetDimensions() == reference.GetImageData().GetDimensions()
-    if same_size and np.abs(first - second).max() < SAME_GRID_TOLERANCE_MM:
-        return Alignment.SAME
-    sides = np.minimum(first.max(0), second.max(0)) - np.maximum(first.min(0), second.min(0))
-    smaller = min(np.prod(np.ptp(first, axis=0)), np.prod(np.ptp(second, axis=0)))
-    apart = np.prod(np.clip(sides, 0, None)) < SMALLEST_OVERLAP * smaller
-    return Alignment.APART if apart else Alignment.RESAMPLED
-
-
-def _corners(volume: Any) -> np.ndarray:
-    """RAS millimetres of the eight outer voxel corners, shape ``(8, 3)``."""
-    size = volume.GetImageData().GetDimensions()
-    index = np.stack(np.meshgrid(*[(-0.5, n - 0.5) for n in size], indexing="ij"), -1).reshape(-1, 3)
-    affine = affine_of(volume)
-    return index @ affine[:3, :3].T + affine[:3, 3]
-
-
-def volume_of(node: Any) -> Volume:
-    """The image of a volume node where it is shown; its voxels are not copied.
-
-    Raises:
-        InputError, GeometryError: see :func:`check_volume`.
-    """
-    from ...domain.volume import Volume
-
-    check_volume(node)
-    return Volume(slicer.util.arrayFromVolume(node), affine_of(node), node.GetName())
-
-
-def case_of(nodes: Mapping[str, Any], case_id: str = "scene") -> Case:
-    """The case of volume nodes by modality."""
-    from ...domain.case import Case
-
-    return Case(case_id, {modality: volume_of(node) for modality, node in nodes.items()})
-
-
-def write_node(node: Any, path: Path) -> None:
-    """Write a volume node for the engine: uncompressed NIfTI-2, which keeps any affine in double precision.
-
-    Raises:
-        InputError, GeometryError: see :func:`check_volume`.
-        OSError: the disk refused.
-    """
-    import nibabel
-
-    volume = volume_of(node)
-    array = volume.array.astype(np.float64) if volume.array.dtype.itemsize == 8 else volume.array
-    image = nibabel.Nifti2Image(array.transpose(), volume.affine)
-    image.set_qform(None, code=0)  # a sheared affine has none; the sform says it all
-    image.set_sform(volume.affine, code=1)
-    nibabel.save(image, path)
-
-
-# Segmentations
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a result lies: on a volume of the scene, or on the grid of a file that is not loaded.
-
-    Attributes:
-        affine: from voxel index to RAS millimetres of the world.
-        reference: the volume node, if there is one.
-    """
-
-    affine: np.ndarray
-    reference: Any = None
-
-
-def write_segments(node: Any, labels: np.ndarray, styles: tuple[SegmentStyle, ...], place: Place) -> None:
-    """Put a label map ``(Z, Y, X)`` of this library into a segmentation node, replacing segments of these names.
-
-    Raises:
-        GeometryError: the node is under a transform that is not linear.
-        InputError: it holds segments that cannot be made label maps.
-    """
-    segmentation = node.GetSegmentation()
-    if segmentation.GetNumberOfSegments() == 0:
-        if place.reference is not None:
-            node.SetAndObserveTransformNodeID(place.reference.GetTransformNodeID())
-    elif not segmentation.CreateRepresentation("Binary labelmap"):  # others' segments, which may be surfaces
-        raise InputError(f"{node.GetName()} cannot take label maps.", "Choose another output segmentation.")
-    affine = _local_affine(node, place)
-    with slicer.util.NodeModify(node):
-        _set_geometry(node, affine, labels.shape, place.reference)
-        for name in STYLES:  # a former result goes whole, also what this one does not have
-            if segmentation.GetSegment(name) is not None:
-                segmentation.RemoveSegment(name)
-        segmentation.SetSourceRepresentationName("Binary labelmap")
-        for style in styles:
-            segment = slicer.vtkSegment()
-            segment.SetName(style.name)
-            segment.SetColor([part / 255 for part in style.colour])
-            segment.SetTerminology(style.terminology)
-            segment.SetTag("Description", style.title)
-            segment.AddRepresentation("Binary labelmap", _labelmap(np.isin(labels, list(style.labels)), affine))
-            segmentation.AddSegment(segment, style.name)
-    node.SetAttribute(f"{ATTRIBUTE}fingerprint", fingerprint(node))
-    _show(node, styles)
-
-
-def _local_affine(node: Any, place: Place) -> np.ndarray:
-    """From voxel index to the coordinates of the segmentation node."""
-    same = place.reference is not None and place.reference.GetTransformNodeID() == node.GetTransformNodeID()
-    if same:  # no rounding on the way to the world and back
-        return own_affine(place.reference)
-    return np.asarray(np.linalg.inv(world_of(node)) @ place.affine)
-
-
-def _set_geometry(node: Any, affine: np.ndarray, shape: tuple[int, ...], reference: Any) -> None:
-    """Where the Segment Editor draws: the grid of the result."""
-    if reference is not None:
-        node.SetReferenceImageGeometryParameterFromVolumeNode(reference)
-        return
-    z, y, x = shape
-    name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
-    extent = [0, x - 1, 0, y - 1, 0, z - 1]
-    text = slicer.vtkSegmentationConverter.SerializeImageGeometry(slicer.util.vtkMatrixFromArray(affine), extent)
-    node.GetSegmentation().SetConversionParameter(name, text)
-
-
-def _labelmap(mask: np.ndarray, affine: np.ndarray) -> Any:
-    """The box around a mask, at its place."""
-    from ...domain.volume import bounding_box
-
-    image = slicer.vtkOrientedImageData()
-    image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(affine))
-    if not mask.any():
-        image.SetExtent(0, -1, 0, -1, 0, -1)
-        image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
-        return image
-    box = bounding_box(mask)
-    image.SetExtent([end for side in reversed(box) for end in (side.start, side.stop - 1)])
-    voxels = np.ascontiguousarray(mask[box], dtype=np.uint8)
-    array = numpy_support.numpy_to_vtk(voxels.ravel(), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR)
-    array.SetName("ImageScalars")
-    image.GetPointData().SetScalars(array)
-    return image
-
-
-def _show(node: Any, styles: tuple[SegmentStyle, ...]) -> None:
-    """Contours, since regions lie over each other; outer regions shine through in 3D."""
-    node.CreateDefaultDisplayNodes()
-    display = node.GetDisplayNode()
-    if display is None:
-        return
-    display.SetVisibility2DFill(False)
-    display.SetVisibility2DOutline(True)
-    for style in styles:
-        display.SetSegmentOpacity3D(style.name, style.opacity)
-
-
-def labels_of(node: Any) -> Volume:
-    """The label map of a segmentation or label volume node, in the convention of this library.
-
-    Segments are known by their ids or names: ET, TC and WT, or else NCR, ED and ET. The affine is that of the world.
-
-    Raises:
-        InputError: it has none of these segments, or its voxels follow no known convention.
-        GeometryError: under a transform that is not linear.
-    """
-    from ...domain.volume import Volume
-
-    if node.IsA("vtkMRMLLabelMapVolumeNode"):
-        if node.GetImageData() is None:
-            raise InputError(f"{node.GetName()} holds no image.", "Load it again.")
-        array = read_labels(slicer.util.arrayFromVolume(node), "auto", node.GetName())
-        return Volume(array, affine_of(node), node.GetName())
-    ids = segment_ids(node)
-    if not ids:
-        raise InputError(
-            f"{node.GetName()} has no segment called ET, TC, WT, NCR or ED.", "Name its segments so, or choose another."
-        )
-    grid = grid_of(node)
-    masks = {name: _mask(node, identifier, grid) for name, identifier in ids.items()}
-    regions = {name: masks[name] for name in REGIONS if name in masks}
-    if set(regions) - {"ET"}:
-        labels = from_regions(regions)
-    else:
-        labels = np.zeros(next(iter(masks.values())).shape, np.uint8)
-        for name, label in (("ED", ED), ("NCR", NCR), ("ET", ET)):
-            if name in masks:
-                labels[masks[name]] = label
-    matrix = vtk.vtkMatrix4x4()
-    grid.GetImageToWorldMatrix(matrix)
-    start = grid.GetExtent()[::2]
-    affine = world_of(node) @ slicer.util.arrayFromVTKMatrix(matrix)
-    affine[:3, 3] += affine[:3, :3] @ start
-    return Volume(labels, affine, node.GetName())
-
-
-def segment_ids(node: Any) -> dict[str, str]:
-    """Region or class → id of its segment, for those that the segmentation has."""
-    segmentation = node.GetSegmentation()
-    found = {}
-    for name in STYLES:
-        by_name = segmentation.GetSegmentIdBySegmentName(name)
-        identifier = name if segmentation.GetSegment(name) is not None else by_name
-        if identifier:
-            found[name] = identifier
-    return found
-
-
-def known_regions(node: Any) -> tuple[str, ...]:
-    """Regions that a result speaks of: those its model knew, else those that its segments make up."""
-    if not node.IsA("vtkMRMLSegmentationNode"):
-        return tuple(REGIONS)
-    stored = node.GetAttribute(f"{ATTRIBUTE}regions")
-    if stored:
-        return tuple(stored.split(","))
-    found = tuple(name for name in REGIONS if name in segment_ids(node))
-    return found if set(found) - {"ET"} else tuple(REGIONS)  # ET is a tissue class as well
-
-
-def grid_of(node: Any) -> Any:
-    """An empty ``vtkOrientedImageData`` over the segmentation's reference geometry, else over what it covers."""
-    grid = slicer.vtkOrientedImageData()
-    name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
-    text = node.GetSegmentation().GetConversionParameter(name)
-    if not text:
-        ids = vtk.vtkStringArray()
-        for identifier in segment_ids(node).values():
-            ids.InsertNextValue(identifier)
-        text = node.GetSegmentation().DetermineCommonLabelmapGeometry(
-            slicer.vtkSegmentation.EXTENT_UNION_OF_SEGMENTS, ids
-        )
-    slicer.vtkSegmentationConverter.DeserializeImageGeometry(text, grid, False)
-    return grid
-
-
-def _mask(node: Any, identifier: str, grid: Any) -> np.ndarray:
-    """Boolean mask ``(Z, Y, X)`` of a segment on a grid."""
-    x0, x1, y0, y1, z0, z1 = grid.GetExtent()
-    shape = (z1 - z0 + 1, y1 - y0 + 1, x1 - x0 + 1)
-    image, resampled = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
-    node.GetBinaryLabelmapRepresentation(identifier, image)
-    if image.IsEmpty():
-        return np.zeros(shape, bool)
-    resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
-    if not resample(image, grid, resampled, False, False):
-        raise InputError(f"Segment {identifier} of {node.GetName()} cannot be read.", "Choose another segmentation.")
-    voxels = numpy_support.vtk_to_numpy(resampled.GetPointData().GetScalars())
-    return np.asarray(voxels.reshape(shape) != 0)
-
-
-def fingerprint(node: Any) -> str:
-    """A digest of the voxels of the segments of a result; another one than stored tells of editing by hand."""
-    state = hashlib.sha256()
-    grid = grid_of(node)
-    for name, identifier in segment_ids(node).items():
-        state.update(name.encode())
-        state.update(np.packbits(_mask(node, identifier, grid)).tobytes())
-    return state.hexdigest()
-
-
-def holds_other_work(node: Any) -> bool:
-    """Whether a segmentation has segments named as a result's that are not an untouched result."""
-    if not segment_ids(node):
-        return False
-    return bool(node.GetAttribute(f"{ATTRIBUTE}fingerprint") != fingerprint(node))
-
-
-def write_provenance(node: Any, provenance: Mapping[str, Any], regions: tuple[str, ...]) -> None:
-    """Keep with the node how it came about: the main facts by name, and everything as JSON."""
-    model = provenance.get("model", {})
-    facts = {
-        "model": model.get("id", ""),
-        "modelVersion": model.get("version", ""),
-        "modelSha256": model.get("sha256", ""),
-        "device": provenance.get("device", ""),
-        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "regions": ",".join(regions),
-        "provenance": json.dumps(dict(provenance), ensure_ascii=True),
-    }
-    for name, value in facts.items():
-        node.SetAttribute(f"{ATTRIBUTE}{name}", str(value))
-
-
-def place_beside(node: Any, reference: Any) -> None:
-    """Put a node where the reference is in the subject hierarchy, so that both belong to one study."""
-    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
-    beside = tree.GetItemByDataNode(reference) if tree is not None else 0
-    if beside:  # 0 stands for none
-        parent = tree.GetItemParent(beside)
-        item = tree.GetItemByDataNode(node) or tree.CreateItem(parent, node)
-        tree.SetItemParent(item, parent)
+from .segmentations import (
+    ATTRIBUTE,
+    CLASS_STYLES,
+    REGION_STYLES,
+    STYLES,
+    TERMINOLOGY,
+    Place,
+    SegmentStyle,
+    fingerprint,
+    grid_of,
+    holds_other_work,
+    known_regions,
+    labels_of,
+    place_beside,
+    segment_ids,
+    segment_styles,
+    write_provenance,
+    write_segments,
+)
+from .volumes import (
+    Alignment,
+    affine_of,
+    alignment,
+    case_of,
+    check_volume,
+    grid_of_volume,
+    own_affine,
+    volume_of,
+    world_of,
+    write_node,
+)
+
+__all__ = [
+    "ATTRIBUTE",
+    "CLASS_STYLES",
+    "REGION_STYLES",
+    "STYLES",
+    "TERMINOLOGY",
+    "Alignment",
+    "Place",
+    "SegmentStyle",
+    "affine_of",
+    "alignment",
+    "case_of",
+    "check_volume",
+    "fingerprint",
+    "grid_of",
+    "grid_of_volume",
+    "holds_other_work",
+    "known_regions",
+    "labels_of",
+    "own_affine",
+    "place_beside",
+    "segment_ids",
+    "segment_styles",
+    "volume_of",
+    "world_of",
+    "write_node",
+    "write_provenance",
+    "write_segments",
+]

@@ -16,8 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import BrainTumorSegLib
-from BrainTumorSegLib.domain.errors import BrainTumorSegError, CancelledError, ExecutionError
+from .domain.errors import BrainTumorSegError, CancelledError, ExecutionError, error_of
 
 POLL_SECONDS = 0.1
 _LOG_LINES = 200
@@ -41,8 +40,8 @@ def interpreter() -> str:
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, with the folder of the imported BrainTumorSegLib first on the path."""
-    library = str(Path(BrainTumorSegLib.__file__).resolve().parents[1])
+    """This process's environment, with the folder of this package first on the path."""
+    library = str(Path(__file__).resolve().parents[1])
     paths = [library, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
@@ -66,7 +65,7 @@ class EngineRun:
         self._answer: dict[str, Any] = {}
         self._predicting: tuple[float, float] | None = None
         self._cancel_file = cancel_file
-        self._cancelled_at: float | None = None
+        self._cancelled = False
         # Right behind the command, since what follows an action of `models` belongs to that action.
         command, *rest = arguments
         self._start([command, "--progress", "json", "--cancel-file", str(cancel_file), *rest])
@@ -115,12 +114,10 @@ class EngineRun:
 
     @property
     def state(self) -> str:
-        """``running``, ``done``, ``cancelled`` or ``failed``; one that does not heed its cancel is ended here."""
+        """``running``, ``done``, ``cancelled`` or ``failed``."""
         if self._is_alive():
-            if self._cancelled_at is not None and time.monotonic() - self._cancelled_at > _CANCEL_GRACE_SECONDS:
-                self._process.kill()
             return "running"
-        if self._cancelled_at is not None:
+        if self._cancelled:
             return "cancelled"
         return {0: "done", CancelledError.exit_code: "cancelled"}.get(self._exit_code(), "failed")
 
@@ -150,7 +147,8 @@ class EngineRun:
         if state != "failed":
             return None
         if "error" in self._answer:
-            return ExecutionError(str(self._answer["error"]), str(self._answer.get("remedy", "")))
+            code, message, remedy = (str(self._answer.get(key, "")) for key in ("code", "error", "remedy"))
+            return error_of(code, message, remedy)
         last = self.log[-1] if self.log else "it said nothing"
         return ExecutionError(
             f"The segmentation ended with exit code {self._exit_code()}: {last}.",
@@ -160,19 +158,28 @@ class EngineRun:
     @property
     def cancelling(self) -> bool:
         """Whether it was asked to end."""
-        return self._cancelled_at is not None
+        return self._cancelled
 
     def cancel(self) -> None:
-        """End it, within about a second; :attr:`state` has to be looked at meanwhile."""
-        if self._cancelled_at is None and self.state == "running":
-            self._cancelled_at = time.monotonic()
-            try:
-                self._cancel_file.touch()
-            except OSError:  # the disk is full, or the folder gone: there is no other way to tell it
-                self._process.kill()
+        """End it, within about a second: one that does not heed the cancel file is killed."""
+        if self._cancelled or self.state != "running":
+            return
+        self._cancelled = True
+        try:
+            self._cancel_file.touch()
+        except OSError:  # the disk is full, or the folder gone: there is no other way to say it
+            self._process.kill()
+            return
+        timer = threading.Timer(_CANCEL_GRACE_SECONDS, self._kill)
+        timer.daemon = True
+        timer.start()
+
+    def _kill(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
 
     def stop(self) -> None:
-        """Cancel and wait until nothing of it runs."""
+        """Cancel it and wait until nothing of it runs."""
         self.cancel()
         while self.state == "running":
             self.pause()
@@ -211,7 +218,7 @@ class LocalRun(EngineRun):
     """The same in this process, done when it is made: for tests and debuggers."""
 
     def _start(self, arguments: list[str]) -> None:
-        from BrainTumorSegLib import cli
+        from . import cli
 
         output = io.StringIO()
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
