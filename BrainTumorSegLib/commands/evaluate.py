@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..domain.errors import ExecutionError, RequestError
+from ..domain.errors import ExecutionError, LabelError, RequestError
 from ..domain.labels import CONVENTIONS
 from ..domain.progress import Progress
-from ..evaluation import Evaluation, Settings, compare_evaluations, evaluate_pairs, match, usable_cores
+from ..evaluation import Evaluation, Settings, evaluate_pairs, match, pair_evaluations, usable_cores
 from ..evaluation.metrics.measures import DEFAULT_MEASURES, HD95_DEFINITIONS, MEASURES
 from ..evaluation.metrics.policy import DEFAULT_POLICY, POLICIES
 from ..evaluation.tables import (
@@ -48,6 +48,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--hd95", choices=HD95_DEFINITIONS, default="directed", help="definition of HD95")
     p.add_argument("--tolerance", type=float, default=1.0, metavar="MM", help="of surface Dice (default 1)")
     p.add_argument("--classes", action="store_true", help="measure the tissue classes NCR and ED, too")
+    p.add_argument("--voxelwise", action="store_true", help="compare arrays of one shape, whatever their headers say")
     p.add_argument("--resample", action="store_true", help="bring predictions onto the references' grids")
     p.add_argument(
         "--layout", choices=LAYOUTS, default="cases", help="; ".join(f"{k}: {v}" for k, v in LAYOUTS.items())
@@ -62,10 +63,13 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     if arguments.jobs is not None and arguments.jobs < 1:
         raise RequestError(f"{arguments.jobs} processes are not possible.", "Give --jobs 1 or more.")
     evaluation, other = _evaluate(arguments, progress)
-    comparisons = compare_evaluations(evaluation, other) if other and other.results and evaluation.results else None
+    comparisons = pair_evaluations(evaluation, other) if other and other.results and evaluation.results else None
     if evaluation.results:
         _tell(evaluation, other, comparisons, arguments.layout, console)
-        with staged() as staging:
+        kept = [
+            path for e in (evaluation, other) if e for r in e.results.values() for path in (r.prediction, r.reference)
+        ]
+        with staged(path for path in kept if path) as staging:
             if arguments.output:
                 part = staging.path(arguments.output)
                 write_table(part, suffix, evaluation, arguments.layout, comparisons, other)
@@ -88,6 +92,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         prediction_labels=arguments.pred_labels,
         reference_labels=arguments.ref_labels,
         resample=arguments.resample,
+        voxelwise=arguments.voxelwise,
     )
 
 
@@ -107,13 +112,20 @@ def _evaluate(arguments: argparse.Namespace, progress: Progress) -> tuple[Evalua
     titles = _titles(methods)
     evaluations = []
     for number, (pairs, title) in enumerate(zip(matched, titles, strict=True)):
-        span = (number / len(matched), (number + 1) / len(matched))
+        part = progress.part(number / len(matched), (number + 1) / len(matched))
         jobs = arguments.jobs or min(usable_cores(), -(-len(pairs) // CASES_PER_PROCESS))
-        found = evaluate_pairs(pairs, settings, jobs=jobs, title=title, progress=progress, span=span)
-        if len(pairs) == 1 and found.failures:
+        found = evaluate_pairs(pairs, settings, jobs=jobs, title=title, progress=part)
+        if (len(pairs) == 1 and found.failures) or _all_labels(found):
             raise next(iter(found.failures.values()))
+        _ = found.conventions  # what can be read in two ways ends here
         evaluations.append(found)
     return evaluations[0], evaluations[1] if len(evaluations) == 2 else None
+
+
+def _all_labels(evaluation: Evaluation) -> bool:
+    """Whether nothing could be compared because no label map could be read: then the convention has to be named."""
+    failures = evaluation.failures.values()
+    return not evaluation.results and all(isinstance(error, LabelError) for error in failures)
 
 
 def _titles(paths: list[Path]) -> list[str]:

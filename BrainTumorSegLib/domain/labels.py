@@ -6,12 +6,12 @@ non-enhancing core (NCR), 2 peritumoral oedema and invaded tissue (ED), 3 enhanc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import InputError, RequestError
+from .errors import InputError, LabelError, RequestError
 
 BACKGROUND, NCR, ED, ET = 0, 1, 2, 3
 
@@ -56,9 +56,14 @@ REGIONS: dict[str, Region] = {
 CONVENTIONS: dict[str, dict[int, int]] = {
     "brats2023": {0: 0, 1: NCR, 2: ED, 3: ET},
     "brats2021": {0: 0, 1: NCR, 2: ED, 4: ET},
+    "brats2024": {0: 0, 1: NCR, 2: ED, 3: ET, 4: 0},  # 4 is the cavity of a resection, outside all regions
     "decathlon": {0: 0, 1: ED, 2: NCR, 3: ET},
+    "whole": {0: 0, 1: ED, 255: ED},  # WT alone; a voxel of it that is no core is ED here
 }
 WRITABLE = ("brats2023", "brats2021")
+
+# Programs that resample or smooth leave labels that differ from whole numbers by rounding.
+_WHOLE = 1e-3
 
 # Composed from the outside in: a voxel of an inner region overwrites the outer one. A voxel of TC that
 # is not ET is NCR; one of WT that is not TC is ED. A model that knows only WT thus writes label 2.
@@ -81,46 +86,78 @@ def from_regions(regions: Mapping[str, np.ndarray]) -> np.ndarray:
     return labels
 
 
+def label_values(values: np.ndarray, source: str = "the label map") -> tuple[np.ndarray, frozenset[int]]:
+    """Voxel values of a file as whole numbers, and which of them occur; floats count to within 1e-3.
+
+    Raises:
+        InputError: a value is no whole number.
+    """
+    whole = values.astype(np.uint8) if values.dtype == bool else values
+    if values.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):
+            whole = np.rint(values)
+            sound = np.isfinite(values).all() and np.abs(values - whole).max(initial=0) <= _WHOLE
+        if not sound or np.abs(whole).max(initial=0) > np.iinfo(np.int64).max / 2:
+            raise InputError(f"{source} holds values that are not whole numbers.", "Give a label map, not an image.")
+        whole = whole.astype(np.int64)
+    return whole, frozenset(int(value) for value in np.unique(whole))
+
+
 def read_labels(values: np.ndarray, convention: str = "auto", source: str = "the label map") -> np.ndarray:
     """Translate voxel values of a file to the labels of this library.
 
     Args:
         values: label map as stored; floats are accepted when they are whole numbers.
-        convention: ``auto`` (BraTS up to 2021 or 2023), ``brats2021``, ``brats2023`` or ``decathlon``.
+        convention: ``auto`` (BraTS up to 2021 or 2023) or one of :data:`CONVENTIONS`.
         source: named in the error message.
 
     Raises:
-        InputError: a value is not part of the convention, or 3 and 4 occur together.
+        LabelError: a value is not part of the convention, or 3 and 4 occur together.
     """
-    present = np.unique(values)
-    if not np.all(np.isfinite(present)) or not np.all(present == np.round(present)):
-        raise InputError(f"{source} holds values that are not whole numbers.", "Give a label map, not an image.")
-    found = {int(value) for value in present}
-    mapping = CONVENTIONS[_convention_of(found, convention, source)]
+    whole, found = label_values(values, source)
+    mapping = CONVENTIONS[decide_convention([found], convention, source)]
     unknown = sorted(found - set(mapping))
     if unknown:
-        raise InputError(
+        raise LabelError(
             f"{source} holds label {unknown[0]}, which the convention {convention} does not have.",
             f"Name another convention: {', '.join(CONVENTIONS)}.",
         )
     table = np.zeros(max(mapping) + 1, dtype=np.uint8)
     for value, label in mapping.items():
         table[value] = label
-    return table[values.astype(np.uint8)]
+    return table[whole]
 
 
-def _convention_of(found: set[int], convention: str, source: str) -> str:
-    if convention != "auto":
-        if convention not in CONVENTIONS:
-            raise RequestError(f"Unknown label convention {convention!r}.", f"Known: {', '.join(CONVENTIONS)}.")
-        return convention
-    if found <= {0, 1, 2, 3}:
+def decide_convention(found: Iterable[frozenset[int]], asked: str, source: str, *, strict: bool = False) -> str:
+    """The one convention of all label maps of a folder.
+
+    Args:
+        found: values that occur in each of them.
+        asked: a name, or ``auto`` for BraTS up to 2021 or 2023, whichever all of them fit.
+        source: what they are, for the message.
+        strict: refuse also what is mostly something else: 1 alone is rather a mask of the whole tumour than a core.
+
+    Raises:
+        RequestError: the name is not known.
+        LabelError: they fit neither, or can be read in two ways.
+    """
+    if asked != "auto":
+        if asked not in CONVENTIONS:
+            raise RequestError(f"Unknown label convention {asked!r}.", f"Known: {', '.join(CONVENTIONS)}.")
+        return asked
+    values = frozenset().union(*found)
+    remedy = f"Name its label convention: {', '.join(CONVENTIONS)}."
+    if strict and values - {0} in ({1}, {255}):
+        raise LabelError(
+            f"{source} holds label {max(values)} alone: that may be the whole tumour, or its necrotic core.", remedy
+        )
+    if values <= {0, 1, 2, 3}:
         return "brats2023"
-    if found <= {0, 1, 2, 4}:
+    if values <= {0, 1, 2, 4}:
         return "brats2021"
-    raise InputError(
-        f"{source} holds labels {sorted(found)}, which fit neither BraTS 2021 (0, 1, 2, 4) nor BraTS 2023 (0 to 3).",
-        f"Name its label convention: {', '.join(CONVENTIONS)}.",
+    raise LabelError(
+        f"{source} holds labels {sorted(values)}, which fit neither BraTS 2021 (0, 1, 2, 4) nor BraTS 2023 (0 to 3).",
+        remedy,
     )
 
 

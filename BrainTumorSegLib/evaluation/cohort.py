@@ -30,7 +30,6 @@ def evaluate_pairs(
     jobs: int = 1,
     title: str = "",
     progress: Progress | None = None,
-    span: tuple[float, float] = (0.0, 1.0),
 ) -> Evaluation:
     """Compare the files of many cases.
 
@@ -40,7 +39,6 @@ def evaluate_pairs(
         jobs: processes; 1 works in this one.
         title: name of the method.
         progress: told of each case; its cancellation ends the run.
-        span: part of the whole run that this is.
 
     Returns:
         Results and failures; a failed case is no exception.
@@ -55,7 +53,7 @@ def evaluate_pairs(
 
     def report(message: str) -> None:
         share = len(outcomes) / len(pairs)
-        progress.report("evaluate", span[0] + share * (span[1] - span[0]), message)
+        progress.report("evaluate", share, message)
 
     report(f"Comparing {len(pairs)} case{'s' * (len(pairs) != 1)}")
     for step in steps(pairs, settings, jobs):

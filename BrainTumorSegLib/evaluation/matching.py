@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from ..domain.errors import RequestError
-from ..domain.modalities import is_image, stem
+from ..domain.modalities import is_image, is_segmentation, stem
+
+_ENDING = re.compile(r"[-_. ][^-_. ]+$")
 
 
 def match(prediction: Path, reference: Path) -> dict[str, tuple[Path, Path]]:
     """Case id → files of prediction and reference, sorted by id, for two files or two folders.
 
-    ``<case>.nii.gz`` (or ``<case>_seg``, ``<case>-seg``) matches ``<case>/<case>_seg.nii.gz``,
+    ``<case>.nii.gz`` (or ``<case>_seg``, ``<case>-seg``, ``<case>.seg.nrrd``) matches ``<case>/<case>_seg.nii.gz``,
     ``<case>/<case>-seg.nii.gz`` and ``<case>.nii.gz``. References without a prediction are left alone.
 
     Raises:
@@ -54,8 +57,9 @@ def _images(paths: Iterable[Path]) -> list[Path]:
 
 
 def _case_of(path: Path) -> str:
+    """The case that a file's name speaks of: without what says that it is a segmentation (``.seg.nrrd`` included)."""
     name = stem(path)
-    return name[:-4] if name[-4:].lower() in ("_seg", "-seg") else name
+    return _ENDING.sub("", name) if is_segmentation(name) else name
 
 
 def _by_case(paths: Iterable[Path]) -> dict[str, list[Path]]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ..domain.errors import GeometryError, InputError
-from ..domain.grid import Grid, check_overlap
-from ..domain.labels import REGIONS
+from ..domain.errors import GeometryError, LabelError
+from ..domain.grid import Grid, check_overlap, same_grid
+from ..domain.labels import REGIONS, label_values, read_labels
 from ..domain.volume import Volume, bounding_box
-from ..io.registry import read_label_map
+from ..io.registry import is_slicer_segmentation, read_label_map, read_volume
 from ..preprocessing.resampling import resample
 from .metrics.lesions import LesionScores, score_lesions
 from .metrics.measures import ALL, MEASURES
@@ -54,33 +55,77 @@ def compare_files(prediction: Path, reference: Path, settings: Settings | None =
 
     Raises:
         InputError: unreadable, or labels outside the convention.
-        GeometryError: the grids differ and ``settings.resample`` is not set, or the images do not overlap.
+        GeometryError: the grids differ and neither ``settings.resample`` nor ``settings.voxelwise`` is set, or the
+            images do not overlap.
     """
     settings = settings or Settings()
-    predicted, truth = _read(prediction, settings.prediction_labels), _read(reference, settings.reference_labels)
+    predicted, seen = _read(prediction, settings.prediction_labels)
+    truth, known = _read(reference, settings.reference_labels)
+    predicted, truth = _uncropped(predicted, truth, seen is None, known is None)
     difference = _difference(predicted, truth)
     notes: tuple[str, ...] = ()
-    if difference and not settings.resample:
+    if difference and settings.voxelwise and predicted.shape == truth.shape:
+        predicted = Volume(predicted.array, truth.affine, predicted.source)
+        notes = (f"Compared voxel by voxel, whatever the headers say: {difference}.",)
+    elif difference and not settings.resample:
         raise GeometryError(
-            f"{prediction} and {reference} are on different grids: {difference}.",
-            "Add --resample to bring the prediction onto the reference's grid.",
+            f"{prediction} and {reference} are on different grids: {difference}.", _remedy(predicted, truth)
         )
-    if difference:
+    elif difference:
         check_overlap(predicted, truth)
         array = resample(predicted.array, Grid.of(predicted), Grid.of(truth), nearest=True)
         predicted = Volume(array, truth.affine, predicted.source)
         notes = (f"The prediction was resampled (nearest neighbour): {difference}.",)
     result = compare_volumes(case, predicted.array, truth.array, truth.spacing, settings)
-    return CaseResult(**{**vars(result), "prediction": prediction, "reference": reference, "notes": notes})
+    return dataclasses.replace(
+        result,
+        prediction=prediction,
+        reference=reference,
+        notes=notes,
+        values=(seen or frozenset(), known or frozenset()),
+    )
 
 
-def _read(path: Path, convention: str) -> Volume:
+def _read(path: Path, convention: str) -> tuple[Volume, frozenset[int] | None]:
+    """A label map, and the values that its file holds; None where it names its segments instead."""
+    if is_slicer_segmentation(path):
+        return read_label_map(path), None
+    volume = read_volume(path)
     try:
-        return read_label_map(path, convention)
-    except InputError as error:
-        if "Name " not in error.remedy:
-            raise
-        raise InputError(str(error), error.remedy.rstrip(".") + " (--pred-labels, --ref-labels).") from error
+        array = read_labels(volume.array, convention, volume.source)
+    except LabelError as error:
+        raise LabelError(str(error), error.remedy.rstrip(".") + " (--pred-labels, --ref-labels).") from error
+    return volume.with_array(array), label_values(volume.array, volume.source)[1]
+
+
+def _uncropped(first: Volume, second: Volume, *cropped: bool) -> tuple[Volume, Volume]:
+    """Segmentations of 3D Slicer, of which only the box around the segments is stored, on the other's whole grid."""
+    maps = [first, second]
+    for index, is_cropped in enumerate(cropped):
+        own, other = Grid.of(maps[index]), Grid.of(maps[1 - index])
+        if is_cropped and not same_grid(own, other) and _is_part(own, other):
+            maps[index] = maps[1 - index].with_array(resample(maps[index].array, own, other, nearest=True))
+    return maps[0], maps[1]
+
+
+def _is_part(part: Grid, whole: Grid) -> bool:
+    """Whether every voxel of one grid is a voxel of the other, or would be if that were larger."""
+    step = np.linalg.inv(whole.affine) @ part.affine
+    return bool(
+        np.allclose(step[:3, :3], np.eye(3), atol=1e-4) and np.allclose(step[:3, 3], np.rint(step[:3, 3]), atol=1e-2)
+    )
+
+
+def _remedy(predicted: Volume, truth: Volume) -> str:
+    """What to do about different grids; of one shape a header was mostly lost on the way."""
+    resampling = "Add --resample to bring the prediction onto the reference's grid"
+    if predicted.shape != truth.shape:
+        return f"{resampling}."
+    lost = next((v.source for v in (predicted, truth) if np.allclose(np.abs(v.affine), np.eye(4))), "")
+    likely = (
+        f"{lost} has probably lost its header" if lost else "As both have the same shape, a header was probably lost"
+    )
+    return f"{likely}: compare voxel by voxel with --voxelwise. {resampling} if both headers are right."
 
 
 def _difference(prediction: Volume, reference: Volume) -> str:

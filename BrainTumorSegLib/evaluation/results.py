@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 
 from ..domain.errors import BrainTumorSegError, RequestError
-from ..domain.labels import REGIONS, TISSUES, Region
+from ..domain.labels import REGIONS, TISSUES, Region, decide_convention
 from .metrics.lesions import BRATS2023
 from .metrics.measures import ALL, DEFAULT_MEASURES, HD95_DEFINITIONS, MEASURES, Measure, chosen_measures
 from .metrics.policy import DEFAULT_POLICY, Emptiness, EmptyPolicy, policy_named
-from .metrics.summary import Comparison, Summary, compare_paired, summarise
+from .metrics.summary import PairedDifference, Summary, paired_difference, summarise
 
 # Region → measure → value; a value is NaN where the convention leaves it out.
 Measures = dict[str, dict[str, float]]
@@ -30,6 +30,7 @@ class Settings:
         tissues: measure the tissue classes NCR and ED, too (ET is a region already).
         prediction_labels, reference_labels: label conventions of the files.
         resample: bring a prediction on another grid onto the reference's, nearest neighbour.
+        voxelwise: compare arrays of one shape, whatever their headers say of where they lie.
 
     Raises:
         RequestError: a name is not known, or the tolerance is negative.
@@ -43,6 +44,7 @@ class Settings:
     prediction_labels: str = "auto"
     reference_labels: str = "auto"
     resample: bool = False
+    voxelwise: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "measures", chosen_measures(self.measures))
@@ -61,7 +63,9 @@ class Settings:
 
     @property
     def regions(self) -> dict[str, Region]:
-        """The regions that are measured, by name: ET, TC, WT, then the tissues if asked for."""
+        """The regions that are measured: ET, TC, WT, then the tissues if asked for; WT where a side knows it alone."""
+        if "whole" in (self.prediction_labels, self.reference_labels):
+            return {"WT": REGIONS["WT"]}
         return {**REGIONS, **({**TISSUES, **REGIONS} if self.tissues else {})}
 
     def words(self) -> list[str]:
@@ -92,6 +96,7 @@ class CaseResult:
         spacing: voxel size ``(z, y, x)`` in mm.
         prediction, reference: the files, where there are any.
         notes: what was done to compare them at all, such as resampling.
+        values: voxel values that the files of prediction and reference hold; none where they name their segments.
     """
 
     case: str
@@ -103,6 +108,7 @@ class CaseResult:
     prediction: Path | None = None
     reference: Path | None = None
     notes: tuple[str, ...] = ()
+    values: tuple[frozenset[int], frozenset[int]] = (frozenset(), frozenset())
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,38 @@ class Evaluation:
     results: Mapping[str, CaseResult]
     failures: Mapping[str, BrainTumorSegError] = field(default_factory=dict)
     title: str = ""
+
+    @cached_property
+    def conventions(self) -> tuple[str, str]:
+        """Label conventions of all predictions and of all references.
+
+        Raises:
+            InputError: the files of one side cannot all be of one convention, or can be read in two ways.
+        """
+        sides = (self.settings.prediction_labels, self.settings.reference_labels)
+        found = []
+        for side, (asked, name) in enumerate(zip(sides, ("predictions", "references"), strict=True)):
+            values = [result.values[side] for result in self.results.values()]
+            where = f"The folder of {name}" if len(values) > 1 else str(self._file(side))
+            found.append(decide_convention(values, asked, where, strict=True))
+        return found[0], found[1]
+
+    def _file(self, side: int) -> Path | None:
+        result = next(iter(self.results.values()), None)
+        return None if result is None else (result.prediction, result.reference)[side]
+
+    def words(self) -> list[str]:
+        """The conventions in sentences, those of the labels included."""
+        read = " and ".join(
+            f"{name} as {convention}{' (assumed)' * (asked == 'auto')}"
+            for name, convention, asked in zip(
+                ("predictions", "references"),
+                self.conventions,
+                (self.settings.prediction_labels, self.settings.reference_labels),
+                strict=True,
+            )
+        )
+        return [f"Labels were read in one convention a folder: {read}.", *self.settings.words()]
 
     def columns(self) -> list[tuple[str, Measure]]:
         """Region and measure of each column of a table: measures in their order, regions within each.
@@ -158,7 +196,7 @@ class Evaluation:
         return found
 
 
-def compare_evaluations(first: Evaluation, second: Evaluation) -> dict[str, dict[str, Comparison]]:
+def pair_evaluations(first: Evaluation, second: Evaluation) -> dict[str, dict[str, PairedDifference]]:
     """Region → measure → paired comparison over the cases that both evaluations have.
 
     Raises:
@@ -167,11 +205,11 @@ def compare_evaluations(first: Evaluation, second: Evaluation) -> dict[str, dict
     shared = [case for case in first.results if case in second.results]
     if first.settings != second.settings or not shared:
         raise RequestError("These evaluations cannot be paired.", "Measure the same cases with the same settings.")
-    found: dict[str, dict[str, Comparison]] = {}
+    found: dict[str, dict[str, PairedDifference]] = {}
     for region, measure in first.columns():
         pairs = [
             [evaluation.results[case].measures[region][measure.name] for case in shared]
             for evaluation in (first, second)
         ]
-        found.setdefault(region, {})[measure.name] = compare_paired(pairs[0], pairs[1])
+        found.setdefault(region, {})[measure.name] = paired_difference(pairs[0], pairs[1])
     return found

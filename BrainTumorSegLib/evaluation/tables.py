@@ -13,7 +13,7 @@ from typing import Any
 
 from ..domain.errors import RequestError
 from .metrics.measures import Measure
-from .metrics.summary import Comparison, Summary
+from .metrics.summary import PairedDifference, Summary
 from .results import Evaluation
 
 SUFFIXES = (".csv", ".json", ".md")
@@ -36,7 +36,7 @@ _BRATS_ROWS = dict(zip(("Mean", "StdDev", "Median", "25quantile", "75quantile"),
 _KINDS = {"both": "both masks", "reference": "the reference alone", "prediction": "the prediction alone"}
 WIDTH = 120
 
-Comparisons = Mapping[str, Mapping[str, Comparison]]
+Comparisons = Mapping[str, Mapping[str, PairedDifference]]
 Lines = list[list[str]]
 Format = Callable[[float, Measure], str]
 
@@ -131,7 +131,7 @@ def text(evaluation: Evaluation, layout: str = "cases", width: int = WIDTH) -> s
         blocks = [aligned(_two_headed(brats_lines(evaluation), _brats_columns(evaluation)))]
     else:
         blocks = [aligned(lines) for lines in _blocks(evaluation, width)]
-    notes = [textwrap.fill(line, width) for line in [*empty_lines(evaluation), *evaluation.settings.words()]]
+    notes = [textwrap.fill(line, width) for line in [*empty_lines(evaluation), *evaluation.words()]]
     return "\n\n".join([*blocks, "\n".join(notes)])
 
 
@@ -202,7 +202,8 @@ def as_json(evaluation: Evaluation, comparisons: Comparisons | None = None, othe
     values: dict[str, Any] = {
         "title": evaluation.title,
         "settings": dataclasses.asdict(evaluation.settings),
-        "conventions": evaluation.settings.words(),
+        "conventions": evaluation.words(),
+        "label_conventions": dict(zip(("prediction", "reference"), evaluation.conventions, strict=True)),
         "cases": {case: result.measures for case, result in evaluation.results.items()},
         "volumes_ml": {
             case: {region: {"prediction": pair[0], "reference": pair[1]} for region, pair in result.volumes.items()}
@@ -262,7 +263,7 @@ def write_table(
         with path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(tables[-1])
         return
-    notes = [f"- {line}\n" for line in [*empty_lines(evaluation), *evaluation.settings.words()]]
+    notes = [f"- {line}\n" for line in [*empty_lines(evaluation), *evaluation.words()]]
     path.write_text("\n".join([*map(_markdown, tables), "".join(notes)]), encoding="utf-8")
 
 

@@ -17,8 +17,8 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 class Itk:
     """A format that ITK reads and writes; see :class:`.formats.Format`."""
 
-    def __init__(self, name: str, suffixes: tuple[str, ...], *beginnings: bytes) -> None:
-        self.name, self.suffixes, self._beginnings = name, suffixes, beginnings
+    def __init__(self, name: str, suffixes: tuple[str, ...], reader: str, *beginnings: bytes) -> None:
+        self.name, self.suffixes, self._reader, self._beginnings = name, suffixes, reader, beginnings
 
     def matches(self, head: bytes) -> bool:
         """By the text that its header begins with."""
@@ -28,7 +28,7 @@ class Itk:
         """Read voxels and affine; vectors become channels."""
         import SimpleITK as sitk
 
-        image = sitk.ReadImage(str(path))
+        image = sitk.ReadImage(str(path), imageIO=self._reader)  # which ITK would choose by the name
         array = sitk.GetArrayFromImage(image)
         if image.GetDimension() == 4:  # one axis too many: its first three carry the geometry
             image = image[:, :, :, 0]
@@ -66,5 +66,7 @@ def _affine_of(image: Any) -> np.ndarray:
     return LPS_TO_RAS @ affine
 
 
-NRRD = Itk("NRRD", (".nrrd", ".nhdr"), b"NRRD")
-META_IMAGE = Itk("MetaImage", (".mha", ".mhd"), b"ObjectType", b"NDims", b"Comment", b"ID ", b"TransformType")
+NRRD = Itk("NRRD", (".nrrd", ".nhdr"), "NrrdImageIO", b"NRRD")
+META_IMAGE = Itk(
+    "MetaImage", (".mha", ".mhd"), "MetaImageIO", b"ObjectType", b"NDims", b"Comment", b"ID ", b"TransformType"
+)

@@ -139,11 +139,19 @@ def read_label_map(path: Path | str, convention: str = "auto") -> Volume:
         InputError: unreadable, labels outside the convention, or segments that are not ET, TC, WT, NCR or ED.
         RequestError: the convention is not known.
     """
-    path = Path(path)
-    if format_of(path) is NRRD and segmentation_nrrd.is_segmentation(path):
-        return segmentation_nrrd.read(path)
+    if is_slicer_segmentation(path):
+        return segmentation_nrrd.read(Path(path))
     volume = read_volume(path)
     return volume.with_array(read_labels(volume.array, convention, volume.source))
+
+
+def is_slicer_segmentation(path: Path | str) -> bool:
+    """Whether a file is a segmentation of 3D Slicer, which names its segments.
+
+    Raises:
+        InputError: it is missing or no volume at all.
+    """
+    return format_of(Path(path)) is NRRD and segmentation_nrrd.is_segmentation(Path(path))
 
 
 def writer_of(path: Path | str) -> Format:

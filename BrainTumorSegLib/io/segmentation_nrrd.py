@@ -46,7 +46,7 @@ def read(path: Path) -> Volume:
     import SimpleITK as sitk
 
     try:
-        image = sitk.ReadImage(str(path))
+        image = sitk.ReadImage(str(path), imageIO="NrrdImageIO")
     except RuntimeError as error:
         raise InputError(f"{path} cannot be read ({str(error).strip().splitlines()[-1]}).", "Save it again.") from error
     array = sitk.GetArrayFromImage(image)

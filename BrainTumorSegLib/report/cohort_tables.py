@@ -9,7 +9,7 @@ import numpy as np
 from ..domain.labels import REGIONS
 from ..evaluation.metrics.measures import ALL, Measure
 from ..evaluation.metrics.policy import PENALTY, EmptyPolicy
-from ..evaluation.metrics.summary import RESAMPLES, Comparison, Summary
+from ..evaluation.metrics.summary import RESAMPLES, PairedDifference, Summary
 from ..evaluation.results import CaseResult, Evaluation
 from .agreement import VolumeAgreement
 from .page import escape, framed_table, listing, region_label, row, sorted_by, table
@@ -108,7 +108,9 @@ def _empties(measure: Measure, summary: Summary) -> Iterator[str]:
         yield f"{summary.left_out - counted} × undefined: left out"
 
 
-def comparison_table(comparisons: Mapping[str, Mapping[str, Comparison]], evaluation: Evaluation, other: str) -> str:
+def comparison_table(
+    comparisons: Mapping[str, Mapping[str, PairedDifference]], evaluation: Evaluation, other: str
+) -> str:
     """A row a measure and region: both means, their difference, the paired test.
 
     Args:

@@ -159,7 +159,7 @@ def test_files_stay_short() -> None:
         # What the Slicer module imports while the application starts, when torch may not be installed yet.
         "import BrainTumorSegLib.runner",
         "import BrainTumorSegLib.domain.labels, BrainTumorSegLib.domain.modalities, BrainTumorSegLib.domain.grid",
-        "import BrainTumorSegLib.domain.result_record, BrainTumorSegLib.models.catalogue, BrainTumorSegLib.models.licence",
+        "import BrainTumorSegLib.domain.result_record, BrainTumorSegLib.models.catalogue",
         "import BrainTumorSegLib.io.case_folder, BrainTumorSegLib.io.sample_patient, BrainTumorSegLib.io.registry",
     ],
 )

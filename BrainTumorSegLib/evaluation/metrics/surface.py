@@ -152,6 +152,4 @@ def _to_nearest(points: np.ndarray, targets: np.ndarray, apart: np.ndarray, spac
 
 def _weighted_percentile(values: np.ndarray, weights: np.ndarray, share: float) -> float:
     """The smallest value up to which ``share`` of the weight lies."""
-    order = np.lexsort((weights, values))
-    reached = np.cumsum(weights[order]) / weights.sum()
-    return float(values[order][min(int(np.searchsorted(reached, share)), len(values) - 1)])
+    return float(np.quantile(values, share, weights=weights, method="inverted_cdf"))

@@ -152,7 +152,9 @@ def test_gpu_memory_runs_out(
 ) -> None:
     """The child of the first run says what torch says; the second runs on the CPU, if the user wants it."""
     out_of_memory = tmp_path / "python"
-    sentence = '{"error": "The GPU cuda:0 has not enough memory.", "remedy": "Close other programs."}'
+    sentence = (
+        '{"error": "The GPU cuda:0 has not enough memory.", "code": "device_memory", "remedy": "Close other programs."}'
+    )
     out_of_memory.write_text(f"#!/bin/sh\necho '{sentence}'\nexit 1\n")
     out_of_memory.chmod(0o755)
     panel.load(case)

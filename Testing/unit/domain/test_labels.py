@@ -3,8 +3,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from BrainTumorSegLib.domain.errors import InputError, RequestError
-from BrainTumorSegLib.domain.labels import ED, ET, NCR, REGIONS, from_regions, read_labels, to_regions, write_labels
+from BrainTumorSegLib.domain.errors import InputError, LabelError, RequestError
+from BrainTumorSegLib.domain.labels import (
+    ED,
+    ET,
+    NCR,
+    REGIONS,
+    decide_convention,
+    from_regions,
+    read_labels,
+    to_regions,
+    write_labels,
+)
 
 
 def values(*voxels: float, dtype: type = np.uint8) -> np.ndarray:
@@ -56,10 +66,41 @@ def test_other_labels_are_refused(stored: tuple[int, ...], convention: str, name
     assert "brats2021" in caught.value.remedy
 
 
-@pytest.mark.parametrize("voxel", [0.5, 2.0001, np.nan, np.inf])
+@pytest.mark.parametrize("voxel", [0.5, 2.002, np.nan, np.inf])
 def test_what_is_no_whole_number_is_refused(voxel: float) -> None:
     with pytest.raises(InputError, match="not whole numbers"):
         read_labels(values(0, voxel, dtype=np.float64))
+
+
+def test_floats_within_a_thousandth_are_labels() -> None:
+    """As resampling in other programs leaves them."""
+    read = read_labels(values(0, 0.9995, 2.0004, 3.9999, dtype=np.float32))
+    assert read.ravel().tolist() == [0, NCR, ED, ET]
+
+
+def test_the_cavity_of_brats_2024_is_outside_all_regions_and_a_mask_of_the_whole_tumour_is_oedema() -> None:
+    assert read_labels(values(0, 1, 2, 3, 4), "brats2024").ravel().tolist() == [0, NCR, ED, ET, 0]
+    assert read_labels(values(0, 255, 1), "whole").ravel().tolist() == [0, ED, ED]
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ([{0, 1, 2}, {0, 1, 2, 3}], "brats2023"),
+        ([{0, 1, 2}, {0, 1, 2, 4}, {0}], "brats2021"),
+        ([{0, 2}], "brats2023"),
+        ([{0}], "brats2023"),
+    ],
+)
+def test_one_convention_is_decided_for_a_folder(found: list[set[int]], expected: str) -> None:
+    assert decide_convention(map(frozenset, found), "auto", "The folder", strict=True) == expected
+
+
+@pytest.mark.parametrize("found", [[{0, 3}, {0, 4}], [{0, 1}, {0, 1}], [{0, 255}], [{0, 1, 2, 3, 4}]])
+def test_what_can_be_read_in_two_ways_is_refused_with_the_names_to_choose_from(found: list[set[int]]) -> None:
+    with pytest.raises(LabelError, match="The folder") as caught:
+        decide_convention(map(frozenset, found), "auto", "The folder", strict=True)
+    assert all(name in caught.value.remedy for name in ("brats2021", "brats2024", "whole"))
 
 
 def test_unknown_conventions_are_refused() -> None:

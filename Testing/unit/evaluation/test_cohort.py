@@ -15,7 +15,7 @@ import pytest
 
 from BrainTumorSegLib.domain.errors import CancelledError, InputError, RequestError
 from BrainTumorSegLib.domain.progress import Progress
-from BrainTumorSegLib.evaluation import Evaluation, Settings, compare_evaluations, compare_volumes, evaluate_pairs
+from BrainTumorSegLib.evaluation import Evaluation, Settings, compare_volumes, evaluate_pairs, pair_evaluations
 from BrainTumorSegLib.evaluation.tables import aligned, brats_lines, check_table_name, empty_lines, text, write_table
 
 Pairs = dict[str, tuple[Path, Path]]
@@ -62,7 +62,7 @@ def test_one_bad_case_does_not_keep_the_others_and_processes_change_nothing(pair
 
 def test_half_of_a_run(pairs: Pairs) -> None:
     told: list[float] = []
-    evaluate_pairs(pairs, progress=Progress(lambda _, fraction, __: told.append(fraction)), span=(0.5, 1.0))
+    evaluate_pairs(pairs, progress=Progress(lambda _, fraction, __: told.append(fraction)).part(0.5, 1.0))
     assert told[0] == 0.5 and told[-1] == 1.0
 
 
@@ -146,7 +146,7 @@ def test_tables_in_files(tmp_path: Path) -> None:
 def test_two_methods_case_by_case(tmp_path: Path) -> None:
     settings = Settings(("dice", "hd95"))
     better, worse = cohort(settings), cohort(settings, cases=3, title="other", shift=1)
-    found = compare_evaluations(better, worse)
+    found = pair_evaluations(better, worse)
     pair = found["ET"]["dice"]
     assert pair.n == 3  # the cases that both have
     dice = [[2 * k / (4 + k) for k in ks] for ks in ((1, 2, 3), (0, 1, 2))]
@@ -165,9 +165,9 @@ def test_two_methods_case_by_case(tmp_path: Path) -> None:
     values = json.loads((tmp_path / "t.json").read_text("utf-8"))
     assert values["comparison"]["ET"]["dice"]["n"] == 3 and values["other"]["title"] == "other"
     with pytest.raises(RequestError, match="paired"):
-        compare_evaluations(better, cohort(Settings(("dice",))))
+        pair_evaluations(better, cohort(Settings(("dice",))))
     with pytest.raises(RequestError, match="paired"):
-        compare_evaluations(better, Evaluation(settings, {}))
+        pair_evaluations(better, Evaluation(settings, {}))
 
 
 def test_columns_in_line() -> None:

@@ -1,0 +1,158 @@
+"""Which files of a folder are a patient's, and what is said of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+
+from BrainTumorSegLib import segment
+from BrainTumorSegLib.domain.errors import GeometryError, InputError, ModalityError, RequestError
+from BrainTumorSegLib.io.case_folder import case_folders, case_of, find_case, find_images, read_case
+from BrainTumorSegLib.io.registry import write_volume
+from Testing.samples import Patient
+
+WriteCase = Callable[..., Path]
+
+
+def put(patient: Patient, path: Path, name: str = "flair") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_volume(patient.images[name], path)
+    return path
+
+
+def test_what_was_left_out_and_why(write_case: WriteCase, patient: Patient) -> None:
+    folder = write_case(modalities=("t1", "flair"))
+    put(patient, folder / "P_T2_star.nii.gz")
+    put(patient, folder / "P_flair_lesion.nii.gz")
+    found = find_case(folder)
+    assert set(found.files) == {"t1", "flair"} and list(found.files) == ["t1", "flair"]
+    assert found.left_out["P_flair_lesion.nii.gz"] == found.left_out["BraTS2021_00001_seg.nii.gz"]
+    assert "mask" in found.left_out["P_flair_lesion.nii.gz"] and "none of" in found.left_out["P_T2_star.nii.gz"]
+    assert folder / "P_T2_star.nii.gz" in found.inputs  # no output may replace it
+
+
+def test_the_only_case_inside_a_folder_is_that_case(write_case: WriteCase) -> None:
+    folder = write_case()
+    assert find_case(folder.parent).id == folder.name
+
+
+def test_a_folder_of_cases_is_said_to_be_one(write_case: WriteCase) -> None:
+    first = write_case(case_id="A")
+    write_case(case_id="B")
+    with pytest.raises(InputError, match="a folder of cases: it holds 2, such as A"):
+        find_case(first.parent)
+    assert [path.name for path in case_folders(first.parent)] == ["A", "B"]
+
+
+def test_the_root_of_a_bids_data_set(tmp_path: Path, patient: Patient) -> None:
+    for subject in ("01", "02"):
+        place = tmp_path / f"sub-{subject}" / "ses-1" / "anat"
+        put(patient, place / f"sub-{subject}_ses-1_FLAIR.nii.gz")
+        put(patient, place / f"sub-{subject}_ses-1_ce-gadolinium_T1w.nii.gz", "t1ce")
+    (tmp_path / "dataset_description.json").write_text("{}")
+    with pytest.raises(InputError, match="BIDS"):
+        find_case(tmp_path)
+    found = find_case(tmp_path / "sub-01")
+    assert found.id == "sub-01_ses-1" and set(found.files) == {"t1ce", "flair"}
+
+
+def test_a_folder_of_dicom_files_names_the_way(tmp_path: Path) -> None:
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / "IM0001").write_bytes(b"\x00" * 128 + b"DICM" + b"\x00" * 20)
+    with pytest.raises(InputError, match="DICOM") as caught:
+        find_case(tmp_path)
+    assert "dcm2niix" in caught.value.remedy and "Slicer" in caught.value.remedy
+
+
+def test_a_folder_of_2d_images_without_their_masks(tmp_path: Path) -> None:
+    for name in ("p_2.png", "p_10.png", "p_1.png", "p_1_mask.png"):
+        Image.fromarray(np.full((4, 5), 7, np.uint8)).save(tmp_path / name)
+    found = find_case(tmp_path)
+    assert [path.name for path in found.slices] == ["p_1.png", "p_2.png", "p_10.png"]
+    assert found.left_out == {"p_1_mask.png": "a mask"} and tmp_path / "p_1_mask.png" in found.inputs
+    with pytest.raises(InputError, match="is the mask of an image"):
+        find_case([tmp_path / "p_1_mask.png"])
+
+
+def test_the_pages_of_a_tiff_are_slices_and_grey_is_flair(tmp_path: Path) -> None:
+    pages = np.random.default_rng(0).integers(1, 255, (3, 6, 8)).astype(np.uint8)
+    first, *rest = (Image.fromarray(page) for page in pages)
+    first.save(tmp_path / "stack.tif", save_all=True, append_images=rest)
+    case = find_case(tmp_path / "stack.tif").read(("t1", "flair", "t1ce"), ("t1", "t1ce"))
+    assert case.modalities == ("flair",)
+    np.testing.assert_array_equal(case.images["flair"].array, pages)
+    assert any("assumed field of view" in warning for warning in case.warnings)
+    with pytest.raises(InputError, match="1 channels where 3"):
+        find_case(tmp_path / "stack.tif").read(("t1", "flair", "t1ce"), ())
+
+
+def test_a_case_from_what_a_script_has(patient: Patient, write_case: WriteCase) -> None:
+    folder = write_case()
+    nifti = nibabel.load(folder / f"{folder.name}_t2.nii.gz")
+    case = case_of({"flair": patient.images["flair"], "t2": nifti, "t1": folder / f"{folder.name}_t1.nii.gz"})
+    assert case.modalities == ("t1", "t2", "flair")
+    for name, volume in case.images.items():
+        np.testing.assert_array_equal(volume.array, patient.images[name].array)
+    assert case_of(case) is case and case_of(folder).id == folder.name
+
+
+@pytest.mark.parametrize("wrong", [None, {}, [], ["a.nii"], 3, {"t1": 3}])
+def test_what_is_no_case_is_refused(wrong: object) -> None:
+    with pytest.raises(RequestError) as caught:
+        segment(wrong)  # type: ignore[arg-type]
+    assert caught.value.remedy
+
+
+def test_a_file_with_two_positions_is_warned_of(patient: Patient, tmp_path: Path) -> None:
+    volume = patient.images["flair"]
+    image = nibabel.Nifti1Image(volume.array.transpose(), volume.affine)
+    moved = volume.affine.copy()
+    moved[:3, 3] += (12, -7, 5)
+    image.set_qform(moved, code=1)
+    image.set_sform(volume.affine, code=1)
+    nibabel.save(image, tmp_path / "P_flair.nii.gz")
+    (warning,) = read_case(tmp_path).warnings
+    assert "P_flair.nii.gz has two positions, 12.0 mm apart" in warning
+
+
+def test_images_of_a_case_among_others(tmp_path: Path, patient: Patient) -> None:
+    put(patient, tmp_path / "A_flair.nii.gz")
+    put(patient, tmp_path / "A2_flair.nii.gz")
+    put(patient, tmp_path / "B" / "t1.nii.gz", "t1")
+    assert find_images("A", (tmp_path / "A", tmp_path)) == {"flair": tmp_path / "A_flair.nii.gz"}
+    assert find_images("B", (tmp_path / "B", tmp_path)) == {"t1": tmp_path / "B" / "t1.nii.gz"}
+    assert find_images("C", (tmp_path / "C", tmp_path)) == {}
+
+
+def test_a_sequence_that_covers_little_of_the_brain(patient: Patient) -> None:
+    """Its header lost a shift: a warning says how much is left, and next to nothing is refused."""
+    from BrainTumorSegLib.domain.case import Case
+    from BrainTumorSegLib.domain.volume import Volume
+    from BrainTumorSegLib.inference.pipeline import segment_case
+    from Testing.samples import make_oracle
+
+    flair = patient.images["flair"]
+    brain = flair.array != 0
+    covered = {}
+    for voxels in (3, 12):
+        affine = flair.affine.copy()
+        affine[:3, 3] += affine[:3, 0] * voxels
+        share = np.count_nonzero(brain[:, :, voxels:] & brain[:, :, :-voxels]) / np.count_nonzero(brain)
+        covered[voxels] = Case("a", {**patient.images, "flair": Volume(flair.array, affine, "f.nii")}), share
+    case, share = covered[3]
+    assert 0.1 < share < 0.9
+    assert f"FLAIR covers only {share:.0%} of the brain" in " ".join(segment_case(case, make_oracle()).warnings)
+    case, share = covered[12]
+    if share < 0.1:
+        with pytest.raises(GeometryError, match="covers"):
+            segment_case(case, make_oracle())
+
+
+def test_names_of_folders_that_say_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ModalityError, match="no file whose name"):
+        find_case(tmp_path)
