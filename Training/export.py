@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
+import math
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,13 +18,14 @@ from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.evaluation import Settings, compare_labels
 from BrainTumorSegLib.evaluation.results import Measures
 from BrainTumorSegLib.inference.pipeline import segment_case
+from BrainTumorSegLib.io.staging import atomic
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint, load_checkpoint, save_checkpoint
 from BrainTumorSegLib.models.description import AccuracyRecord, Description, PostprocessingSpec, TrainingRecord
 
-from .calibration import gather, summary
 from .datasets.case import UNKNOWN_LABEL, LabelledCase
 from .datasets.split import Split
 from .recipe import Recipe
+from .studies.calibration import gather, summary
 
 # Case id → region → Dice.
 Table = Mapping[str, Mapping[str, float]]
@@ -33,13 +35,13 @@ def describe_run(recipe: Recipe, split: Split, steps: int) -> Description:
     """The description of a checkpoint, as yet without measured accuracy."""
     packages = ("torch", "monai", "lightning", "numpy")
     # Where the files lay on this machine is nobody's business.
-    told = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, folder=""), init=Path(recipe.init).name)
+    public = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, folder=""), init=Path(recipe.init).name)
     return recipe.describe(
         TrainingRecord(
             data=recipe.data.name,
             training_cases=split.training,
             validation_cases=split.validation,
-            recipe=dataclasses.asdict(told),
+            recipe=dataclasses.asdict(public),
             steps=steps,
             versions={name: importlib.metadata.version(name) for name in packages},
             commit=_commit(),
@@ -101,6 +103,11 @@ def means(table: Table) -> dict[str, float]:
     return {region: round(float(np.mean([row[region] for row in rows])), 4) for region in rows[0]}
 
 
+def defined(values: Mapping[str, float]) -> dict[str, float]:
+    """Those figures that are numbers: where a network finds nothing there is nothing to be calibrated."""
+    return {region: value for region, value in values.items() if math.isfinite(value)}
+
+
 def format_tables(tables: Mapping[str, Table]) -> str:
     """Tables of the same cases side by side, under their titles, with the means below."""
     first = next(iter(tables.values()))
@@ -132,7 +139,7 @@ def export(
     """
     weights, steps = network_weights(training_checkpoint)
     description = describe_run(recipe, split, steps)
-    checkpoint = load_checkpoint(save_checkpoint(description, weights, destination))
+    checkpoint = save_sound(description, weights, destination)
     if not measured:
         print("There are no validation patients." if not split.measured else "Accuracy was not measured.")
         return checkpoint
@@ -156,9 +163,25 @@ def export(
         print(f"{' '.join(subset):<20}" + "".join(f"  {region} {v:.4f}" for region, v in values.items()), flush=True)
         records.append(dataclasses.replace(whole, values=values, modalities=subset))
     calibration = summary(list(evidence.values()))
-    records += [dataclasses.replace(whole, measure=m, convention="left out", values=v) for m, v in calibration.items()]
-    described = dataclasses.replace(description, accuracy=tuple(records))
-    return load_checkpoint(save_checkpoint(described, weights, destination))
+    records += [
+        dataclasses.replace(whole, measure=name, convention="left out", values=figures)
+        for name, values in calibration.items()
+        if (figures := defined(values))
+    ]
+    return save_sound(dataclasses.replace(description, accuracy=tuple(records)), weights, destination)
+
+
+def save_sound(description: Description, weights: Mapping[str, torch.Tensor], destination: Path) -> Checkpoint:
+    """Write a checkpoint and give it as loaded from there; a file that does not load never replaces one that does.
+
+    Raises:
+        CheckpointError: what was written does not load; what was there before is there still.
+    """
+    with atomic(destination) as part:
+        save_checkpoint(description, weights, part)
+        loaded = load_checkpoint(part)
+        loaded.build()
+    return dataclasses.replace(loaded, path=destination)
 
 
 def _commit() -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from BrainTumorSegLib.domain.errors import CheckpointError, RequestError
+from BrainTumorSegLib.domain.labels import CONVENTIONS
 from BrainTumorSegLib.domain.modalities import MODALITIES
 from BrainTumorSegLib.domain.structure import from_json
 from BrainTumorSegLib.models.description import (
@@ -22,7 +23,8 @@ from BrainTumorSegLib.models.description import (
     TrainingRecord,
 )
 
-KINDS = ("brats", "lgg", "images", "coco", "lgg1p19q")
+from .datasets.kinds import FINDERS
+
 OPTIMISERS = ("adamw", "adam", "sgd", "nadam")
 SCHEDULES = ("cosine", "poly", "plateau")
 LOSSES = ("dice_bce", "bce", "dice", "tanimoto")
@@ -45,6 +47,7 @@ class DataRecipe:
         kind: how the folder is laid out, see Training/datasets.
         folder: where the data lie; ``--data`` goes before it.
         licence: under which terms the data may be used.
+        labels: label convention of the whole data set; ``auto`` decides it once, from the values of all of them.
         folds, fold: with ``fold`` ≥ 0 the training patients are cut into ``folds`` and that one is held out,
             monitors the run and decides the best state. With -1 all of them train; then nothing is chosen
             by the monitored loss, which is taken on training patients, and the last state is exported.
@@ -56,6 +59,7 @@ class DataRecipe:
     kind: str = "brats"
     folder: str = ""
     licence: str = ""
+    labels: str = "auto"
     folds: int = 5
     fold: int = -1
     validation_patients: int = 0
@@ -208,13 +212,7 @@ class Recipe:
 
     def changed_since(self, earlier: Mapping[str, Any]) -> list[str]:
         """Names of the entries that differ from an earlier recipe (as a dict) and must not within one run."""
-        # What the recipe could not yet say then was as it is where nothing is said.
-        defaults = {
-            "data": {"training_patients": 0},
-            "augmentation": dataclasses.asdict(AugmentationRecipe()),
-            "optimisation": dataclasses.asdict(OptimisationRecipe()),
-        }
-        old, new = _flat(defaults) | _flat(earlier), _flat(dataclasses.asdict(self))
+        old, new = _flat(earlier), _flat(dataclasses.asdict(self))
         differing = (name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name))
         return [name for name in differing if not any(name == free or name.startswith(f"{free}.") for free in _FREE)]
 
@@ -231,7 +229,8 @@ def _problems(r: Recipe) -> Iterator[str]:
     """What is wrong in a recipe, in words."""
     o, s, d = r.optimisation, r.sampling, r.data
     for name, value, choices in (
-        ("data.kind", d.kind, KINDS),
+        ("data.kind", d.kind, FINDERS),
+        ("data.labels", d.labels, ("auto", *CONVENTIONS)),
         ("optimiser", o.optimiser, OPTIMISERS),
         ("schedule", o.schedule, SCHEDULES),
         ("loss", o.loss, LOSSES),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import torch
     from lightning.pytorch import Trainer
 
-    from .data import BratsData
+    from .datasets.data_module import PatchData
     from .module import SegmentationModule
 
 
@@ -78,7 +78,7 @@ def run_folder(recipe: Recipe, arguments: argparse.Namespace) -> Path:
     Raises:
         RequestError: there is nothing to resume, or a run that would be overwritten.
     """
-    from .callbacks import LAST
+    from .callbacks.states import LAST
 
     folder: Path = arguments.output or Path("runs") / recipe.id
     if arguments.fast_dev_run:
@@ -97,13 +97,14 @@ def run_folder(recipe: Recipe, arguments: argparse.Namespace) -> Path:
     return folder
 
 
-def load_data(recipe: Recipe, arguments: argparse.Namespace) -> BratsData:
+def load_data(recipe: Recipe, arguments: argparse.Namespace) -> PatchData:
     """Find the patients and their parts.
 
     Raises:
         RequestError: there are none, or the split is wrong.
     """
-    from .data import BratsData, find_data, find_split
+    from .datasets.data_module import PatchData, find_split
+    from .datasets.kinds import find_data
 
     if not recipe.data.folder:
         raise RequestError("It is not said where the data lie.", "Give --data DIR, or data.folder in the recipe.")
@@ -111,12 +112,15 @@ def load_data(recipe: Recipe, arguments: argparse.Namespace) -> BratsData:
     d = recipe.data
     found = find_data(recipe, folder)
     split = find_split(recipe, folder, found)
-    if found.notes:  # the card tells of them too
-        recipe = dataclasses.replace(recipe, data=dataclasses.replace(d, name="; ".join([d.name, *found.notes])))
+    if found.labels:  # the recipe that the checkpoint records says how they were read
+        print(f"Label maps are read as {found.labels}{' (assumed)' * (d.labels == 'auto')}.", flush=True)
+        d = dataclasses.replace(d, labels=found.labels)
+    # The card has the notes too.
+    recipe = dataclasses.replace(recipe, data=dataclasses.replace(d, name="; ".join([d.name, *found.notes])))
     if arguments.fast_dev_run:
         split = split.first(2)
     measured = split.part(arguments.measure) if arguments.measure else None
-    return BratsData(recipe, found, split, arguments.cache, measured)
+    return PatchData(recipe, found, split, arguments.cache, measured)
 
 
 def create_trainer(recipe: Recipe, folder: Path, arguments: argparse.Namespace, resumed_at: int | None) -> Trainer:
@@ -127,9 +131,11 @@ def create_trainer(recipe: Recipe, folder: Path, arguments: argparse.Namespace, 
 
     from BrainTumorSegLib.inference.backends.torch_backend import resolve_device, resolve_precision
 
-    from .callbacks import AtomicCheckpointIO, IntervalLog, Keeper, RandomState, Stoppable
+    from .callbacks.interrupts import RandomState, Stoppable
+    from .callbacks.interval_log import IntervalLog
+    from .callbacks.slice_images import SliceImages
+    from .callbacks.states import AtomicCheckpointIO, Keeper
     from .module import MONITOR
-    from .slice_images import SliceImages
 
     o = recipe.optimisation
     target = resolve_device(arguments.device)
@@ -183,7 +189,7 @@ def starting_point(recipe: Recipe, arguments: argparse.Namespace) -> str:
     """
     if not recipe.init.endswith(".toml"):
         return recipe.init
-    from .callbacks import LAST
+    from .callbacks.states import LAST
 
     earlier = load_recipe(recipe.init)
     folder = (arguments.output or Path("runs") / recipe.id).parent / earlier.id
@@ -202,7 +208,7 @@ def starting_point(recipe: Recipe, arguments: argparse.Namespace) -> str:
     return str(result)
 
 
-def initialise(module: SegmentationModule, source: str, data: BratsData) -> None:
+def initialise(module: SegmentationModule, source: str, data: PatchData) -> None:
     """Start from the weights of a checkpoint, given by id or file.
 
     Raises:
@@ -234,7 +240,7 @@ def _widened(weight: torch.Tensor, wanted: torch.Tensor | None) -> torch.Tensor:
     return torch.cat([weight, weight.new_zeros(weight.shape[0], added, *weight.shape[2:])], dim=1)
 
 
-def read_state(file: Path, recipe: Recipe, data: BratsData) -> dict[str, Any]:
+def read_state(file: Path, recipe: Recipe, data: PatchData) -> dict[str, Any]:
     """The state to resume from.
 
     Raises:
@@ -244,7 +250,7 @@ def read_state(file: Path, recipe: Recipe, data: BratsData) -> dict[str, Any]:
 
     try:
         state = torch.load(file, map_location="cpu", weights_only=False)  # our own file
-        recipe_then, split_then = state["recipe"], state["BratsData"]["split"]
+        recipe_then, split_then = state["recipe"], state["PatchData"]["split"]
     except Exception as error:  # unpickling raises anything
         raise RequestError(f"{file} is damaged or of another program ({error}).", "Begin a new run.") from error
     changed = recipe.changed_since(recipe_then)
@@ -275,7 +281,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     _quieten()  # importing Lightning sets its level anew
 
-    from .callbacks import BEST, LAST
+    from .callbacks.states import BEST, LAST
     from .export import export
     from .module import SegmentationModule
 
@@ -306,7 +312,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def fit(trainer: Trainer, module: SegmentationModule, data: BratsData, last: Path, *, resume: bool) -> None:
+def fit(trainer: Trainer, module: SegmentationModule, data: PatchData, last: Path, *, resume: bool) -> None:
     """Train.
 
     Raises:
@@ -321,7 +327,7 @@ def fit(trainer: Trainer, module: SegmentationModule, data: BratsData, last: Pat
         raise CancelledError(f"Interrupted at step {trainer.global_step}.", kept) from stop
 
 
-def _overview(data: BratsData, state: dict[str, Any] | None) -> str:
+def _overview(data: PatchData, state: dict[str, Any] | None) -> str:
     """What the run is about, in two lines, and what there is to know of the data."""
     split = data.split
     begin = f"Resuming at step {state['global_step']}" if state else "Training"

@@ -1,9 +1,9 @@
 """Does the brain lie as the headers say?
 
 The outline of a skull-stripped brain, squeezed into a cube, is compared with the mean outline of brains that lie as
-they should (fitted and measured by ``python -m Training.input_checks``). Wrong orientations come from files without a
-header, or from tools that lose it; a network then sees a brain upside down and finds little or nonsense. Left and right
-are too alike to be told apart.
+they should (fitted and measured by ``python -m Training.studies.input_checks``). Wrong orientations come from files
+without a header, or from tools that lose it; a network then sees a brain upside down and finds little or nonsense.
+Left and right are too alike to be told apart.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Do the images look like the sequences that they were given as?
 
 For each pair of sequences a logistic score says which of two images is which; it was fitted to skull-stripped brains
-with glioma by ``python -m Training.input_checks``, which also measures it. The order of all images that the scores
-together like best is compared with the order given. What tells them apart is physics: gadolinium makes a few voxels
-much brighter than they were on T1 (skewness of what T1 leaves unexplained), fluid is bright on T2 alone (skewness,
-quantiles), and white matter is brighter than grey on T1, darker on T2 and FLAIR (correlation over the middle
-intensities of another sequence).
+with glioma by ``python -m Training.studies.input_checks``, which also measures it. The order of all images that the
+scores together like best is compared with the order given. What tells them apart is physics: gadolinium makes a few
+voxels much brighter than they were on T1 (skewness of what T1 leaves unexplained), fluid is bright on T2 alone
+(skewness, quantiles), and white matter is brighter than grey on T1, darker on T2 and FLAIR (correlation over the
+middle intensities of another sequence).
 """
 
 from __future__ import annotations

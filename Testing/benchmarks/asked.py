@@ -7,9 +7,9 @@ from pathlib import Path
 
 from BrainTumorSegLib.models.catalogue import load_model
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint
-from Training.calibration import patients
 from Training.datasets.case import LabelledCase
 from Training.datasets.split import FOLD, VALIDATION
+from Training.studies.calibration import patients
 
 
 def model_and_patients(title: str) -> tuple[Checkpoint, list[LabelledCase]]:

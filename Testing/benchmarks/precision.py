@@ -17,8 +17,8 @@ import torch
 from BrainTumorSegLib.inference.backends.torch_backend import resolve_device, resolve_precision
 from BrainTumorSegLib.models.catalogue import load_model
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint
-from Training.calibration import patients
 from Training.export import means, measure_dice, network_weights
+from Training.studies.calibration import patients
 
 
 def variants(checkpoint: Checkpoint, state: Path | None) -> Iterator[tuple[str, Checkpoint, str, str]]:

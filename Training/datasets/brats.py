@@ -6,8 +6,9 @@ BraTS 2018 and 2019: ``HGG|LGG/<case>/<case>_t1.nii.gz``; 2020 and 2021 without 
 
 from __future__ import annotations
 
-import re
+import dataclasses
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,16 +17,13 @@ import numpy as np
 from BrainTumorSegLib.domain.case import Case, check_image
 from BrainTumorSegLib.domain.errors import InputError, RequestError
 from BrainTumorSegLib.domain.grid import Grid, check_overlap
-from BrainTumorSegLib.domain.labels import read_labels
-from BrainTumorSegLib.domain.modalities import TITLES, is_image, stem
+from BrainTumorSegLib.domain.labels import decide_convention, label_values, read_labels
+from BrainTumorSegLib.domain.modalities import TITLES, is_image, is_segmentation, stem
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io.case_folder import find_case, read_case
-from BrainTumorSegLib.io.registry import read_volume
+from BrainTumorSegLib.io.registry import is_slicer_segmentation, read_label_map, read_volume
 
-from .case import noting
-
-# ``<case>_seg``, ``<case>-seg``, and the odd ``…_Segm`` of BraTS 2020.
-_SEGMENTATION = re.compile(r"[-_]segm?$", re.IGNORECASE)
+from .case import DataSet, noting
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class BratsCase:
         id: name of the patient.
         images: folder of the sequences, or the Decathlon's one file.
         segmentation: label map.
-        convention: of the label map, see :data:`BrainTumorSegLib.labels.CONVENTIONS`.
+        convention: of the label map, see :data:`BrainTumorSegLib.domain.labels.CONVENTIONS`.
     """
 
     id: str
@@ -69,8 +67,12 @@ class BratsCase:
         images = self._read_images(problems)
         stored = labels = None
         with noting(problems):
-            stored = read_volume(self.segmentation)
-            labels = read_labels(stored.array, self.convention, str(self.segmentation))
+            if is_slicer_segmentation(self.segmentation):
+                stored = read_label_map(self.segmentation)
+                labels = stored.array
+            else:
+                stored = read_volume(self.segmentation)
+                labels = read_labels(stored.array, self.convention, str(self.segmentation))
         if not problems:
             problems = [f"{self.images} holds no {TITLES[name]}" for name in modalities if name not in images]
         case = Case(self.id, images) if images else None
@@ -106,6 +108,33 @@ def misplaced(segmentation: Volume, image: Volume) -> list[str]:
     return [f"{segmentation.source} lies {apart:.1f} mm beside its images"] if apart > min(image.spacing) / 2 else []
 
 
+def find_brats(folder: Path, labels: str = "auto") -> DataSet:
+    """The labelled cases of a folder, in any of the layouts; no image is read but the label maps, where ``labels`` is
+    ``auto``: one convention holds for all of them.
+
+    Raises:
+        RequestError: the folder holds none, two of one name, or label maps of different conventions.
+    """
+    cases = find_cases(folder)
+    if (folder / "imagesTr").is_dir():
+        return DataSet(cases, labels="decathlon")
+    paths = [case.segmentation for case in cases.values()]
+    chosen = labels
+    if labels == "auto":
+        with ThreadPoolExecutor() as pool:
+            found = [values for values in pool.map(_values, paths) if values is not None]
+        chosen = decide_convention(found, "auto", f"{folder} in its label maps")
+    return DataSet({name: dataclasses.replace(case, convention=chosen) for name, case in cases.items()}, labels=chosen)
+
+
+def _values(path: Path) -> frozenset[int] | None:
+    """Voxel values of a label map; None of one that cannot be read, as its case will say, or names its segments."""
+    try:
+        return None if is_slicer_segmentation(path) else label_values(read_volume(path).array, str(path))[1]
+    except RequestError:
+        return None
+
+
 def find_cases(folder: Path) -> dict[str, BratsCase]:
     """Case id → labelled case, in any of the layouts. No image is opened.
 
@@ -130,7 +159,7 @@ def find_cases(folder: Path) -> dict[str, BratsCase]:
 
 def _brats(folder: Path) -> Iterator[BratsCase]:
     for path in sorted(folder.rglob("[!.]*")):
-        if is_image(path) and _SEGMENTATION.search(stem(path)) and path.is_file():
+        if is_image(path) and is_segmentation(path.name) and path.is_file():
             yield BratsCase(path.parent.name, path.parent, path)
 
 

@@ -52,6 +52,7 @@ class DataSet:
         cases: by id.
         problems: what is wrong with the folder as a whole, in words; the cases tell of their own files.
         notes: what a user of the data should know, for the log and the card.
+        labels: the label convention of all of them, where there are several that it could be.
         split: ``train`` and ``validation`` ids where the folder itself is so divided.
     """
 
@@ -59,6 +60,7 @@ class DataSet:
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     split: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    labels: str = ""
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -158,10 +158,10 @@ def _notes(stacks: Sequence[SliceStack]) -> tuple[str, ...]:
 def _read(source: Path, channels: tuple[str, ...], problems: list[str]) -> list[SliceStack]:
     """An image each; what is wrong with the annotations is added to ``problems``."""
     try:
-        content: Any = json.loads(source.read_text(encoding="utf-8"))
+        content: Any = json.loads(source.read_text(encoding="utf-8-sig"))  # some programs begin with a BOM
         entries = {int(entry["id"]): entry for entry in content["images"]}
         names = {number: str(entry["file_name"]) for number, entry in entries.items()}
-        sizes = {n: (int(e.get("width", 0)), int(e.get("height", 0))) for n, e in entries.items()}
+        sizes = {n: (int(e.get("width") or 0), int(e.get("height") or 0)) for n, e in entries.items()}
         annotations = [dict(entry) for entry in content["annotations"]]
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         problems.append(f"{source} is no COCO file ({type(error).__name__}: {error})")
@@ -189,10 +189,20 @@ def _stacks(
     shapes: Mapping[int, Sequence[Polygons | RunLengths]],
 ) -> Iterator[SliceStack]:
     for number, name in sorted(names.items()):
-        places = (source.parent / name, source.parent / IMAGES / name)
+        places = _places(source.parent, name)
         image = next((path for path in places if path.is_file()), places[0])
         mask = CocoMask(source, name, sizes[number], tuple(shapes[number]))
         yield SliceStack(image.stem, (LabelledSlice(image, mask),), channels)
+
+
+def _places(folder: Path, name: str) -> list[Path]:
+    r"""Where an image may lie: as it is called, beside the annotations or in ``images``; or its bare name there.
+
+    Programs write the paths of their own machine: ``train\a.jpg`` of Windows, ``/data/upload/1/a.jpg`` of a server.
+    """
+    plain = name.replace("\\", "/").lstrip("/")
+    names = dict.fromkeys((plain, PurePosixPath(plain).name))
+    return [place / one for one in names for place in (folder, folder / IMAGES)]
 
 
 def _shapes(annotation: Mapping[str, Any]) -> list[Polygons | RunLengths]:
@@ -205,8 +215,8 @@ def _shapes(annotation: Mapping[str, Any]) -> list[Polygons | RunLengths]:
         if sum(counts) != height * width or min(counts, default=0) < 0:
             raise ValueError(f"its run lengths do not make up {width} × {height} pixels")
         return [RunLengths(height, width, counts)]
-    if segmentation:
-        outlines = [np.asarray(part, dtype=float).reshape(-1, 2) for part in segmentation]
+    if segmentation is not None and any(segmentation):
+        outlines = [np.asarray(part, dtype=float).reshape(-1, 2) for part in segmentation if part]
         if any(len(outline) < 3 or not np.isfinite(outline).all() for outline in outlines):
             raise ValueError("a polygon has fewer than three corners")
         return [Polygons(tuple(tuple((float(x), float(y)) for x, y in outline) for outline in outlines))]

@@ -18,8 +18,8 @@ from BrainTumorSegLib.models.catalogue import load_model
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint
 from BrainTumorSegLib.models.model_card import model_card
 from BrainTumorSegLib.report.figures.overlays import overlays, sheet
-from Training.calibration import RegionEvidence, gather, patients, summary
 from Training.datasets.case import LabelledCase
+from Training.studies.calibration import RegionEvidence, gather, patients, summary
 
 FOLDER = Path(__file__).resolve().parents[1] / "reference" / "models"
 Evidence = Mapping[str, RegionEvidence]

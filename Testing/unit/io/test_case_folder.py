@@ -104,7 +104,7 @@ def test_a_case_from_what_a_script_has(patient: Patient, write_case: WriteCase) 
 @pytest.mark.parametrize("wrong", [None, {}, [], ["a.nii"], 3, {"t1": 3}])
 def test_what_is_no_case_is_refused(wrong: object) -> None:
     with pytest.raises(RequestError) as caught:
-        segment(wrong)  # type: ignore[arg-type]
+        segment(wrong)
     assert caught.value.remedy
 
 

@@ -13,7 +13,7 @@ from BrainTumorSegLib.models.description import PreprocessingSpec
 from BrainTumorSegLib.phantom import make_phantom
 from BrainTumorSegLib.quality import orientation
 from Testing.samples import make_oracle
-from Training.input_checks import judge_orientation, mean_outline
+from Training.studies.input_checks import judge_orientation, mean_outline
 
 # At 3 mm, since a whole head is large.
 COARSE = make_oracle(preprocessing=PreprocessingSpec(spacing=(3.0, 3.0, 3.0)))

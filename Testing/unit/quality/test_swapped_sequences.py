@@ -19,7 +19,7 @@ from BrainTumorSegLib.phantom import make_phantom
 from BrainTumorSegLib.preprocessing import Prepared, prepare
 from BrainTumorSegLib.quality import swapped_sequences
 from Testing.samples import make_oracle
-from Training.input_checks import fit, judge, main, table
+from Training.studies.input_checks import fit, judge, main, table
 
 EXCHANGES = list(itertools.combinations(range(4), 2))
 

@@ -12,7 +12,7 @@ import pytest
 from BrainTumorSegLib.inference.confidence import calibrated
 from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
 from Testing.samples import Patient
-from Training.calibration import RegionEvidence, best_temperature, expected_calibration_error, gather, summary
+from Training.studies.calibration import RegionEvidence, best_temperature, expected_calibration_error, gather, summary
 
 WriteCheckpoint = Callable[..., Path]
 

@@ -18,17 +18,11 @@ from BrainTumorSegLib.domain.errors import ExecutionError
 from BrainTumorSegLib.domain.labels import REGIONS
 from BrainTumorSegLib.models.description import OutputSpec
 from Testing.training_data import write_recipe
-from Training.callbacks import (
-    AtomicCheckpointIO,
-    IntervalLog,
-    Keeper,
-    RandomState,
-    describe,
-    draw_curves,
-    write_rows,
-)
+from Training.callbacks.interrupts import RandomState
+from Training.callbacks.interval_log import IntervalLog, describe, draw_curves, write_rows
+from Training.callbacks.slice_images import SliceImages, middle, panels
+from Training.callbacks.states import AtomicCheckpointIO, Keeper
 from Training.recipe import load_recipe
-from Training.slice_images import SliceImages, middle, panels
 
 
 class Unpicklable:

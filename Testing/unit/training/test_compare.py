@@ -19,13 +19,20 @@ from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.models.checkpoint_file import load_checkpoint, save_checkpoint
 from Testing import samples
 from Testing.image_data import make_slice, write_image, write_lgg
-from Training.compare import main, short_names
-from Training.comparison_figures import painted
-from Training.comparison_results import Example, Results, best_median_worst, example_of, measure_labels, read_log
 from Training.datasets.split import Split, read_split
 from Training.export import describe_run
 from Training.module import SegmentationModule
 from Training.recipe import Recipe, load_recipe
+from Training.studies.compare import main, short_names
+from Training.studies.comparison_figures import painted
+from Training.studies.comparison_results import (
+    Example,
+    Results,
+    best_median_worst,
+    example_of,
+    measure_labels,
+    read_log,
+)
 
 OUTPUTS = {"comparison.csv", "comparison.md", "comparison_masks.png", "comparison_curves.png"}
 PATIENTS = ("A", "B", "C", "D", "E", "F")

@@ -15,9 +15,10 @@ from BrainTumorSegLib.models.description import NetworkSpec, OutputSpec, Preproc
 from Testing.image_data import make_slice, write_coco, write_image, write_lgg, write_lgg1p19q
 from Testing.samples import OUTPUTS, write_patient
 from Testing.training_data import make_patient, write_brats
-from Training.data import BratsData, find_data
+from Training.datasets.data_module import PatchData
+from Training.datasets.kinds import FINDERS, find_data
 from Training.datasets.split import read_split
-from Training.recipe import KINDS, DataRecipe, OptimisationRecipe, Recipe, SamplingRecipe
+from Training.recipe import DataRecipe, OptimisationRecipe, Recipe, SamplingRecipe
 
 NAMES = ["P0", "P1", "P2"]
 LGG = ("t1", "flair", "t1ce")
@@ -62,20 +63,20 @@ def make_recipe(kind: str, modalities: tuple[str, ...], outputs: tuple[OutputSpe
     )
 
 
-def make_data(recipe: Recipe, folder: Path) -> BratsData:
+def make_data(recipe: Recipe, folder: Path) -> PatchData:
     found = find_data(recipe, folder)
     split = read_split(folder, list(found.cases), folds=5, fold=-1, given=found.split)
-    data = BratsData(recipe, found, split, folder.parent / "cache")
+    data = PatchData(recipe, found, split, folder.parent / "cache")
     data.prepare_data()
     data.setup("fit")
     return data
 
 
 def test_every_kind_is_tested() -> None:
-    assert set(WRITERS) == set(KINDS)
+    assert set(WRITERS) == set(FINDERS)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", FINDERS)
 def test_batches_of_every_kind(tmp_path: Path, kind: str) -> None:
     write, modalities = WRITERS[kind]
     folder = tmp_path / "data"

@@ -14,7 +14,7 @@ from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io.registry import read_volume, write_volume
 from Testing import samples
 from Testing.training_data import make_patient, write_decathlon
-from Training.datasets.brats import find_cases
+from Training.datasets.brats import find_brats, find_cases
 from Training.datasets.case import LabelledCase
 from Training.datasets.split import read_split
 
@@ -177,3 +177,24 @@ def test_a_wrong_split_is_refused_with_all_names(tmp_path: Path, content: str, w
 def test_too_few_patients(tmp_path: Path, count: int, folds: int, fold: int) -> None:
     with pytest.raises(RequestError, match="too few"):
         read_split(tmp_path, NAMES[:count], folds=folds, fold=fold)
+
+
+def test_patient_355_of_brats_2020_is_found_under_its_odd_name(tmp_path: Path) -> None:
+    patient = make_patient(1)
+    folder = samples.write_patient(tmp_path, patient, case_id="BraTS20_Training_355")
+    (folder / "BraTS20_Training_355_seg.nii.gz").rename(folder / "W39_1998.09.19_Segm.nii.gz")
+    (case,) = find_brats(tmp_path).cases.values()
+    np.testing.assert_array_equal(case.load()[1].array, patient.labels.array)
+
+
+def test_one_convention_holds_for_all_label_maps(tmp_path: Path) -> None:
+    """A map without ET is of either convention; the others decide, and 3 beside 4 decides nothing."""
+    for seed, (name, style) in enumerate((("A", "brats2021"), ("B", "brats2021"))):
+        samples.write_patient(tmp_path, make_patient(seed), case_id=name, style=style)
+    assert find_brats(tmp_path).labels == "brats2021"
+    samples.write_patient(tmp_path, make_patient(2), case_id="C", style="brats2023")
+    with pytest.raises(RequestError, match="fit neither") as caught:
+        find_brats(tmp_path)
+    assert "brats2024" in caught.value.remedy
+    named = find_brats(tmp_path, "brats2024")
+    assert named.labels == "brats2024" and not (named.cases["A"].load()[1].array == 3).any()  # 4 is the cavity there

@@ -175,3 +175,33 @@ def test_one_image_in_both_parts_is_refused(tmp_path: Path) -> None:
     for part in ("train", "valid"):
         write_coco(tmp_path / part, [TRIANGLE], images=1)
     assert "patient 0 is there twice" in find_coco(tmp_path, ("t1ce",)).problems[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["0.png", "train\\0.png", "C:\\scans\\0.png", "/data/upload/1/0.png", "./0.png", "elsewhere/0.png"]
+)
+@pytest.mark.parametrize("place", ["", "images"])
+def test_images_are_found_however_other_programs_write_their_paths(tmp_path: Path, name: str, place: str) -> None:
+    write_coco(tmp_path, [{"image_id": 1, "bbox": [3, 5, 4, 2]}], images=1)
+    file = tmp_path / "_annotations.coco.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["images"][0] |= {"file_name": name, "width": None, "height": None}  # sizes are the image's then
+    file.write_text("\ufeff" + json.dumps(content), encoding="utf-8")  # with a BOM, as Windows has it
+    if place:
+        (tmp_path / place).mkdir()
+        (tmp_path / "0.png").rename(tmp_path / place / "0.png")
+    assert np.array_equal(mask_of(tmp_path), square(slice(5, 7), slice(3, 7)))
+
+
+@pytest.mark.parametrize("segmentation", [[[]], [], None])
+def test_a_box_stands_for_polygons_that_are_empty(tmp_path: Path, segmentation: object) -> None:
+    folder = write_coco(tmp_path, [{"image_id": 1, "bbox": [3, 5, 4, 2], "segmentation": segmentation}])
+    assert np.array_equal(mask_of(folder), square(slice(5, 7), slice(3, 7)))
+
+
+def test_what_lies_outside_the_image_is_cut_off(tmp_path: Path) -> None:
+    outside = [{"image_id": 1, "bbox": [-5, -3, 8, 7]}, {"image_id": 1, "bbox": [SIZE - 2, 10, 40, 3]}]
+    expected = square(slice(0, 4), slice(0, 3)) | square(slice(10, 13), slice(SIZE - 2, SIZE))
+    assert np.array_equal(mask_of(write_coco(tmp_path, outside)), expected)
+    beyond = write_coco(tmp_path / "beyond", [{"image_id": 1, "bbox": [SIZE + 5, 2, 4, 4]}])
+    assert not mask_of(beyond).any()

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from BrainTumorSegLib.domain.errors import CheckpointError
 from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
+from BrainTumorSegLib.models.description import PostprocessingSpec
 from Testing import samples
 from Testing.training_data import make_patient, write_recipe
 from Training.datasets.brats import find_cases
 from Training.datasets.split import Split
-from Training.export import export, format_tables, means, measure_dice, network_weights
+from Training.export import defined, export, format_tables, means, measure_dice, network_weights, save_sound
 from Training.module import SegmentationModule
 from Training.recipe import load_recipe
 
@@ -106,3 +108,39 @@ def test_without_measuring(
     stored = load_checkpoint(destination).weights
     for name, tensor in module.network.state_dict().items():
         assert torch.equal(stored[name].float(), tensor if "running" in name else tensor.half().float())
+
+
+def test_figures_that_are_undefined_are_left_out() -> None:
+    assert defined({"ET": float("nan"), "WT": 0.01}) == {"WT": 0.01}
+
+
+def test_a_network_that_predicts_nothing_ends_in_a_file_that_loads(tmp_path: Path) -> None:
+    """Its probabilities promise nothing, so neither calibration nor the error of the expected Dice is defined."""
+    samples.write_patient(tmp_path / "data", make_patient(2), case_id="P1")
+    recipe = load_recipe(write_recipe(tmp_path / "r.toml"))
+    spec = PostprocessingSpec(temperatures=dict.fromkeys(("ET", "TC", "WT"), 1.5))
+    recipe = dataclasses.replace(recipe, postprocessing=spec)
+    module = SegmentationModule(recipe)
+    with torch.no_grad():
+        for parameter in module.network.parameters():
+            parameter.zero_()
+        *_, bias = (p for name, p in module.network.named_parameters() if name.endswith("bias"))
+        bias.fill_(-30)
+    state = {"state_dict": module.state_dict(), "global_step": 1}
+    torch.save(state, tmp_path / "last.ckpt")
+    cases = find_cases(tmp_path / "data")
+    file = tmp_path / "out.safetensors"
+    checkpoint = export(tmp_path / "last.ckpt", recipe, Split((), (), ("P1",)), list(cases.values()), file, "cpu")
+    assert load_checkpoint(file).description == checkpoint.description
+    figures = [value for record in checkpoint.description.accuracy for value in record.values.values()]
+    assert figures and all(np.isfinite(figures))
+
+
+def test_a_file_that_does_not_load_replaces_none(tmp_path: Path) -> None:
+    file = samples.write_oracle(tmp_path / "good.safetensors")
+    before = file.read_bytes()
+    oracle = samples.make_oracle()
+    wrong = {name: tensor.reshape(-1)[:1] for name, tensor in oracle.weights.items()}
+    with pytest.raises(CheckpointError):
+        save_sound(oracle.description, wrong, file)
+    assert file.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == ["good.safetensors"]

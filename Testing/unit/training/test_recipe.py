@@ -11,7 +11,7 @@ from BrainTumorSegLib.domain.errors import RequestError
 from BrainTumorSegLib.models.description import TrainingRecord
 from Testing.training_data import write_recipe
 from Training.module import SegmentationModule
-from Training.recipe import KINDS, LOSSES, OPTIMISERS, PRECISIONS, SCHEDULES, Recipe, load_recipe
+from Training.recipe import LOSSES, OPTIMISERS, PRECISIONS, SCHEDULES, Recipe, load_recipe
 from Training.train import adapt, main, parser
 
 SHIPPED = sorted((Path(__file__).parents[3] / "Training" / "recipes").glob("*.toml"))
@@ -131,9 +131,6 @@ def test_command_line_goes_before_the_recipe(recipe: Recipe) -> None:
 def test_changes_that_a_resumed_run_must_not_have(recipe: Recipe) -> None:
     then = dataclasses.asdict(recipe)
     assert recipe.changed_since(then) == []
-    younger = {name: value for name, value in then["optimisation"].items() if not name.startswith("plateau")}
-    older = {name: value for name, value in then["data"].items() if name != "training_patients"}
-    assert recipe.changed_since(then | {"optimisation": younger, "data": older}) == []  # of before there were such
     moved = dataclasses.replace(recipe.data, folder="elsewhere", licence="other")
     longer = dataclasses.replace(recipe.optimisation, steps=400, patience=3)
     assert dataclasses.replace(recipe, title="x", data=moved, optimisation=longer).changed_since(then) == []
@@ -155,5 +152,4 @@ def test_every_choice_can_be_had(recipe: Recipe) -> None:
                 chosen = dataclasses.replace(recipe.optimisation, loss=name, optimiser=optimiser, schedule=schedule)
                 module = SegmentationModule(dataclasses.replace(recipe, optimisation=chosen))
                 assert module.configure_optimizers()["optimizer"].param_groups[0]["lr"] > 0
-    assert "brats" in KINDS
     assert "auto" in PRECISIONS

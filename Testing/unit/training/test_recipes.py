@@ -16,8 +16,8 @@ from PIL import Image
 from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
 from Testing.image_data import write_coco, write_lgg, write_lgg1p19q
 from Testing.training_data import write_brats
+from Training.callbacks.slice_images import PICTURE, TAG
 from Training.recipe import Recipe, load_recipe
-from Training.slice_images import PICTURE, TAG
 from Training.train import main
 
 FOLDER = Path(__file__).parents[3] / "Training" / "recipes"

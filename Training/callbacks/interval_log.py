@@ -1,130 +1,22 @@
-"""What a run keeps: its states, its numbers, its random generators."""
+"""The numbers of a run: a line an interval, a table, curves."""
 
 from __future__ import annotations
 
 import csv
 import math
-import random
-import signal
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
 
-from BrainTumorSegLib.domain.errors import ExecutionError
 from BrainTumorSegLib.io.staging import atomic
 
-from .module import ACCURACY, DICE, IOU, MEAN_IOU, MONITOR, TRAINING_LOSS
+from ..module import ACCURACY, DICE, IOU, MEAN_IOU, MONITOR, TRAINING_LOSS
 
-LAST, BEST = "last.ckpt", "best.ckpt"
 LOG, CURVES = "metrics.csv", "curves.png"
 
 Row = dict[str, float]
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the destination, then renames: a kill while saving leaves the state before.
-
-    Lightning's own goes through the system's temporary folder, from where moving is copying on many machines.
-    """
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Save whole or not at all."""
-        with atomic(path) as part:
-            torch.save(checkpoint, part)
-
-
-class Keeper(Checkpoint):
-    """Saves the last state after each interval, and the best one where something held out is monitored.
-
-    Lightning's ``ModelCheckpoint(save_last=True)`` saves the last state only when it is the best one.
-    """
-
-    def __init__(self, folder: Path, *, best: bool) -> None:
-        self.folder, self.keep_best = folder, best
-        self.lowest = math.inf
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save.
-
-        Raises:
-            ExecutionError: the monitored loss is not finite; the last finite state is kept.
-        """
-        value = float(trainer.callback_metrics[MONITOR])
-        if not math.isfinite(value):
-            raise ExecutionError(f"The {MONITOR} is {value} at step {trainer.global_step}.", "Lower learning_rate.")
-        improved = self.keep_best and value < self.lowest
-        if improved:
-            self.lowest = value
-        trainer.save_checkpoint(self.folder / LAST)
-        if improved:
-            trainer.save_checkpoint(self.folder / BEST)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The lowest monitored loss."""
-        return {"lowest": self.lowest}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
-        self.lowest = state_dict["lowest"]
-
-
-class Stoppable(Callback):
-    """Makes SIGTERM end a run as Ctrl-C does.
-
-    Lightning's own handler waits for the other processes inside the handler, where they never answer.
-    """
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put the handler in the place of Lightning's, which restores what was there before when it is done."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._stop)
-
-    @staticmethod
-    def _stop(number: int, frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
-        if hasattr(signal, "SIGCHLD"):  # torch's handler for workers that die, as they do by the same signal
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        raise KeyboardInterrupt
-
-
-class RandomState(Callback):
-    """Keeps the states of all random generators in the training checkpoint, so that a resumed run goes on."""
-
-    def __init__(self) -> None:
-        self._restored: dict[str, Any] = {}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Python's, NumPy's and torch's states."""
-        state: dict[str, Any] = {
-            "python": random.getstate(),
-            "numpy": np.random.get_state(),
-            "torch": torch.get_rng_state(),
-        }
-        if torch.cuda.is_available():
-            state["cuda"] = torch.cuda.get_rng_state_all()
-        return state
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Remember them until training starts: what comes before draws numbers too."""
-        self._restored = state_dict
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Put them back."""
-        state, self._restored = self._restored, {}
-        if not state:
-            return
-        random.setstate(state["python"])
-        np.random.set_state(state["numpy"])
-        torch.set_rng_state(state["torch"].cpu())
-        if "cuda" in state and torch.cuda.is_available():
-            torch.cuda.set_rng_state_all([generator.cpu() for generator in state["cuda"]])
 
 
 class IntervalLog(Callback):

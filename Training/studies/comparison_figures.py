@@ -15,8 +15,8 @@ from BrainTumorSegLib.report.figures.views import foreground, window
 from BrainTumorSegLib.report.page import colour_of
 from BrainTumorSegLib.report.words import printable, shortened
 
+from ..datasets.case import UNKNOWN_LABEL
 from .comparison_results import Example, Network, Results
-from .datasets.case import UNKNOWN_LABEL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,8 +15,8 @@ from BrainTumorSegLib.domain.labels import REGIONS
 from BrainTumorSegLib.io.staging import atomic
 from BrainTumorSegLib.models.description import OutputSpec
 
-from .recipe import Recipe
-from .supervision import UNKNOWN
+from ..recipe import Recipe
+from ..supervision import UNKNOWN
 
 PICTURE = "validation-slices.png"
 TAG = "validation slices"

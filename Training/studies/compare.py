@@ -1,4 +1,4 @@
-"""``python -m Training.compare RECIPE… -o DIR``: networks on one split with one budget, in a table and two figures.
+"""``python -m Training.studies.compare RECIPE… -o DIR``: networks on one split with one budget, a table and figures.
 
 Each recipe has its run in ``DIR/<recipe id>``, as Training.train makes it: a finished run is loaded, an interrupted one
 goes on, so a comparison may be spread over as many sittings as it needs. Then all networks are measured on the
@@ -22,15 +22,15 @@ from BrainTumorSegLib.io.staging import staged
 from BrainTumorSegLib.models.checkpoint_file import load_checkpoint, read_description
 from BrainTumorSegLib.models.description import TrainingRecord
 
-from . import train
-from .command import exit_code
-from .datasets.split import FOLD, VALIDATION
-from .recipe import Recipe, load_recipe, recorded
+from .. import train
+from ..command import exit_code
+from ..datasets.split import FOLD, VALIDATION
+from ..recipe import Recipe, load_recipe, recorded
 
 if TYPE_CHECKING:
+    from ..datasets.data_module import PatchData
+    from ..datasets.split import Split
     from .comparison_results import Network, Results, Row
-    from .data import BratsData
-    from .datasets.split import Split
 
 TABLE, TEXT, MASKS, CURVES = "comparison.csv", "comparison.md", "comparison_masks.png", "comparison_curves.png"
 
@@ -42,7 +42,9 @@ _WORDS = ("name", "licence")
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
-        prog="python -m Training.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m Training.studies.compare",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     p.add_argument("recipes", type=Path, nargs="+", metavar="RECIPE", help="TOML files, see Training/recipes")
     p.add_argument("-o", "--output", type=Path, required=True, help="folder of the runs and of the comparison")
@@ -132,13 +134,13 @@ def _shared(recipe: Recipe) -> dict[str, Any]:
     return data | preprocessing | own | targets | {"optimisation.steps": recipe.optimisation.steps}
 
 
-def is_finished(run: Run, data: BratsData) -> bool:
+def is_finished(run: Run, data: PatchData) -> bool:
     """Whether the run has its checkpoint; an interrupted one is looked at, too, before others are trained.
 
     Raises:
         RequestError: what is there is of another recipe, other patients or another budget.
     """
-    from .callbacks import LAST
+    from ..callbacks.states import LAST
 
     try:
         if run.exported.is_file():
@@ -166,13 +168,13 @@ def _check_same(
         raise RequestError("The run was of other patients.", _OTHER_PLACE)
 
 
-def complete(runs: Sequence[Run], data: Mapping[str, BratsData], *, only_load: bool) -> None:
+def complete(runs: Sequence[Run], data: Mapping[str, PatchData], *, only_load: bool) -> None:
     """Train what is not finished.
 
     Raises:
         BrainTumorSegError: a run cannot be used, trained, or is missing where nothing may be trained.
     """
-    from .callbacks import LAST
+    from ..callbacks.states import LAST
 
     finished = {run.recipe.id: is_finished(run, data[run.recipe.id]) for run in runs}
     left = [run for run in runs if not finished[run.recipe.id]]
@@ -189,17 +191,17 @@ def complete(runs: Sequence[Run], data: Mapping[str, BratsData], *, only_load: b
             _train(run.arguments)
 
 
-def _check(runs: Sequence[Run], data: BratsData) -> None:
+def _check(runs: Sequence[Run], data: PatchData) -> None:
     """Whatever would end the comparison after hours of training ends it now."""
-    from .data import BratsData
-    from .module import SegmentationModule
+    from ..datasets.data_module import PatchData
+    from ..module import SegmentationModule
 
     for run in runs:
         SegmentationModule(run.recipe)
     split = data.split
     # A run looks at no patient that it does not use; the comparison measures on them at the end.
     everyone = dataclasses.replace(split, training=split.training + split.monitoring, monitoring=())
-    BratsData(data.recipe, data.data, everyone, runs[0].arguments.cache).prepare_data()
+    PatchData(data.recipe, data.data, everyone, runs[0].arguments.cache).prepare_data()
 
 
 def _train(arguments: argparse.Namespace) -> None:
@@ -215,7 +217,7 @@ def load_networks(runs: Sequence[Run]) -> list[Network]:
     Raises:
         RequestError: a checkpoint is damaged, or its run's log missing.
     """
-    from .callbacks import LOG
+    from ..callbacks.interval_log import LOG
     from .comparison_results import Network, read_log
 
     names = short_names([run.recipe for run in runs])
@@ -281,7 +283,7 @@ def write(
         draw_curves(networks, staging.path(output / CURVES))
 
 
-def describe(runs: Sequence[Run], data: BratsData, results: Results, region: str) -> list[str]:
+def describe(runs: Sequence[Run], data: PatchData, results: Results, region: str) -> list[str]:
     """What there is to know of the figures, a sentence or two each."""
     from .comparison_results import SETTINGS
 

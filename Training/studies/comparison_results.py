@@ -25,8 +25,8 @@ from BrainTumorSegLib.inference.pipeline import segment_case
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint
 from BrainTumorSegLib.report.figures.views import ORIENTATION, on_grid
 
-from .datasets.case import UNKNOWN_LABEL, LabelledCase
-from .export import compare_known
+from ..datasets.case import UNKNOWN_LABEL, LabelledCase
+from ..export import compare_known
 
 SETTINGS = Settings(measures=("dice", "iou", "sensitivity", "specificity"))
 # The sequence on which a whole tumour is seen best comes first.

@@ -1,4 +1,4 @@
-"""``python -m Training.calibration MODEL --data DIR``: do a model's probabilities mean what they say?
+"""``python -m Training.studies.calibration MODEL --data DIR``: do a model's probabilities mean what they say?
 
 Prints, a region, the expected calibration error (Naeini 2015; Guo 2017, arXiv 1706.04599) and how far the Dice that
 the model expects is from the Dice that is measured. On patients of a held-out fold it also finds the temperatures
@@ -30,10 +30,10 @@ from BrainTumorSegLib.inference.pipeline import segment_case
 from BrainTumorSegLib.models.catalogue import load_model
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint
 
-from .command import exit_code
-from .datasets.case import UNKNOWN_LABEL, LabelledCase
-from .datasets.split import FOLD, VALIDATION
-from .recipe import recorded
+from ..command import exit_code
+from ..datasets.case import UNKNOWN_LABEL, LabelledCase
+from ..datasets.split import FOLD, VALIDATION
+from ..recipe import recorded
 
 BINS = 15
 _TEMPERATURES = (0.25, 8.0)
@@ -125,7 +125,9 @@ def _mean(values: Iterable[float]) -> float:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
-        prog="python -m Training.calibration", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m Training.studies.calibration",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     p.add_argument("model", help="id, or a .safetensors file that Training.train wrote")
     p.add_argument("--data", type=Path, required=True, help="folder of the data set it was trained on")
@@ -140,7 +142,8 @@ def patients(checkpoint: Checkpoint, folder: Path, part: str) -> dict[str, Label
     Raises:
         RequestError: there are none, or the checkpoint holds no recipe.
     """
-    from .data import find_data, find_split
+    from ..datasets.data_module import find_split
+    from ..datasets.kinds import find_data
 
     record = checkpoint.description.training
     recipe = recorded(record)

@@ -1,4 +1,4 @@
-"""``python -m Training.input_checks --data DIR``: fit and measure the checks of what a model is given.
+"""``python -m Training.studies.input_checks --data DIR``: fit and measure the checks of what a model is given.
 
 For BrainTumorSegLib.quality.swapped_sequences: how many swaps of two sequences are found and how many right orders are
 doubted, for every set of sequences that may be given. For BrainTumorSegLib.quality.orientation: how many turned
@@ -23,10 +23,10 @@ from BrainTumorSegLib.io.staging import atomic
 from BrainTumorSegLib.models.description import PreprocessingSpec
 from BrainTumorSegLib.quality import orientation, swapped_sequences
 
-from .command import exit_code
-from .datasets.brats import find_cases
-from .datasets.cache import CaseCache
-from .datasets.split import read_split
+from ..command import exit_code
+from ..datasets.brats import find_cases
+from ..datasets.cache import CaseCache
+from ..datasets.split import read_split
 
 _PENALTY = 0.1
 SUBSETS = tuple(chosen for size in (4, 3, 2) for chosen in itertools.combinations(MODALITIES, size))
@@ -171,7 +171,9 @@ def run(data: Path, cache: Path, output: Path) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    p = argparse.ArgumentParser(prog="python -m Training.input_checks", description=(__doc__ or "").split("\n\n")[0])
+    p = argparse.ArgumentParser(
+        prog="python -m Training.studies.input_checks", description=(__doc__ or "").split("\n\n")[0]
+    )
     p.add_argument("--data", type=Path, required=True, help="folder of BraTS cases, with split.json")
     p.add_argument("--cache", type=Path, default=Path("cache"), help="folder for preprocessed cases")
     p.add_argument(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,42 +11,16 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
 
-from BrainTumorSegLib.domain.errors import InputError
-
-from .augmentation import Augmentation
-from .datasets.brats import find_cases
-from .datasets.cache import CachedCase, CaseCache
-from .datasets.case import DataSet
-from .datasets.coco import find_coco
-from .datasets.images import find_images
-from .datasets.lgg import find_lgg
-from .datasets.lgg1p19q import find_lgg1p19q
-from .datasets.patches import PatchDataset, RunningNumbers, Sample
-from .datasets.split import Split, read_split
-from .recipe import Recipe
+from ..augmentation import Augmentation
+from ..recipe import Recipe
+from .cache import CachedCase, CaseCache
+from .case import DataSet
+from .patches import PatchDataset, RunningNumbers, Sample
+from .split import Split, read_split
 
 # Patches a case that the run is monitored on: enough to see a trend, few enough to cost little.
 _MONITORED_PATCHES = 2
 _MONITORED_CASES = 8
-
-
-def find_data(recipe: Recipe, folder: Path) -> DataSet:
-    """What lies in a folder of the recipe's kind of data; no image is read.
-
-    Raises:
-        RequestError: there is nothing of that kind, or nothing that can be used.
-    """
-    finders: Mapping[str, Callable[[], DataSet]] = {
-        "brats": lambda: DataSet(find_cases(folder)),
-        "lgg": lambda: find_lgg(folder),
-        "images": lambda: find_images(folder, recipe.modalities),
-        "coco": lambda: find_coco(folder, recipe.modalities),
-        "lgg1p19q": lambda: find_lgg1p19q(folder),
-    }
-    found = finders[recipe.data.kind]()
-    if not found.cases:
-        raise InputError(f"{folder} holds no usable patient: {'; '.join(found.problems)}.", "Mend the files.")
-    return found
 
 
 def find_split(recipe: Recipe, folder: Path, data: DataSet) -> Split:
@@ -67,8 +41,8 @@ def find_split(recipe: Recipe, folder: Path, data: DataSet) -> Split:
     )
 
 
-class BratsData(LightningDataModule):
-    """Patches of labelled cases as a recipe asks for them; of any kind, named after the first."""
+class PatchData(LightningDataModule):
+    """Patches of labelled cases as a recipe asks for them."""
 
     def __init__(
         self, recipe: Recipe, data: DataSet, split: Split, cache: Path, measured: Sequence[str] | None = None

@@ -1,0 +1,1 @@
+"""What goes on beside the steps of a run: states, numbers, pictures."""

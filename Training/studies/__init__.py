@@ -1,0 +1,1 @@
+"""What measures, fits or compares rather than trains; each is a command."""
