@@ -196,8 +196,8 @@ def test_foreign_and_newer_checkpoints(cli: Cli, model: Path, case_folder: Path,
     save_file({"weight": torch.zeros(2)}, tmp_path / "foreign.safetensors")
     newer = tmp_path / "newer.safetensors"
     content = model.read_bytes()
-    assert content.count(b'schema_version\\": 2') == 1
-    newer.write_bytes(content.replace(b'schema_version\\": 2', b'schema_version\\": 7'))
+    assert content.count(b'schema_version\\": 3') == 1
+    newer.write_bytes(content.replace(b'schema_version\\": 3', b'schema_version\\": 7'))
     odd = make_model(tmp_path / "odd.safetensors")
     load_checkpoint(odd)
     odd.write_bytes(odd.read_bytes().replace(b'\\"unet\\"', b'\\"nnet\\"'))

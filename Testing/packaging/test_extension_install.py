@@ -111,7 +111,7 @@ def test_installed_engine_runs_from_slicers_folder(tmp_path: Path) -> None:
         check=True,
     )
     files = [Path(line) for line in done.stdout.split()]
-    assert files == [folder / "BrainTumorSegLib/__init__.py", folder / "BrainTumorSegPanel/engine.py"]
+    assert files == [folder / "BrainTumorSegLib/__init__.py", folder / "BrainTumorSegLib/runner.py"]
 
 
 def test_a_file_that_is_not_there_ends_configuration(tmp_path: Path) -> None:
