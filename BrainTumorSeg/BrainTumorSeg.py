@@ -37,8 +37,8 @@ from BrainTumorSegPanel.segmenting import SegmentPart  # noqa: E402
 from BrainTumorSegPanel.turns import Turns  # noqa: E402
 
 from BrainTumorSegLib.domain.errors import BrainTumorSegError, RequestError  # noqa: E402
+from BrainTumorSegLib.domain.options import DEFAULT_MODEL  # noqa: E402
 from BrainTumorSegLib.io import mrml  # noqa: E402
-from BrainTumorSegLib.models.catalogue import DEFAULT_MODEL  # noqa: E402
 
 TERMINOLOGY_FILE = Path(__file__).parent / "Resources" / "BrainTumor.term.json"
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .domain.case import Case
+from .domain.options import DEFAULT_MODEL, RunOptions
 from .domain.progress import Progress
 from .domain.segmentation import Segmentation
 from .domain.volume import Volume
@@ -17,7 +18,7 @@ from .evaluation.metrics.measures import DEFAULT_MEASURES
 from .evaluation.metrics.policy import DEFAULT_POLICY
 from .inference.pipeline import segment_case
 from .io.case_folder import case_from_files, read_case
-from .models.catalogue import DEFAULT_MODEL, load_model
+from .models.catalogue import load_model
 from .models.checkpoint_file import Checkpoint
 
 
@@ -27,7 +28,9 @@ def segment(
     device: str = "auto",
     *,
     precision: str = "auto",
-    mirror: bool = False,
+    tta: bool = False,
+    preprocess: str = "auto",
+    reference: str = "",
     keep_probabilities: bool = False,
     progress: Progress | None = None,
 ) -> Segmentation:
@@ -37,7 +40,8 @@ def segment(
         case: a :class:`Case`, a case folder or Decathlon file, or modality → file.
         model: id, file or a loaded checkpoint (load once for many cases).
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        precision, mirror, keep_probabilities, progress: see :func:`.inference.engine.segment_case`.
+        precision, tta, preprocess, reference: see :class:`.domain.options.RunOptions`.
+        keep_probabilities, progress: see :func:`.inference.pipeline.segment_case`.
 
     Returns:
         Labels, measurements and provenance on the reference image's own grid.
@@ -47,15 +51,17 @@ def segment(
     elif not isinstance(case, Case):
         case = read_case(case)
     checkpoint = model if isinstance(model, Checkpoint) else load_model(model)
-    return segment_case(
-        case,
-        checkpoint,
+    options = RunOptions(
+        model=checkpoint.description.id,
         device=device,
         precision=precision,
-        mirror=mirror,
-        keep_probabilities=keep_probabilities,
-        progress=progress,
+        tta=tta,
+        preprocess=preprocess,
+        reference=reference,
     )
+    if reference:
+        case = Case(case.id, case.images, reference)
+    return segment_case(case, checkpoint, options, keep_probabilities=keep_probabilities, progress=progress)
 
 
 def evaluate(

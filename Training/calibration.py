@@ -21,6 +21,7 @@ from scipy.optimize import minimize_scalar
 
 from BrainTumorSegLib.domain.errors import RequestError
 from BrainTumorSegLib.domain.labels import REGIONS, to_regions
+from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.domain.volume import bounding_box
 from BrainTumorSegLib.evaluation.metrics import dice
 from BrainTumorSegLib.evaluation.tables import aligned
@@ -84,7 +85,7 @@ def gather(
     """Region → evidence, a patient at a time, through the engine."""
     for labelled in cases:
         case, reference = labelled.load()
-        result = segment_case(case, checkpoint, device=device, keep_probabilities=True)
+        result = segment_case(case, checkpoint, RunOptions(device=device), keep_probabilities=True)
         known = reference.array != UNKNOWN_LABEL
         truth = to_regions(np.where(known, reference.array, 0))
         margin = [round(MARGIN_MM / size) for size in reference.spacing]

@@ -16,6 +16,7 @@ from BrainTumorSegLib.domain.case import Case
 from BrainTumorSegLib.domain.errors import InputError
 from BrainTumorSegLib.domain.grid import Grid, reorient
 from BrainTumorSegLib.domain.modalities import FLAIR, T1, T1CE, T2
+from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.evaluation import Settings
 from BrainTumorSegLib.evaluation.metrics import Summary, summarise
@@ -130,7 +131,7 @@ def measure(networks: Sequence[Network], cases: Sequence[LabelledCase], *, devic
         slices = Grid.of(reference).oriented(ORIENTATION).shape[0]
         for network in networks:
             began = time.perf_counter()
-            result = segment_case(case, network.checkpoint, device=device)
+            result = segment_case(case, network.checkpoint, RunOptions(device=device))
             seconds[network.id].append((time.perf_counter() - began) / slices)
             found[network.id] = result.labels
             measures[network.id][labelled.id] = measure_labels(result.labels.array, reference.array)

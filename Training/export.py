@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from BrainTumorSegLib.domain.case import Case
+from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.evaluation import Settings, compare_labels
 from BrainTumorSegLib.evaluation.results import Measures
 from BrainTumorSegLib.inference.pipeline import segment_case
@@ -81,7 +82,7 @@ def measure_dice(
         case, reference = labelled.load()
         if modalities:
             case = Case(case.id, {name: case.images[name] for name in modalities if name in case.images})
-        result = segment_case(case, checkpoint, device=device, precision=precision)
+        result = segment_case(case, checkpoint, RunOptions(device=device, precision=precision))
         measures = compare_known(result.labels.array, reference.array)
         table[labelled.id] = {region: measures[region]["dice"] for region in result.regions}
     return table

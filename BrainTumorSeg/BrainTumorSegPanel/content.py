@@ -7,8 +7,8 @@ from enum import Enum
 
 from slicer.i18n import tr as _
 
+from BrainTumorSegLib.domain.options import DEFAULT_MODEL
 from BrainTumorSegLib.io.mrml import SegmentStyle, segment_styles
-from BrainTumorSegLib.models.catalogue import DEFAULT_MODEL
 
 
 class Content(Enum):

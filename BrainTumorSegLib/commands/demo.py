@@ -14,6 +14,7 @@ import numpy as np
 from ..domain.case import Case
 from ..domain.errors import ExecutionError, OutputError
 from ..domain.labels import write_labels
+from ..domain.options import ENGINE_OPTIONS, RunOptions, add_options
 from ..domain.progress import Progress
 from ..domain.segmentation import Segmentation
 from ..domain.volume import Volume
@@ -24,7 +25,7 @@ from ..io.registry import write_volume
 from ..io.staging import Staging, atomic, staged
 from ..io.user_folder import user_folder
 from .console import Console
-from .running import add_engine_arguments, describe, engine_options, load_accepted, tell, write_facts
+from .running import describe, load_accepted, tell, write_facts
 
 SAMPLE = "BraTS-GLI-00001-000"
 SAMPLE_ADDRESS = "https://github.com/lassoan/SlicerMONAIAuto3DSeg/releases/download/TestingData/"
@@ -41,7 +42,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("-o", "--output", type=Path, default=Path("demo-out"), metavar="DIR", help="default: demo-out")
     p.add_argument("--seed", type=int, default=0, help="another synthetic patient")
     p.add_argument("--sample", action="store_true", help="a real patient instead, downloaded (11 MB)")
-    add_engine_arguments(p)
+    add_options(p, ENGINE_OPTIONS)
 
 
 def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
@@ -49,12 +50,13 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     folder: Path = arguments.output
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file.", "Name a folder with -o.")
-    checkpoint = load_accepted(arguments.model, console)
+    options = RunOptions.of(arguments)
+    checkpoint = load_accepted(options.model, console)
     with staged() as staging:
         label_file = staging.path(folder / "segmentation.nii.gz")  # a folder that cannot be made ends the run here
         progress.report("patient", 0.0, "Fetching the sample" if arguments.sample else "Making a synthetic patient")
         case, truth = (fetch_sample(progress), None) if arguments.sample else make_patient(arguments.seed)
-        result = segment_case(case, checkpoint, **engine_options(arguments), progress=progress)
+        result = segment_case(case, checkpoint, options, progress=progress)
         progress.report("write", 0.92, "Writing the pictures")
         write_volume(result.labels.with_array(write_labels(result.labels.array)), label_file)
         _write_extras(case, truth, result, folder, staging)

@@ -11,12 +11,13 @@ import numpy as np
 
 from ..domain.errors import ModalityError, RequestError
 from ..domain.modalities import MODALITIES
+from ..domain.options import RunOptions
 from ..domain.progress import Progress
 from ..inference.pipeline import check_modalities, segment_case
 from ..io.images2d import channels_for, read_slice, slice_order, stack_slices
 from ..io.staging import staged
 from ..models.checkpoint_file import Checkpoint
-from .running import describe, engine_options, load_accepted, tell, write_facts, write_page
+from .running import describe, load_accepted, tell, write_facts, write_page
 
 if TYPE_CHECKING:
     from ..domain.case import Case
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 def run_images(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
     """Segment the images together, since a patient's slices are normalised together; write ``<stem>_mask.png`` each."""
     paths = check_request(arguments)
-    checkpoint = load_accepted(arguments.model, console)
+    options = RunOptions.of(arguments)
+    checkpoint = load_accepted(options.model, console)
     if checkpoint.description.dimensions != 2:
         raise RequestError(
             f"Model {checkpoint.description.id} runs on volumes, not on 2D images.",
@@ -39,7 +41,7 @@ def run_images(arguments: argparse.Namespace, console: Console, progress: Progre
         report_file = staging.path(arguments.report) if arguments.report else None
         progress.report("read", 0.0, "Reading the images")
         case = read_images(paths, channels, checkpoint)
-        result = segment_case(case, checkpoint, **engine_options(arguments), progress=progress)
+        result = segment_case(case, checkpoint, options, progress=progress)
         progress.report("write", 0.95, "Writing the masks")
         for file, mask in zip(files, result.mask("WT"), strict=True):
             write_mask(mask, file)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import math
@@ -13,24 +12,10 @@ from typing import Any
 from ..domain.case import Case
 from ..domain.labels import CONVENTIONS
 from ..domain.segmentation import Segmentation
-from ..inference.device import PRECISIONS
-from ..models.catalogue import DEFAULT_MODEL, load_model
+from ..models.catalogue import load_model
 from ..models.checkpoint_file import Checkpoint
 from ..models.licence import accept, open_terms
 from .console import Console
-
-
-def add_engine_arguments(p: argparse.ArgumentParser) -> None:
-    """Arguments of every command that runs a model."""
-    p.add_argument("--model", default=DEFAULT_MODEL, metavar="ID|FILE", help=f"default: {DEFAULT_MODEL}")
-    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    p.add_argument("--precision", choices=PRECISIONS, default="auto")
-    p.add_argument("--tta", action="store_true", help="average over mirrorings: slower, a little more accurate")
-
-
-def engine_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What :func:`add_engine_arguments` asked for, as the engine calls it."""
-    return {"device": arguments.device, "precision": arguments.precision, "mirror": arguments.tta}
 
 
 def load_accepted(model: str, console: Console) -> Checkpoint:

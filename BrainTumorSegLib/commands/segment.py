@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ..domain.case import Case
 from ..domain.errors import ModalityError, RequestError
-from ..domain.labels import WRITABLE, write_labels
+from ..domain.labels import write_labels
 from ..domain.modalities import MODALITIES, TITLES, stem
+from ..domain.options import RunOptions, add_options
 from ..domain.progress import Progress
 from ..inference.pipeline import check_modalities, segment_case
 from ..io.case_folder import case_from_files, read_case
@@ -18,7 +19,7 @@ from ..io.staging import Staging, staged
 from ..models.checkpoint_file import Checkpoint
 from .console import Console
 from .images import run_images
-from .running import add_engine_arguments, describe, engine_options, load_accepted, tell, write_facts, write_page
+from .running import describe, load_accepted, tell, write_facts, write_page
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
@@ -34,22 +35,16 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="label map: .nii.gz, .nii, .nrrd, .mha; for 2D images a folder",
     )
-    p.add_argument("--reference", choices=MODALITIES, help="sequence whose grid carries the result")
-    p.add_argument("--labels", choices=WRITABLE, default="brats2023", help="label convention of the output")
-    p.add_argument("--probabilities", type=Path, metavar="DIR", help="also write a probability map a region")
-    p.add_argument("--report", type=Path, metavar="FILE.html", help="also write a report with pictures")
-    p.add_argument("--preprocess", choices=("auto", "none", "register"), default="auto")
-    add_engine_arguments(p)
+    add_options(p)
 
 
 def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
     """Segment and write."""
-    if arguments.preprocess == "register":
-        raise RequestError("--preprocess register is not there yet.", "Register the images first, or leave it out.")
+    options = RunOptions.of(arguments)
     if any(is_slice(path) for path in arguments.case):
         return run_images(arguments, console, progress)
     check_writable(arguments.output)
-    checkpoint = load_accepted(arguments.model, console)
+    checkpoint = load_accepted(options.model, console)
     with staged() as staging:
         # All outputs are staged first: a folder that cannot be made ends the run now, not after its work.
         label_file = staging.path(arguments.output)
@@ -61,7 +56,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         result = segment_case(
             case,
             checkpoint,
-            **engine_options(arguments),
+            options,
             keep_probabilities=bool(maps),
             progress=progress,
         )

@@ -13,6 +13,7 @@ from ..domain.case import Case
 from ..domain.errors import ExecutionError, ModalityError
 from ..domain.labels import ED, ET, NCR, REGIONS
 from ..domain.modalities import TITLES, listed, taken
+from ..domain.options import RunOptions
 from ..domain.progress import Progress
 from ..domain.segmentation import Segmentation
 from ..models.checkpoint_file import Checkpoint
@@ -28,10 +29,8 @@ from .result_warnings import cautions
 def segment_case(
     case: Case,
     checkpoint: Checkpoint,
+    options: RunOptions = RunOptions(),  # noqa: B008 — frozen
     *,
-    device: str = "auto",
-    precision: str = "auto",
-    mirror: bool = False,
     keep_probabilities: bool = False,
     progress: Progress | None = None,
 ) -> Segmentation:
@@ -40,9 +39,7 @@ def segment_case(
     Args:
         case: the images; every modality that the model requires must be there.
         checkpoint: the model.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-        mirror: average over mirrorings: slower by 8 (3D) or 4 (2D), a little more accurate.
+        options: device, precision, tta and preprocess are used here; the model is the one that is given.
         keep_probabilities: keep the region probabilities in the result.
         progress: told how far the run is; ends it when cancelled.
 
@@ -59,10 +56,10 @@ def segment_case(
     check_modalities(case, description)
     progress.report("prepare", 0.05, "Preparing the images")
     prepared = prepare(case, description.modalities, description.preprocessing)
-    target = resolve_device(device)
-    chosen = resolve_precision(target, precision)
+    target = resolve_device(options.device)
+    chosen = resolve_precision(target, options.precision)
     progress.report("load", 0.15, f"Loading {description.id} on {describe(target)}, {chosen}")
-    predictor = Predictor(checkpoint.build(), Plan.of(description, mirror=mirror), target, chosen)
+    predictor = Predictor(checkpoint.build(), Plan.of(description, mirror=options.tta), target, chosen)
     outputs, shortage = _predict(predictor, prepared.array, progress)
     progress.report("finish", 0.9, "Placing the result on the reference grid")
     labels, sure, probabilities = _compose(outputs, prepared, description, case, keep_probabilities)
@@ -70,7 +67,7 @@ def segment_case(
         case_id=case.id,
         labels=case.reference_volume.with_array(labels),
         regions=description.regions,
-        provenance=_provenance(checkpoint, case, prepared, describe(target), chosen, mirror, started),
+        provenance=_provenance(checkpoint, case, prepared, describe(target), chosen, options.tta, started),
         warnings=(*shortage, *cautions(case, description, prepared, labels, sure)),
         confidence=sure,
         probabilities=probabilities,
@@ -151,7 +148,7 @@ def _provenance(
     prepared: Prepared,
     device: str,
     precision: str,
-    mirror: bool,
+    tta: bool,
     started: float,
 ) -> dict[str, Any]:
     import torch
@@ -164,7 +161,7 @@ def _provenance(
         "preprocessing": list(prepared.notes),
         "device": device,
         "precision": precision,
-        "mirror": mirror,
+        "tta": tta,
         "seconds": round(time.perf_counter() - started, 2),
         "versions": {"braintumorseg": __version__, "torch": torch.__version__, "python": platform.python_version()},
     }

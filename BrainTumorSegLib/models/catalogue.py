@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..domain.errors import CheckpointError
+from ..domain.options import DEFAULT_MODEL as DEFAULT_MODEL
 from ..io.staging import atomic
 from ..io.user_folder import user_folder
 from .checkpoint_file import Checkpoint, load_checkpoint, read_description
 from .description import Description
 
-DEFAULT_MODEL = "brats-segresnet"
 SUFFIX = ".safetensors"
 EMBEDDED = Path(__file__).parent / "checkpoints"
 

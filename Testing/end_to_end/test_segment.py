@@ -105,7 +105,7 @@ def test_slice_wise_model_and_tta(cli: Cli, case_folder: Path, tmp_path: Path) -
     assert plain.returncode == 0, plain.stderr
     mirrored = cli("segment", case_folder, "-o", tmp_path / "tta.nii.gz", "--model", flat, "--tta")
     assert mirrored.returncode == 0, mirrored.stderr
-    assert json.loads((tmp_path / "tta.json").read_text())["provenance"]["mirror"] is True
+    assert json.loads((tmp_path / "tta.json").read_text())["provenance"]["tta"] is True
     assert values(tmp_path / "plain.nii.gz").shape == values(tmp_path / "tta.nii.gz").shape == SHAPE_XYZ
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.inference.pipeline import segment_case
 from BrainTumorSegLib.io.case_folder import read_case
 from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
@@ -169,7 +170,7 @@ def test_the_exported_accuracy_is_what_a_user_gets(place: Place, whole: tuple[st
     scores: dict[str, list[float]] = {"ET": [], "TC": [], "WT": []}
     for name in held_out:
         folder = place.data / name
-        labels = segment_case(read_case(folder), checkpoint, device="cpu").labels.array
+        labels = segment_case(read_case(folder), checkpoint, RunOptions(device="cpu")).labels.array
         truth = np.asarray(nibabel.load(folder / f"{name}_seg.nii.gz").dataobj).transpose()
         for region, ours, theirs in (("ET", {3}, {4}), ("TC", {1, 3}, {1, 4}), ("WT", {1, 2, 3}, {1, 2, 4})):
             a, b = np.isin(labels, list(ours)), np.isin(truth, list(theirs))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from BrainTumorSegLib.domain.case import Case
 from BrainTumorSegLib.domain.errors import CancelledError, CheckpointError, DeviceError, ExecutionError, ModalityError
 from BrainTumorSegLib.domain.grid import Grid, reorient
 from BrainTumorSegLib.domain.labels import from_regions, to_regions
+from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.domain.progress import Progress
 from BrainTumorSegLib.domain.segmentation import Segmentation
 from BrainTumorSegLib.domain.volume import Volume
@@ -29,8 +31,8 @@ from Testing.samples import AFFINE, OUTPUTS, Patient, make_oracle, make_patient
 from Testing.unit.domain.test_grid import OBLIQUE, ORIENTATIONS, affine_of
 
 
-def run(case: Case, checkpoint: Checkpoint, **options: object) -> Segmentation:
-    return segment_case(case, checkpoint, device="cpu", precision="fp32", **options)  # type: ignore[arg-type]
+def run(case: Case, checkpoint: Checkpoint, *, tta: bool = False, **others: Any) -> Segmentation:
+    return segment_case(case, checkpoint, RunOptions(device="cpu", precision="fp32", tta=tta), **others)
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
@@ -158,9 +160,9 @@ def test_windows_leave_no_seam(patient: Patient) -> None:
 
 def test_mirroring_changes_nothing_for_a_network_that_sees_one_voxel(patient: Patient) -> None:
     plain = run(patient.case(), make_oracle(), keep_probabilities=True)
-    mirrored = run(patient.case(), make_oracle(), keep_probabilities=True, mirror=True)
+    mirrored = run(patient.case(), make_oracle(), keep_probabilities=True, tta=True)
     np.testing.assert_allclose(mirrored.probabilities["WT"], plain.probabilities["WT"], atol=1e-5)
-    assert mirrored.provenance["mirror"] is True and plain.provenance["mirror"] is False
+    assert mirrored.provenance["tta"] is True and plain.provenance["tta"] is False
 
 
 def test_what_the_checkpoint_declares_is_applied(patient: Patient) -> None:
@@ -320,7 +322,7 @@ def test_where_memory_runs_short_parts_get_smaller_and_the_result_says_so(
 
 def test_unknown_devices_and_networks_are_refused(patient: Patient) -> None:
     with pytest.raises(DeviceError):
-        segment_case(patient.case(), make_oracle(), device="toaster")
+        segment_case(patient.case(), make_oracle(), RunOptions(device="toaster"))
     oracle = make_oracle()
     wrong = dataclasses.replace(oracle.description, network=NetworkSpec("skynet"))
     with pytest.raises(CheckpointError, match="skynet"):

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from BrainTumorSegLib.domain.errors import CheckpointError
+from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.inference.pipeline import segment_case
 from BrainTumorSegLib.inference.prediction import Plan, Predictor
 from BrainTumorSegLib.models.checkpoint_file import load_checkpoint, save_checkpoint
@@ -170,7 +171,8 @@ def test_export_reload_and_the_engine(
     images = torch.randn(1, 4, *(64, 64) if dimensions == 2 else (32, 32, 32))
     with torch.no_grad():
         assert torch.equal(checkpoint.build()(images), network.eval()(images))
-    result = segment_case(patient.case(), checkpoint, device="cpu", precision="fp32", keep_probabilities=True)
+    options = RunOptions(device="cpu", precision="fp32")
+    result = segment_case(patient.case(), checkpoint, options, keep_probabilities=True)
     assert result.labels.shape == patient.labels.shape and result.regions == ("ET", "TC", "WT")
     probability = result.probabilities["WT"]
     assert probability[patient.images["t1"].array > 0].std() > 0, "it sees the images"

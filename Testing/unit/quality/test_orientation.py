@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from BrainTumorSegLib.domain.case import Case
+from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.domain.volume import bounding_box
 from BrainTumorSegLib.inference.pipeline import segment_case
 from BrainTumorSegLib.models.description import PreprocessingSpec
@@ -78,6 +79,6 @@ def test_the_template_is_the_mean_of_what_it_was_made_of(brains: list[np.ndarray
 def test_the_result_says_that_the_brain_lies_otherwise() -> None:
     case = make_phantom(0, (52, 80, 80)).case
     upside_down = {name: v.with_array(np.ascontiguousarray(v.array[::-1])) for name, v in case.images.items()}
-    warnings = segment_case(Case("turned", upside_down), COARSE, device="cpu").warnings
+    warnings = segment_case(Case("turned", upside_down), COARSE, RunOptions(device="cpu")).warnings
     assert "By its outline the brain does not lie as the headers say: check the orientation of the images." in warnings
-    assert not any("outline" in warning for warning in segment_case(case, COARSE, device="cpu").warnings)
+    assert not any("outline" in warning for warning in segment_case(case, COARSE, RunOptions(device="cpu")).warnings)

@@ -12,6 +12,7 @@ from scipy import stats
 
 from BrainTumorSegLib.domain.case import Case
 from BrainTumorSegLib.domain.modalities import MODALITIES
+from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.inference.pipeline import segment_case
 from BrainTumorSegLib.models.description import PreprocessingSpec
 from BrainTumorSegLib.phantom import make_phantom
@@ -97,10 +98,10 @@ def test_pair_features_change_their_sign_with_the_order(phantoms: list[Prepared]
 def test_the_result_says_that_images_look_exchanged() -> None:
     case = make_phantom(1, (52, 80, 80)).case
     wrong = {**case.images, "t1": case.images["t1ce"], "t1ce": case.images["t1"]}
-    result = segment_case(Case("wrong", wrong), COARSE, device="cpu")
+    result = segment_case(Case("wrong", wrong), COARSE, RunOptions(device="cpu"))
     expected = "The images given as T1, T1ce look like T1ce, T1: check whether they were exchanged."
     assert expected in result.warnings
-    right = segment_case(case, COARSE, device="cpu")
+    right = segment_case(case, COARSE, RunOptions(device="cpu"))
     assert not any("exchanged" in warning for warning in right.warnings)
 
 

@@ -1,0 +1,121 @@
+"""How a run is made: one record, filled by scripts, the command line and the panel alike.
+
+:data:`RunOptions`'s fields are also the table of the command line's options: what a field's ``_option`` says is what
+``--help`` shows and what is accepted, wherever the record is filled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from .errors import RequestError
+from .labels import WRITABLE
+from .modalities import MODALITIES
+
+DEFAULT_MODEL = "brats-segresnet"
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+PREPROCESSINGS = ("auto", "none", "register")
+
+# The options of every command that runs a model.
+ENGINE_OPTIONS = ("model", "device", "precision", "tta", "preprocess")
+
+
+def _option(about: str, *, choices: tuple[str, ...] = (), metavar: str | None = None) -> dict[str, Any]:
+    """Makes of a field the option ``--<name>``; ``None`` or an empty text is not given."""
+    return {"about": about, "choices": choices, "metavar": metavar}
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a model is run on a patient, and what is written of it.
+
+    Attributes:
+        model: id of an installed model, or a file.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        tta: test-time augmentation: average over mirrorings, slower by 8 (3D) or 4 (2D), a little more accurate.
+        preprocess: ``auto``: as the model declares; ``none``: the images are taken as they are, without correction of
+            the bias field (normalisation is the network's own and stays).
+        reference: the modality whose grid carries the result; empty for the usual one.
+        labels: label convention of the file that is written.
+        probabilities: folder that gets a probability map a region.
+        report: HTML file that gets a report with pictures.
+
+    Raises:
+        RequestError: a value is none of those that the option knows.
+    """
+
+    model: str = field(default=DEFAULT_MODEL, metadata=_option(f"default: {DEFAULT_MODEL}", metavar="ID|FILE"))
+    device: str = field(default="auto", metadata=_option("auto, cpu, cuda, cuda:N or mps"))
+    precision: str = field(default="auto", metadata=_option("of the network's arithmetic", choices=PRECISIONS))
+    tta: bool = field(
+        default=False,
+        metadata=_option("test-time augmentation: average over mirrorings; slower, a little more accurate"),
+    )
+    preprocess: str = field(
+        default="auto",
+        metadata=_option("auto: as the model needs it; none: the images are prepared", choices=PREPROCESSINGS),
+    )
+    reference: str = field(default="", metadata=_option("sequence whose grid carries the result", choices=MODALITIES))
+    labels: str = field(default="brats2023", metadata=_option("label convention of the output", choices=WRITABLE))
+    probabilities: Path | None = field(
+        default=None, metadata=_option("also write a probability map a region", metavar="DIR")
+    )
+    report: Path | None = field(
+        default=None, metadata=_option("also write a report with pictures", metavar="FILE.html")
+    )
+
+    def __post_init__(self) -> None:
+        for each in dataclasses.fields(self):
+            value, choices = getattr(self, each.name), each.metadata["choices"]
+            if choices and value and value not in choices:
+                raise RequestError(f"Unknown {each.name} {value!r}.", f"Choose one of {', '.join(choices)}.")
+        if self.preprocess == "register":
+            raise RequestError("--preprocess register is not there yet.", "Register the images first, or leave it out.")
+
+    def arguments(self) -> list[str]:
+        """The command line that gives these options; what has its default value is left out."""
+        found = []
+        for each in dataclasses.fields(self):
+            value = getattr(self, each.name)
+            if value != each.default:
+                # In one piece, since a file's name may begin with a dash.
+                found.append(f"--{each.name}" if value is True else f"--{each.name}={value}")
+        return found
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> Self:
+        """The options of a parsed command line; those that its command does not have keep their defaults.
+
+        Raises:
+            RequestError: a value cannot be used.
+        """
+        names = [each.name for each in dataclasses.fields(cls) if hasattr(arguments, each.name)]
+        return cls(**{name: getattr(arguments, name) for name in names})
+
+
+OPTION_NAMES = tuple(each.name for each in dataclasses.fields(RunOptions))
+
+
+def add_options(parser: argparse.ArgumentParser, names: Iterable[str] = OPTION_NAMES) -> None:
+    """Options of the command line for these fields of :class:`RunOptions`."""
+    fields = {each.name: each for each in dataclasses.fields(RunOptions)}
+    for name in names:
+        each = fields[name]
+        about, flag = each.metadata["about"], f"--{name}"
+        if isinstance(each.default, bool):
+            parser.add_argument(flag, action="store_true", help=about)
+            continue
+        parser.add_argument(
+            flag,
+            default=each.default,
+            type=str if isinstance(each.default, str) else Path,
+            choices=each.metadata["choices"] or None,
+            metavar=each.metadata["metavar"],
+            help=about,
+        )
