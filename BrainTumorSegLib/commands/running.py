@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..domain.case import Case
-from ..domain.labels import CONVENTIONS
+from ..domain.labels import CONVENTIONS, label_names
 from ..domain.segmentation import Segmentation
 from ..models.catalogue import load_model
 from ..models.checkpoint_file import Checkpoint
@@ -47,10 +47,8 @@ def write_page(case: Case, result: Segmentation, file: Path | None) -> None:
 
 def describe(result: Segmentation, convention: str) -> dict[str, Any]:
     """All about a result, as JSON values."""
-    names = {0: "background", 1: "NCR", 2: "ED", 3: "ET"}
-    if result.regions == ("WT",):
-        names = {0: "background", 2: "WT"}
-    labels = {str(value): names[label] for value, label in CONVENTIONS[convention].items() if label in names}
+    names = label_names(result.regions)
+    labels = {str(value): names[label] for value, label in CONVENTIONS[convention].values.items() if label in names}
     return {
         "case": result.case_id,
         "labels": labels,

@@ -7,10 +7,9 @@
 from .cohort import evaluate_pairs, usable_cores
 from .matching import match
 from .pairs import compare_files, compare_labels, compare_volumes
-from .results import TISSUES, CaseResult, Evaluation, Measures, Settings, compare_evaluations
+from .results import CaseResult, Evaluation, Measures, Settings, compare_evaluations
 
 __all__ = [
-    "TISSUES",
     "CaseResult",
     "Evaluation",
     "Measures",

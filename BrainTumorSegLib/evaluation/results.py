@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ..domain.errors import BrainTumorSegError, RequestError
-from ..domain.labels import ED, NCR, REGIONS, Region
+from ..domain.labels import REGIONS, TISSUES, Region
 from .metrics.lesions import BRATS2023
 from .metrics.measures import ALL, DEFAULT_MEASURES, HD95_DEFINITIONS, MEASURES, Measure, chosen_measures
 from .metrics.policy import DEFAULT_POLICY, Emptiness, EmptyPolicy, policy_named
@@ -16,16 +16,6 @@ from .metrics.summary import Comparison, Summary, compare_paired, summarise
 
 # Region → measure → value; a value is NaN where the convention leaves it out.
 Measures = dict[str, dict[str, float]]
-
-
-# Tissue classes that are no region by themselves; enhancing tumour is both.
-TISSUES: dict[str, Region] = {
-    tissue.name: tissue
-    for tissue in (
-        Region("NCR", "Necrotic and non-enhancing core", frozenset({NCR}), (90, 120, 210)),
-        Region("ED", "Oedema and invaded tissue", frozenset({ED}), (120, 190, 200)),
-    )
-}
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Sequence
 from string import Template
 
 from .. import __version__
-from ..domain.labels import REGIONS
+from ..domain.labels import REGIONS, TISSUES
 from ..evaluation.metrics.measures import ALL
-from ..evaluation.results import TISSUES
 from .style import STYLE
 from .words import DISCLAIMER, printable
 
