@@ -16,6 +16,7 @@ from ..domain.errors import ExecutionError, OutputError
 from ..domain.labels import write_labels
 from ..domain.options import ENGINE_OPTIONS, RunOptions, add_options
 from ..domain.progress import Progress
+from ..domain.result_record import ResultRecord
 from ..domain.segmentation import Segmentation
 from ..domain.volume import Volume
 from ..evaluation import compare_labels
@@ -25,7 +26,7 @@ from ..io.registry import write_volume
 from ..io.staging import Staging, atomic, staged
 from ..io.user_folder import user_folder
 from .console import Console
-from .running import describe, load_accepted, tell, write_facts
+from .running import load_accepted, tell
 
 SAMPLE = "BraTS-GLI-00001-000"
 SAMPLE_ADDRESS = "https://github.com/lassoan/SlicerMONAIAuto3DSeg/releases/download/TestingData/"
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         write_volume(result.labels.with_array(write_labels(result.labels.array)), label_file)
         _write_extras(case, truth, result, folder, staging)
     tell(result, console)
-    facts = describe(result, "brats2023")
+    facts = ResultRecord.of(result).as_json()
     if truth is not None:
         facts["dice"] = {region: values["dice"] for region, values in _agreement(result, truth).items()}
         figures = ", ".join(f"{region} {value:.2f}" for region, value in facts["dice"].items())
@@ -93,7 +94,7 @@ def _write_extras(case: Case, truth: Volume | None, result: Segmentation, folder
 
     write_montage(case, result, staging.path(folder / "montage.png"))
     write_report(case, result, staging.path(folder / "report.html"))
-    write_facts(describe(result, "brats2023"), staging.path(folder / "segmentation.json"))
+    ResultRecord.of(result).write(staging.path(folder / "segmentation.json"))
     if truth is not None:
         for modality, volume in case.images.items():
             whole = volume.with_array(np.round(volume.array).astype(np.int16))

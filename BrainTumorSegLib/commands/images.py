@@ -13,11 +13,12 @@ from ..domain.errors import ModalityError, RequestError
 from ..domain.modalities import MODALITIES
 from ..domain.options import RunOptions
 from ..domain.progress import Progress
+from ..domain.result_record import ResultRecord
 from ..inference.pipeline import check_modalities, segment_case
 from ..io.images2d import channels_for, read_slice, slice_order, stack_slices
 from ..io.staging import staged
 from ..models.checkpoint_file import Checkpoint
-from .running import describe, load_accepted, tell, write_facts, write_page
+from .running import load_accepted, tell, write_page
 
 if TYPE_CHECKING:
     from ..domain.case import Case
@@ -37,7 +38,7 @@ def run_images(arguments: argparse.Namespace, console: Console, progress: Progre
     channels = channels_for(checkpoint.description.modalities)
     with staged() as staging:
         files = [staging.path(arguments.output / f"{path.stem}_mask.png") for path in paths]
-        facts_file = staging.path(arguments.output / "segmentation.json")
+        record_file = staging.path(arguments.output / "segmentation.json")
         report_file = staging.path(arguments.report) if arguments.report else None
         progress.report("read", 0.0, "Reading the images")
         case = read_images(paths, channels, checkpoint)
@@ -45,12 +46,12 @@ def run_images(arguments: argparse.Namespace, console: Console, progress: Progre
         progress.report("write", 0.95, "Writing the masks")
         for file, mask in zip(files, result.mask("WT"), strict=True):
             write_mask(mask, file)
-        facts = {**describe(result, "brats2023"), "images": [path.name for path in paths]}
-        write_facts(facts, facts_file)
+        record = ResultRecord.of(result, images=tuple(path.name for path in paths))
+        record.write(record_file)
         write_page(case, result, report_file)
     tell(result, console)
     console.say(f"Wrote {len(paths)} masks to {arguments.output}")
-    console.result({"output": str(arguments.output), **facts})
+    console.result({"output": str(arguments.output), **record.as_json()})
     return 0
 
 

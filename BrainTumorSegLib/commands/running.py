@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ..domain.case import Case
-from ..domain.labels import CONVENTIONS, label_names
 from ..domain.segmentation import Segmentation
 from ..models.catalogue import load_model
 from ..models.checkpoint_file import Checkpoint
@@ -32,37 +27,12 @@ def load_accepted(model: str, console: Console) -> Checkpoint:
     return checkpoint
 
 
-def write_facts(facts: Mapping[str, Any], file: Path) -> None:
-    """What :func:`describe` gave, as a JSON file."""
-    file.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-
-
 def write_page(case: Case, result: Segmentation, file: Path | None) -> None:
     """The report of one case, where one was asked for."""
     if file:
         from ..report import write_report
 
         write_report(case, result, file)
-
-
-def describe(result: Segmentation, convention: str) -> dict[str, Any]:
-    """All about a result, as JSON values."""
-    names = label_names(result.regions)
-    labels = {str(value): names[label] for value, label in CONVENTIONS[convention].values.items() if label in names}
-    return {
-        "case": result.case_id,
-        "labels": labels,
-        "measurements": {region: _finite(dataclasses.asdict(m)) for region, m in result.measurements.items()},
-        "confidence": _finite(result.confidence),
-        "warnings": list(result.warnings),
-        "provenance": dict(result.provenance),
-        "use": "For research, not for clinical use.",
-    }
-
-
-def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
-    """NaN is no JSON."""
-    return {name: round(value, 3) if math.isfinite(value) else None for name, value in values.items()}
 
 
 def tell(result: Segmentation, console: Console) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from ..domain.case import Case
 from ..domain.errors import ModalityError, RequestError
 from ..domain.labels import write_labels
-from ..domain.modalities import MODALITIES, TITLES, stem
+from ..domain.modalities import MODALITIES, TITLES
 from ..domain.options import RunOptions, add_options
 from ..domain.progress import Progress
+from ..domain.result_record import ResultRecord, record_path
 from ..inference.pipeline import check_modalities, segment_case
 from ..io.case_folder import case_from_files, read_case
 from ..io.images2d import is_slice
@@ -19,7 +20,7 @@ from ..io.staging import Staging, staged
 from ..models.checkpoint_file import Checkpoint
 from .console import Console
 from .images import run_images
-from .running import describe, load_accepted, tell, write_facts, write_page
+from .running import load_accepted, tell, write_page
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     with staged() as staging:
         # All outputs are staged first: a folder that cannot be made ends the run now, not after its work.
         label_file = staging.path(arguments.output)
-        facts_file = staging.path(facts_path(arguments.output))
+        record_file = staging.path(record_path(arguments.output))
         report_file = staging.path(arguments.report) if arguments.report else None
         maps = _probability_files(arguments.probabilities, checkpoint, staging)
         progress.report("read", 0.0, "Reading the images")
@@ -64,12 +65,12 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         write_volume(result.labels.with_array(write_labels(result.labels.array, arguments.labels)), label_file)
         for region, file in maps.items():
             write_volume(result.labels.with_array(result.probabilities[region]), file)
-        facts = describe(result, arguments.labels)
-        write_facts(facts, facts_file)
+        record = ResultRecord.of(result, options.labels)
+        record.write(record_file)
         write_page(case, result, report_file)
     tell(result, console)
     console.say(f"Wrote {arguments.output}")
-    console.result({"output": str(arguments.output), **facts})
+    console.result({"output": str(arguments.output), **record.as_json()})
     return 0
 
 
@@ -104,8 +105,3 @@ def requested_case(arguments: argparse.Namespace, checkpoint: Checkpoint) -> Cas
         )
     check_modalities(case, checkpoint.description)
     return Case(case.id, case.images, arguments.reference) if arguments.reference else case
-
-
-def facts_path(output: Path) -> Path:
-    """The JSON file beside a label map."""
-    return output.with_name(f"{stem(output)}.json")
