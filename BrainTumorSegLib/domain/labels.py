@@ -204,7 +204,7 @@ def decide_convention(
     if union <= {0, 1, 2, 3, 4}:
         if any({3, 4} <= set(values) for values in known.values()):
             raise _refusal(known, (3, 4), "4 beside 3 is a resection cavity in BraTS 2024", ("brats2024",), option)
-        raise _refusal(known, (3, 4), "more than one reading", ("brats2024", "brats2021", "brats2023"), option)
+        raise _refusal(known, (3, 4), "they can be read in two ways", ("brats2024", "brats2021", "brats2023"), option)
     if union <= {0, 1, 255}:
         raise _refusal(known, (255,), "a mask of the whole tumour, it seems", ("whole",), option)
     others = tuple(sorted(union - {0, 1, 2}))

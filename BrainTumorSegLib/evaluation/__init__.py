@@ -7,18 +7,18 @@
 from .cohort import evaluate_pairs, usable_cores
 from .matching import match
 from .pairs import compare_files, compare_labels, compare_volumes
-from .results import CaseResult, Evaluation, Measures, Settings, compare_evaluations
+from .results import CaseResult, Evaluation, Measures, Settings, paired_evaluations
 
 __all__ = [
     "CaseResult",
     "Evaluation",
     "Measures",
     "Settings",
-    "compare_evaluations",
     "compare_files",
     "compare_labels",
     "compare_volumes",
     "evaluate_pairs",
     "match",
+    "paired_evaluations",
     "usable_cores",
 ]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ..domain.errors import GeometryError, InputError
+from ..domain.errors import GeometryError
 from ..domain.grid import Grid, check_overlap
-from ..domain.labels import REGIONS, read_labels
+from ..domain.labels import REGIONS, decide_convention, found_values, read_labels
 from ..domain.volume import Volume, bounding_box
 from ..io.registry import read_volume
 from ..preprocessing.resampling import resample
@@ -54,34 +55,94 @@ def compare_files(prediction: Path, reference: Path, settings: Settings | None =
 
     Raises:
         InputError: unreadable, or labels outside the convention.
-        GeometryError: the grids differ and ``settings.resample`` is not set, or the images do not overlap.
+        GeometryError: the grids differ and ``settings`` do not say how to bring them together, or the images do not
+            overlap.
     """
-    settings = settings or Settings()
-    predicted, truth = _read(prediction, settings.prediction_labels), _read(reference, settings.reference_labels)
-    difference = _difference(predicted, truth)
-    notes: tuple[str, ...] = ()
-    if difference and not settings.resample:
-        raise GeometryError(
-            f"{prediction} and {reference} are on different grids: {difference}.",
-            "Add --resample to bring the prediction onto the reference's grid.",
-        )
-    if difference:
-        check_overlap(predicted, truth)
-        array = resample(predicted.array, Grid.of(predicted), Grid.of(truth), nearest=True)
-        predicted = Volume(array, truth.affine, predicted.source)
-        notes = (f"The prediction was resampled (nearest neighbour): {difference}.",)
+    predicted, truth = read_volume(prediction), read_volume(reference)
+    settings = with_conventions(
+        settings or Settings(),
+        {predicted.source: found_values(predicted.array, predicted.source)},
+        {truth.source: found_values(truth.array, truth.source)},
+    )
+    predicted, truth, notes = _together(
+        _labels(predicted, settings.prediction_labels), _labels(truth, settings.reference_labels), settings
+    )
     result = compare_volumes(case, predicted.array, truth.array, truth.spacing, settings)
-    return CaseResult(**{**vars(result), "prediction": prediction, "reference": reference, "notes": notes})
+    return dataclasses.replace(result, prediction=prediction, reference=reference, notes=notes)
 
 
-def _read(path: Path, convention: str) -> Volume:
-    volume = read_volume(path)
-    try:
-        return Volume(read_labels(volume.array, convention, volume.source), volume.affine, volume.source)
-    except InputError as error:
-        if "Name " not in error.remedy:
-            raise
-        raise InputError(str(error), error.remedy.rstrip(".") + " (--pred-labels, --ref-labels).") from error
+def read_pair(prediction: Path, reference: Path, settings: Settings) -> tuple[Volume, Volume]:
+    """The label maps of two files as :func:`compare_files` sees them: in this library's convention, on one grid."""
+    predicted, truth = read_volume(prediction), read_volume(reference)
+    first, second, _ = _together(
+        _labels(predicted, settings.prediction_labels), _labels(truth, settings.reference_labels), settings
+    )
+    return first, second
+
+
+def with_conventions(
+    settings: Settings, predictions: Mapping[str, Collection[int]], references: Mapping[str, Collection[int]]
+) -> Settings:
+    """Settings whose label conventions are decided, over all files of each side.
+
+    Args:
+        settings: those asked for.
+        predictions, references: file → values that it holds.
+
+    Raises:
+        InputError: the values of one side can be read in two ways, or in none.
+    """
+    asked = settings.prediction_labels, settings.reference_labels
+    decided = (
+        decide_convention(predictions, asked[0], option="--pred-labels"),
+        decide_convention(references, asked[1], reference=True, option="--ref-labels"),
+    )
+    assumed = {side for side, name in zip(("prediction", "reference"), asked, strict=True) if name == "auto"}
+    return dataclasses.replace(
+        settings,
+        prediction_labels=decided[0],
+        reference_labels=decided[1],
+        assumed=tuple(sorted(assumed | set(settings.assumed))),
+    )
+
+
+def _labels(volume: Volume, convention: str) -> Volume:
+    return volume.with_array(read_labels(volume.array, convention, volume.source))
+
+
+def _together(predicted: Volume, truth: Volume, settings: Settings) -> tuple[Volume, Volume, tuple[str, ...]]:
+    """Both on the reference's grid, and what was done for it."""
+    difference = _difference(predicted, truth)
+    if not difference:
+        return predicted, truth, ()
+    cause = _lost_header(predicted, truth)
+    if settings.voxelwise and predicted.shape == truth.shape:
+        note = f"Compared voxel by voxel although {difference}{cause}."
+        return Volume(predicted.array, truth.affine, predicted.source), truth, (note,)
+    if not settings.resample:
+        remedy = "Add --resample to bring the prediction onto the reference's grid."
+        if predicted.shape == truth.shape:
+            remedy += " If the voxels belong together as they are stored, add --voxelwise instead."
+        raise GeometryError(
+            f"{predicted.source} and {truth.source} are on different grids: {difference}{cause}.", remedy
+        )
+    check_overlap(predicted, truth)
+    array = resample(predicted.array, Grid.of(predicted), Grid.of(truth), nearest=True)
+    note = f"The prediction was resampled (nearest neighbour): {difference}{cause}."
+    return Volume(array, truth.affine, predicted.source), truth, (note,)
+
+
+def _lost_header(predicted: Volume, truth: Volume) -> str:
+    """The likely cause of grids of one shape that differ, where one header says nothing of where the image lies."""
+    if predicted.shape != truth.shape:
+        return ""
+    bare = [side for side, volume in (("prediction", predicted), ("reference", truth)) if _says_nothing(volume.affine)]
+    return f"; the header of the {bare[0]} seems to be lost, its affine is that of no image" if len(bare) == 1 else ""
+
+
+def _says_nothing(affine: np.ndarray) -> bool:
+    """Whether an affine is what tools write who know none: voxels of 1 mm from 0, along the axes of RAS or LPS."""
+    return bool(np.allclose(np.abs(affine), np.eye(4), atol=1e-6))
 
 
 def _difference(prediction: Volume, reference: Volume) -> str:

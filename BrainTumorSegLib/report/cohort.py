@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..evaluation.metrics.measures import MEASURES
-from ..evaluation.metrics.summary import Comparison
+from ..evaluation.metrics.summary import Paired
 from ..evaluation.results import Evaluation
 from .agreement import VolumeAgreement
 from .cohort_tables import case_table, comparison_table, conventions, headline, summary_table, volume_table
@@ -44,7 +44,7 @@ class ReportOptions:
     images: Path | None = None
     model: str | Path | None = None
     sources: tuple[str, str] = ("", "")
-    comparisons: tuple[Mapping[str, Mapping[str, Comparison]], str] | None = None
+    comparisons: tuple[Mapping[str, Mapping[str, Paired]], str] | None = None
     examples: int = 2
     figure: Callable[[str], Path] | None = None
     date: datetime.date | None = None

@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from ..domain.errors import BrainTumorSegError
-from ..domain.grid import Grid, check_overlap
-from ..domain.labels import REGIONS, read_labels
+from ..domain.grid import check_overlap
+from ..domain.labels import REGIONS
 from ..domain.modalities import from_name, is_image, stem
-from ..domain.volume import Volume
 from ..evaluation.metrics.measures import MEASURES, Measure
+from ..evaluation.pairs import read_pair
 from ..evaluation.results import CaseResult, Evaluation
 from ..io.case_folder import case_from_files
-from ..io.registry import read_volume
-from ..preprocessing.resampling import resample
 from .figures.overlays import Overlay, overlays
 
 
@@ -52,7 +50,7 @@ def ranked(evaluation: Evaluation) -> list[tuple[str, float]]:
         return []
     scores = []
     for case, result in evaluation.results.items():
-        values = [result.measures[region][measure.name] for region in REGIONS]
+        values = [result.measures[region][measure.name] for region in evaluation.settings.regions if region in REGIONS]
         if not np.isnan(values).all():
             scores.append((case, float(np.nanmean(values))))
     return sorted(scores, key=lambda pair: pair[1], reverse=measure.better == "lower")
@@ -82,11 +80,10 @@ def _example(evaluation: Evaluation, result: CaseResult, kind: str, score: float
     settings = evaluation.settings
     try:
         case = case_from_files(files, result.case)
-        prediction = _labels(result.prediction, settings.prediction_labels)
-        reference = _labels(result.reference, settings.reference_labels)
+        prediction, reference = read_pair(result.prediction, result.reference, settings)
         for volume in case.images.values():
             check_overlap(volume, reference)
-        shown = overlays(case, _onto(prediction, reference), reference)
+        shown = overlays(case, prediction, reference)
     except BrainTumorSegError as error:  # the figures stand without this picture, and the page says why it is missing
         return Example(result.case, kind, score, remark=error.sentence())
     return Example(result.case, kind, score, tuple(shown))
@@ -118,13 +115,3 @@ def _images(folder: Path, case: str, own: bool) -> dict[str, Path]:
         if modality is not None:
             found.setdefault(modality, path)
     return found
-
-
-def _labels(path: Path, convention: str) -> Volume:
-    volume = read_volume(path)
-    return Volume(read_labels(volume.array, convention, volume.source), volume.affine, volume.source)
-
-
-def _onto(prediction: Volume, reference: Volume) -> Volume:
-    """The prediction on the reference's grid, as it was compared."""
-    return reference.with_array(resample(prediction.array, Grid.of(prediction), Grid.of(reference), nearest=True))

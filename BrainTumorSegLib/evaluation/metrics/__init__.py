@@ -4,7 +4,7 @@ from .lesions import BRATS2023, Lesion, LesionProtocol, LesionScores, score_lesi
 from .measures import ALL, DEFAULT_MEASURES, HD95_DEFINITIONS, MEASURES, Measure, chosen_measures
 from .overlap import Counts, dice
 from .policy import DEFAULT_POLICY, POLICIES, Emptiness, EmptyPolicy, EmptyRule, emptiness, policy_named
-from .summary import Comparison, EmptyCount, Summary, bootstrap_interval, compare_paired, summarise
+from .summary import EmptyCount, Paired, Summary, bootstrap_interval, paired, summarise
 from .surface import SurfaceDistances, surfel_distances, voxel_surface_distances
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "HD95_DEFINITIONS",
     "MEASURES",
     "POLICIES",
-    "Comparison",
     "Counts",
     "Emptiness",
     "EmptyCount",
@@ -25,13 +24,14 @@ __all__ = [
     "LesionProtocol",
     "LesionScores",
     "Measure",
+    "Paired",
     "Summary",
     "SurfaceDistances",
     "bootstrap_interval",
     "chosen_measures",
-    "compare_paired",
     "dice",
     "emptiness",
+    "paired",
     "policy_named",
     "score_lesions",
     "summarise",
