@@ -11,23 +11,17 @@ import numpy as np
 
 from ..domain.errors import GeometryError
 from ..domain.grid import Grid, check_overlap
-from ..domain.labels import REGIONS, decide_convention, found_values, read_labels
+from ..domain.labels import REGIONS, Region, decide_convention, found_values, read_labels
 from ..domain.volume import Volume, bounding_box
 from ..io.registry import read_volume
 from ..preprocessing.resampling import resample
-from .metrics.lesions import LesionScores, score_lesions
-from .metrics.measures import ALL, MEASURES
-from .metrics.overlap import Counts
-from .metrics.policy import POLICIES, Emptiness, emptiness_of
-from .metrics.surface import surfel_distances, voxel_surface_distances
+from .metrics.masks import MaskPair
+from .metrics.measures import ALL, MEASURES, Measure
+from .metrics.policy import Emptiness
 from .results import CaseResult, Measures, Settings
 
 # Files of one case agree to this; tools round affines differently when they write them.
 AFFINE_TOLERANCE_MM = 1e-2
-
-_COUNTED = ("dice", "iou", "sensitivity", "specificity", "precision", "accuracy", "relative_volume_error")
-_VOXEL_SURFACE = ("hd", "assd", "masd")
-_LESIONS = ("lesion_dice", "lesion_hd95", "lesions_found", "lesions_missed", "lesions_false")
 
 
 def compare_labels(
@@ -177,103 +171,38 @@ def compare_volumes(
     if len(spacing) != 3 or not all(0 < step < np.inf for step in spacing):
         raise GeometryError(f"A spacing of {tuple(spacing)} mm is not possible.", "Give z, y and x in mm.")
     z, y, x = (float(step) for step in spacing)
-    box = bounding_box((prediction != 0) | (reference != 0))
-    pair = _Pair(prediction[box], reference[box], prediction.shape, (z, y, x), settings)
-    measures: Measures = {}
-    empties: dict[str, Emptiness] = {}
-    volumes: dict[str, tuple[float, float]] = {}
-    ious = []
-    for name, region in settings.regions.items():
-        counts, measures[name] = pair.region(region.labels)
-        empties[name] = pair.emptiness(counts)
-        volumes[name] = pair.millilitres(counts.predicted), pair.millilitres(counts.referred)
-        if name in REGIONS:
-            ious.append(pair.decided("iou", counts.iou, empties[name]))
+    depth, height, width = prediction.shape
+    shape, box = (depth, height, width), bounding_box((prediction != 0) | (reference != 0))
+    maps = prediction[box], reference[box]
+    pairs = {name: _masks(maps, region, shape, (z, y, x), settings) for name, region in settings.regions.items()}
+    measures: Measures = {
+        name: {measure: _value(MEASURES[measure], pair, settings) for measure in settings.measures if measure != "miou"}
+        for name, pair in pairs.items()
+    }
     if "miou" in settings.measures:
+        ious = [_value(MEASURES["iou"], pair, settings) for name, pair in pairs.items() if name in REGIONS]
         defined = [iou for iou in ious if not math.isnan(iou)]
         measures[ALL] = {"miou": sum(defined) / len(defined) if defined else math.nan}
-    depth, height, width = prediction.shape
-    return CaseResult(case, measures, empties, volumes, (depth, height, width), (z, y, x))
+    empties: dict[str, Emptiness] = {name: pair.emptiness for name, pair in pairs.items()}
+    volumes = {name: pair.volumes for name, pair in pairs.items()}
+    return CaseResult(case, measures, empties, volumes, shape, (z, y, x))
 
 
-class _Pair:
-    """Two label maps, cropped to what is not background, and the grid they come from."""
+def _masks(
+    maps: tuple[np.ndarray, np.ndarray],
+    region: Region,
+    shape: tuple[int, int, int],
+    spacing: tuple[float, float, float],
+    settings: Settings,
+) -> MaskPair:
+    prediction, reference = (np.isin(array, list(region.labels)) for array in maps)
+    distances = "lesion_hd95" in settings.measures
+    return MaskPair(prediction, reference, shape, spacing, settings.hd95, settings.tolerance, distances)
 
-    def __init__(
-        self,
-        prediction: np.ndarray,
-        reference: np.ndarray,
-        shape: Sequence[int],
-        spacing: tuple[float, float, float],
-        settings: Settings,
-    ) -> None:
-        self.maps = prediction, reference
-        self.shape, self.spacing, self.settings = shape, spacing, settings
 
-    def masks(self, labels: frozenset[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Masks of a region: prediction and reference."""
-        first, second = (np.isin(array, list(labels)) for array in self.maps)
-        return first, second
-
-    def millilitres(self, voxels: int) -> float:
-        """Volume of so many voxels."""
-        return voxels * float(np.prod(self.spacing)) / 1000
-
-    def region(self, labels: frozenset[int]) -> tuple[Counts, dict[str, float]]:
-        """Counts and the asked-for measures of one region."""
-        prediction, reference = self.masks(labels)
-        counts = Counts.of(prediction, reference, int(np.prod(self.shape)))
-        empty = self.emptiness(counts)
-        values: dict[str, float] = {name: getattr(counts, name) for name in _COUNTED}
-        values["volume_error"] = self.millilitres(counts.predicted) - self.millilitres(counts.referred)
-        if not empty:
-            values |= self._distances(prediction, reference)
-        if self._wants(*_LESIONS):
-            values |= self._lesions(prediction, reference)
-        wanted = [name for name in self.settings.measures if name != "miou"]
-        return counts, {name: self.decided(name, values.get(name, math.nan), empty) for name in wanted}
-
-    @staticmethod
-    def emptiness(counts: Counts) -> Emptiness:
-        """Which mask is empty."""
-        return emptiness_of(counts.predicted > 0, counts.referred > 0)
-
-    def decided(self, name: str, value: float, empty: Emptiness) -> float:
-        """The value, or what the convention puts in its place where a mask is empty."""
-        family = MEASURES[name].family
-        return self.settings.policy.value(family, empty, self.shape, self.spacing) if empty and family else value
-
-    def _wants(self, *names: str) -> bool:
-        return any(name in self.settings.measures for name in names)
-
-    def _distances(self, prediction: np.ndarray, reference: np.ndarray) -> Mapping[str, float]:
-        """Measures of distance between two masks that both have voxels; each surface is searched once."""
-        values: dict[str, float] = {}
-        by_area = self.settings.hd95 == "surfel"
-        if self._wants(*_VOXEL_SURFACE) or (self._wants("hd95") and not by_area):
-            voxels = voxel_surface_distances(prediction, reference, self.spacing)
-            values = {"hd": voxels.hd, "assd": voxels.assd, "masd": voxels.masd}
-            if not by_area:
-                values["hd95"] = voxels.hd95(self.settings.hd95)
-        if self._wants("surface_dice") or (self._wants("hd95") and by_area):
-            surfels = surfel_distances(prediction, reference, self.spacing)
-            values["surface_dice"] = surfels.surface_dice(self.settings.tolerance)
-            if by_area:
-                values["hd95"] = surfels.hd95("surfel")
-        return values
-
-    def _lesions(self, prediction: np.ndarray, reference: np.ndarray) -> Mapping[str, float]:
-        scores: LesionScores = score_lesions(
-            prediction,
-            reference,
-            self.spacing,
-            POLICIES["brats2023"].penalty(self.shape, self.spacing),
-            distances=self._wants("lesion_hd95"),
-        )
-        return {
-            "lesion_dice": scores.dice,
-            "lesion_hd95": scores.hd95,
-            "lesions_found": float(scores.found),
-            "lesions_missed": float(scores.missed),
-            "lesions_false": float(scores.false),
-        }
+def _value(measure: Measure, pair: MaskPair, settings: Settings) -> float:
+    """The measure, or what the convention puts in its place where a mask is empty."""
+    if pair.emptiness and measure.family:
+        return settings.policy.value(measure.family, pair.emptiness, pair.shape, pair.spacing)
+    assert measure.of is not None  # only a measure of all regions together has none
+    return measure.of(pair)

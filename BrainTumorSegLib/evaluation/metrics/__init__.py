@@ -1,6 +1,7 @@
 """Measures of agreement between segmentations; every convention is named in docs/reference/measures.md."""
 
 from .lesions import BRATS2023, Lesion, LesionProtocol, LesionScores, score_lesions
+from .masks import MaskPair
 from .measures import ALL, DEFAULT_MEASURES, HD95_DEFINITIONS, MEASURES, Measure, chosen_measures
 from .overlap import Counts, dice
 from .policy import DEFAULT_POLICY, POLICIES, Emptiness, EmptyPolicy, EmptyRule, emptiness, policy_named
@@ -23,6 +24,7 @@ __all__ = [
     "Lesion",
     "LesionProtocol",
     "LesionScores",
+    "MaskPair",
     "Measure",
     "Paired",
     "Summary",
