@@ -22,7 +22,7 @@ from ..io.registry import write_volume
 from ..io.sample_patient import fetch_sample
 from ..io.staging import Staging, staged
 from .console import Console
-from .running import load_accepted, tell
+from .running import load_accepted, show
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         progress.report("write", 0.9, "Writing the pictures")
         write_volume(result.labels.with_array(write_labels(result.labels.array)), label_file)
         _write_extras(case, truth, result, folder, staging)
-    tell(result, console)
+    show(result, console)
     facts = ResultRecord.of(result).as_json()
     if truth is not None:
         facts["dice"] = {region: values["dice"] for region, values in _agreement(result, truth).items()}
@@ -84,7 +84,7 @@ def _write_extras(case: Case, truth: Volume | None, result: Segmentation, folder
 
     write_montage(case, result, staging.path(folder / "montage.png"))
     write_report(case, result, staging.path(folder / "report.html"))
-    ResultRecord.of(result).write(staging.path(folder / "segmentation.json"))
+    ResultRecord.of(result).write(staging.path(folder / "segmentation.json", record=True))
     if truth is not None:
         for modality, volume in case.images.items():
             whole = volume.with_array(np.round(volume.array).astype(np.int16))

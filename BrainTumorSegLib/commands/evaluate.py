@@ -22,6 +22,7 @@ from ..evaluation.tables import (
     text,
     write_table,
 )
+from ..io.outputs import check_outputs
 from ..io.staging import Staging, staged
 from ..models.catalogue import resolve
 from ..models.checkpoint_file import read_description
@@ -63,13 +64,15 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     """Compare, print the table, write it."""
     suffix = check_table_name(arguments.output) if arguments.output else ""
     _check_report(arguments)
+    inputs = [arguments.prediction, arguments.reference, *([arguments.against] if arguments.against else [])]
+    check_outputs([path for path in (arguments.output, arguments.report) if path], inputs)
     if arguments.jobs is not None and arguments.jobs < 1:
         raise RequestError(f"{arguments.jobs} processes are not possible.", "Give --jobs 1 or more.")
     evaluation, other = _evaluate(arguments, progress)
     pairing = paired_evaluations(evaluation, other) if other and other.results and evaluation.results else None
     if evaluation.results:
         _tell(evaluation, other, pairing, arguments.layout, console)
-        with staged() as staging:
+        with staged(inputs) as staging:
             if arguments.output:
                 part = staging.path(arguments.output)
                 write_table(part, suffix, evaluation, arguments.layout, pairing, other)

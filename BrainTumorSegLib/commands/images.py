@@ -12,50 +12,54 @@ import numpy as np
 from ..domain.errors import ModalityError, RequestError
 from ..domain.modalities import MODALITIES
 from ..domain.options import RunOptions
-from ..domain.progress import Progress
 from ..domain.result_record import ResultRecord
-from ..inference.pipeline import check_modalities, segment_case
+from ..inference.pipeline import check_modalities
 from ..io.images2d import channels_for, read_slice, slice_order, stack_slices
-from ..io.staging import staged
-from ..models.checkpoint_file import Checkpoint
-from .running import load_accepted, tell, write_page
+from ..io.staging import Staging
+from ..models.description import Description
 
 if TYPE_CHECKING:
     from ..domain.case import Case
-    from .console import Console
+    from ..domain.segmentation import Segmentation
 
 
-def run_images(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
-    """Segment the images together, since a patient's slices are normalised together; write ``<stem>_mask.png`` each."""
-    paths = check_request(arguments)
-    options = RunOptions.of(arguments)
-    checkpoint = load_accepted(options.model, console)
-    if checkpoint.description.dimensions != 2:
-        raise RequestError(
-            f"Model {checkpoint.description.id} runs on volumes, not on 2D images.",
-            "Choose a slice-wise one: braintumorseg models.",
-        )
-    channels = channels_for(checkpoint.description.modalities)
-    with staged() as staging:
-        files = [staging.path(arguments.output / f"{path.stem}_mask.png") for path in paths]
-        record_file = staging.path(arguments.output / "segmentation.json")
-        report_file = staging.path(arguments.report) if arguments.report else None
-        progress.report("read", 0.0, "Reading the images")
-        case = read_images(paths, channels, checkpoint)
-        result = segment_case(case, checkpoint, options, progress=progress)
-        progress.report("write", 0.95, "Writing the masks")
-        for file, mask in zip(files, result.mask("WT"), strict=True):
+class SliceTarget:
+    """Images segmented together, since a patient's slices are normalised together; ``<stem>_mask.png`` for each."""
+
+    def __init__(self, arguments: argparse.Namespace, options: RunOptions) -> None:
+        self._folder: Path = arguments.output
+        self.inputs = check_request(arguments, options)
+
+    def stage(self, staging: Staging, description: Description) -> None:
+        """Masks and record."""
+        if description.dimensions != 2:
+            raise RequestError(
+                f"Model {description.id} runs on volumes, not on 2D images.",
+                "Choose a slice-wise one: braintumorseg models.",
+            )
+        self._channels = channels_for(description.modalities)
+        record = self._folder / "segmentation.json"
+        self._masks = [staging.mask(self._folder / f"{path.stem}_mask.png", record) for path in self.inputs]
+        self._record_file = staging.path(record, record=True)
+
+    def read(self, description: Description) -> Case:
+        """The images as slices of a case."""
+        return read_images(self.inputs, self._channels, description)
+
+    def write(self, result: Segmentation) -> ResultRecord:
+        """Masks and record."""
+        for file, mask in zip(self._masks, result.mask("WT"), strict=True):
             write_mask(mask, file)
-        record = ResultRecord.of(result, images=tuple(path.name for path in paths))
-        record.write(record_file)
-        write_page(case, result, report_file)
-    tell(result, console)
-    console.say(f"Wrote {len(paths)} masks to {arguments.output}")
-    console.result({"output": str(arguments.output), **record.as_json()})
-    return 0
+        record = ResultRecord.of(result, images=tuple(path.name for path in self.inputs))
+        record.write(self._record_file)
+        return record
+
+    def wrote(self) -> str:
+        """How many masks."""
+        return f"Wrote {len(self.inputs)} masks to {self._folder}"
 
 
-def check_request(arguments: argparse.Namespace) -> list[Path]:
+def check_request(arguments: argparse.Namespace, options: RunOptions) -> list[Path]:
     """The images in the order of the numbers in their names.
 
     Raises:
@@ -64,8 +68,8 @@ def check_request(arguments: argparse.Namespace) -> list[Path]:
     paths = sorted(arguments.case, key=slice_order)
     if any(getattr(arguments, modality) for modality in MODALITIES):
         raise ModalityError("2D images were given beside single sequences.", "Give the one or the others.")
-    if arguments.probabilities or arguments.reference:
-        option = "--probabilities" if arguments.probabilities else "--reference"
+    if options.probabilities or options.reference:
+        option = "--probabilities" if options.probabilities else "--reference"
         raise RequestError(f"{option} is for volumes, not for 2D images.", "Leave it out.")
     twice = [name for name, count in Counter(path.stem for path in paths).items() if count > 1]
     if twice:
@@ -73,7 +77,7 @@ def check_request(arguments: argparse.Namespace) -> list[Path]:
     return paths
 
 
-def read_images(paths: list[Path], channels: tuple[str, ...], checkpoint: Checkpoint) -> Case:
+def read_images(paths: list[Path], channels: tuple[str, ...], description: Description) -> Case:
     """The images as the slices of one case, with what the model needs.
 
     Raises:
@@ -82,7 +86,7 @@ def read_images(paths: list[Path], channels: tuple[str, ...], checkpoint: Checkp
     """
     name = paths[0].resolve().parent.name if len(paths) > 1 else paths[0].stem
     case = stack_slices(name, [read_slice(path) for path in paths], channels, str(paths[0].parent))
-    check_modalities(case, checkpoint.description)
+    check_modalities(case, description)
     return case
 
 

@@ -35,7 +35,7 @@ def write_page(case: Case, result: Segmentation, file: Path | None) -> None:
         write_report(case, result, file)
 
 
-def tell(result: Segmentation, console: Console) -> None:
+def show(result: Segmentation, console: Console) -> None:
     """Warnings and the table of volumes."""
     for warning in result.warnings:
         console.warn(warning)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Protocol
 
 from ..domain.case import Case
 from ..domain.errors import ModalityError, RequestError
@@ -12,15 +13,16 @@ from ..domain.modalities import MODALITIES, TITLES
 from ..domain.options import RunOptions, add_options
 from ..domain.progress import Progress
 from ..domain.result_record import ResultRecord, record_path
+from ..domain.segmentation import Segmentation
 from ..inference.pipeline import check_modalities, segment_case
 from ..io.case_folder import case_from_files, read_case
 from ..io.images2d import is_slice
 from ..io.registry import check_writable, write_volume
 from ..io.staging import Staging, staged
-from ..models.checkpoint_file import Checkpoint
+from ..models.description import Description
 from .console import Console
-from .images import run_images
-from .running import load_accepted, tell, write_page
+from .images import SliceTarget
+from .running import load_accepted, show, write_page
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
@@ -39,48 +41,93 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     add_options(p)
 
 
+class Target(Protocol):
+    """What depends on the kind of the input: how the case is read, and where and how the result is written."""
+
+    inputs: list[Path]
+
+    def stage(self, staging: Staging, description: Description) -> None:
+        """Refuse what cannot be, and say where the outputs go, before any work."""
+
+    def read(self, description: Description) -> Case:
+        """The case, with what the model needs."""
+
+    def write(self, result: Segmentation) -> ResultRecord:
+        """Write the result and its record."""
+
+    def wrote(self) -> str:
+        """What was written, in a sentence."""
+
+
 def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
     """Segment and write."""
     options = RunOptions.of(arguments)
+    target: Target
     if any(is_slice(path) for path in arguments.case):
-        return run_images(arguments, console, progress)
-    check_writable(arguments.output)
+        target = SliceTarget(arguments, options)
+    else:
+        target = VolumeTarget(arguments, options)
     checkpoint = load_accepted(options.model, console)
-    with staged() as staging:
-        # All outputs are staged first: a folder that cannot be made ends the run now, not after its work.
-        label_file = staging.path(arguments.output)
-        record_file = staging.path(record_path(arguments.output))
-        report_file = staging.path(arguments.report) if arguments.report else None
-        maps = _probability_files(arguments.probabilities, checkpoint, staging)
+    with staged([*target.inputs, Path(options.model)]) as staging:
+        # All outputs are staged first: one that cannot be made ends the run now, not after its work.
+        target.stage(staging, checkpoint.description)
+        report_file = staging.path(options.report) if options.report else None
         progress.report("read", 0.0, "Reading the images")
-        case = requested_case(arguments, checkpoint)
+        case = target.read(checkpoint.description)
         result = segment_case(
             case,
             checkpoint,
             options,
-            keep_probabilities=bool(maps),
-            progress=progress,
+            keep_probabilities=options.probabilities is not None,
+            progress=progress.part(0.05, 0.95),
         )
         progress.report("write", 0.95, "Writing the result")
-        write_volume(result.labels.with_array(write_labels(result.labels.array, arguments.labels)), label_file)
-        for region, file in maps.items():
-            write_volume(result.labels.with_array(result.probabilities[region]), file)
-        record = ResultRecord.of(result, options.labels)
-        record.write(record_file)
+        record = target.write(result)
         write_page(case, result, report_file)
-    tell(result, console)
-    console.say(f"Wrote {arguments.output}")
+    show(result, console)
+    console.say(target.wrote())
     console.result({"output": str(arguments.output), **record.as_json()})
     return 0
 
 
-def _probability_files(folder: Path | None, checkpoint: Checkpoint, staging: Staging) -> dict[str, Path]:
-    if folder is None:
-        return {}
-    return {region: staging.path(folder / f"{region}.nii.gz") for region in checkpoint.description.regions}
+class VolumeTarget:
+    """A label map on the reference image's grid, and a probability map a region where asked for."""
+
+    def __init__(self, arguments: argparse.Namespace, options: RunOptions) -> None:
+        check_writable(arguments.output)
+        self._arguments, self._options = arguments, options
+        given = [path for modality in MODALITIES for path in getattr(arguments, modality) or []]
+        self.inputs: list[Path] = [*arguments.case, *given]
+
+    def stage(self, staging: Staging, description: Description) -> None:
+        """Label map, record and probability maps."""
+        output, folder = self._arguments.output, self._options.probabilities
+        self._label_file = staging.path(output)
+        self._record_file = staging.path(record_path(output), record=True)
+        self._maps = (
+            {region: staging.path(folder / f"{region}.nii.gz") for region in description.regions} if folder else {}
+        )
+
+    def read(self, description: Description) -> Case:
+        """The files of the command line as a case."""
+        return requested_case(self._arguments, description, self._options.reference)
+
+    def write(self, result: Segmentation) -> ResultRecord:
+        """Label map, maps and record."""
+        labels = write_labels(result.labels.array, self._options.labels)
+        write_volume(result.labels.with_array(labels), self._label_file)
+        for region, file in self._maps.items():
+            write_volume(result.labels.with_array(result.probabilities[region]), file)
+        record = ResultRecord.of(result, self._options.labels)
+        record.write(self._record_file)
+        return record
+
+    def wrote(self) -> str:
+        """The label map."""
+        return f"Wrote {self._arguments.output}"
 
 
-def requested_case(arguments: argparse.Namespace, checkpoint: Checkpoint) -> Case:
+def requested_case(arguments: argparse.Namespace, description: Description, reference: str = "") -> Case:
     """The case of the command line: a folder or Decathlon file, sequences by name, or both.
 
     Raises:
@@ -103,5 +150,5 @@ def requested_case(arguments: argparse.Namespace, checkpoint: Checkpoint) -> Cas
         raise RequestError(
             "No image was given.", "Give a case folder, or --t1 FILE --t1ce FILE --t2 FILE --flair FILE."
         )
-    check_modalities(case, checkpoint.description)
-    return Case(case.id, case.images, arguments.reference) if arguments.reference else case
+    check_modalities(case, description)
+    return Case(case.id, case.images, reference) if reference else case

@@ -83,7 +83,7 @@ def add(path: Path | str) -> InstalledModel:
     if description.id in models and models[description.id].embedded:
         raise CheckpointError(f"A model with the id {description.id} comes along.", "Export yours under another id.")
     destination = models_folder() / f"{description.id}{SUFFIX}"
-    with atomic(destination) as part:
+    with atomic(destination, [path]) as part:
         part.write_bytes(Path(path).read_bytes())
     return InstalledModel(destination, description, False)
 
