@@ -39,7 +39,7 @@ from BrainTumorSegPanel.turns import Turns  # noqa: E402
 from BrainTumorSegLib.domain.errors import BrainTumorSegError, RequestError  # noqa: E402
 from BrainTumorSegLib.domain.options import DEFAULT_MODEL, RunOptions  # noqa: E402
 from BrainTumorSegLib.io import mrml  # noqa: E402
-from BrainTumorSegLib.io.sample_patient import sample_files  # noqa: E402
+from BrainTumorSegLib.io.sample_patient import SAMPLE_FILES  # noqa: E402
 
 TERMINOLOGY_FILE = Path(__file__).parent / "Resources" / "BrainTumor.term.json"
 
@@ -104,7 +104,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.models = ModelsPart(self.ui, self._refresh, self.logic.ensureDependencies)
         self.results = ResultsPart(self.ui)
         self.comparison = ComparisonPart(self.ui, lambda: self.results.node)
-        self.log = LogPart(self.ui, tuple(sample_files()))
+        self.log = LogPart(self.ui, tuple(SAMPLE_FILES))
         turns = Turns()
         self.cohort = CohortPart(self.ui, self._startFolder, self.log.add, turns)
         parts = (self.inputs, self.models, self.log)

@@ -27,7 +27,10 @@ def segment(
     model: Checkpoint | Path | str = DEFAULT_MODEL,
     device: str = "auto",
     *,
-    options: RunOptions | None = None,
+    precision: str = "auto",
+    tta: bool = False,
+    preprocess: str = "auto",
+    reference: str = "",
     keep_probabilities: bool = False,
     progress: Progress | None = None,
 ) -> Segmentation:
@@ -37,9 +40,8 @@ def segment(
         case: a :class:`Case`, a case folder or Decathlon file, or modality → file, volume or nibabel image.
         model: id, file or a loaded checkpoint (load once for many cases).
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        options: all options of a run in one record, in the place of ``device``; a model given beside it wins.
-        keep_probabilities: keep the region probabilities in the result.
-        progress: told how far the run is; ends it when cancelled.
+        precision, tta, preprocess, reference: see :class:`.domain.options.RunOptions`.
+        keep_probabilities, progress: see :func:`.inference.pipeline.segment_case`.
 
     Returns:
         Labels, measurements and provenance on the reference image's own grid.
@@ -48,10 +50,17 @@ def segment(
         RequestError: the case, the model or an option cannot be used.
         ExecutionError: memory ran out.
     """
-    options = options or RunOptions(device=device)
-    if not isinstance(model, Checkpoint):
-        model = load_model(model if model != DEFAULT_MODEL else options.model)
-    return segment_case(case_of(case), model, options, keep_probabilities=keep_probabilities, progress=progress)
+    case = case_of(case)
+    checkpoint = model if isinstance(model, Checkpoint) else load_model(model)
+    options = RunOptions(
+        model=checkpoint.description.id,
+        device=device,
+        precision=precision,
+        tta=tta,
+        preprocess=preprocess,
+        reference=reference,
+    )
+    return segment_case(case, checkpoint, options, keep_probabilities=keep_probabilities, progress=progress)
 
 
 def evaluate(

@@ -7,8 +7,9 @@ from enum import Enum
 
 from slicer.i18n import tr as _
 
+from BrainTumorSegLib.domain.labels import Region
 from BrainTumorSegLib.domain.options import RunOptions
-from BrainTumorSegLib.io.mrml import SegmentStyle, segment_styles
+from BrainTumorSegLib.io.mrml import segment_styles
 
 
 class Content(Enum):
@@ -26,7 +27,7 @@ class Content(Enum):
             Content.BOTH: _("Both"),
         }[self]
 
-    def styles(self, known: tuple[str, ...]) -> tuple[SegmentStyle, ...]:
+    def styles(self, known: tuple[str, ...]) -> tuple[Region, ...]:
         """The segments for a model that knows these regions."""
         return segment_styles(known, regions=self is not Content.CLASSES, classes=self is not Content.REGIONS)
 

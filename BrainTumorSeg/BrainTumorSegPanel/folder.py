@@ -169,7 +169,7 @@ class FolderRun:
         case = self.cases[self._index]
         self.log += [f"{case.name}: {line}" for line in engine.log]
         try:
-            record = ResultRecord.parse(engine.answer())
+            record = ResultRecord.of_json(engine.answer())
             self._place(case)
             case.state, case.measurements = "done", dict(record.measurements)
         except BrainTumorSegError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import tempfile
 import time
@@ -162,10 +163,10 @@ class SegmentationRun:
         self._check_scene()
         labels = read_volume(self._output)
         maps = {file.name.split(".")[0]: read_volume(file) for file in sorted(self._probabilities.glob("*.nii.gz"))}
-        record = ResultRecord.parse(answer)
+        record = ResultRecord.of_json(answer)
         self.measurements, self.confidence = dict(record.measurements), dict(record.confidence)
         self.warnings += record.warnings
-        known = tuple(self.measurements)
+        known = record.regions
         styles = self._wish.content.styles(known)
         if not styles:
             self.warnings.append(_("This model does not tell tissue classes apart; regions are shown."))
@@ -206,7 +207,7 @@ class SegmentationRun:
         """That of the record, with the names of the images in place of the temporary files'."""
         names = {modality: name_of(source) for modality, source in self._sources.items()}
         more = {"confidence": self.confidence, "warnings": list(self.warnings)}
-        return {**record.provenance, "inputs": names, **more}
+        return {**dataclasses.asdict(record.provenance), "inputs": names, **more}
 
 
 def _write(node: Any, file: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
-from BrainTumorSegLib.io.sample_patient import SAMPLE, sample_files
+from BrainTumorSegLib.io.sample_patient import SAMPLE, SAMPLE_ADDRESS, SAMPLE_FILES
 
 CATEGORY = "BrainTumorSeg"
 THUMBNAIL = Path(__file__).parents[1] / "Resources" / "Icons" / "BrainTumorSegSample.png"
@@ -19,14 +19,14 @@ def register_sample_data() -> None:
     except ImportError:
         return
 
-    logic, files = SampleData.SampleDataLogic, sample_files()
+    logic = SampleData.SampleDataLogic
     logic.registerCustomSampleDataCategory(CATEGORY, title=_("Brain Tumor Segmentation"))
     logic.registerCustomSampleDataSource(
         category=CATEGORY,
         sampleName=SAMPLE,
         thumbnailFileName=str(THUMBNAIL),
-        uris=[address for address, _digest in files.values()],
-        fileNames=list(files),
-        nodeNames=[file.removesuffix(".nii.gz") for file in files],
-        checksums=[f"SHA256:{digest}" for _address, digest in files.values()],
+        uris=[SAMPLE_ADDRESS + file for file in SAMPLE_FILES],
+        fileNames=list(SAMPLE_FILES),
+        nodeNames=[file.removesuffix(".nii.gz") for file in SAMPLE_FILES],
+        checksums=[f"SHA256:{digest}" for digest in SAMPLE_FILES.values()],
     )

@@ -10,7 +10,7 @@ import numpy as np
 from ..domain.case import Case
 from ..domain.errors import OutputError
 from ..domain.labels import write_labels
-from ..domain.options import RunOptions
+from ..domain.options import ENGINE_OPTIONS, RunOptions, add_options
 from ..domain.progress import Progress
 from ..domain.result_record import ResultRecord
 from ..domain.segmentation import Segmentation
@@ -30,7 +30,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("-o", "--output", type=Path, default=Path("demo-out"), metavar="DIR", help="default: demo-out")
     p.add_argument("--seed", type=int, default=0, help="another synthetic patient")
     p.add_argument("--sample", action="store_true", help="a real patient instead, downloaded (11 MB)")
-    RunOptions.add_arguments(p, leave_out=("reference", "labels"))
+    add_options(p, ENGINE_OPTIONS)
 
 
 def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
@@ -42,55 +42,50 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     checkpoint = load_accepted(options.model, console)
     with staged() as staging:
         label_file = staging.path(folder / "segmentation.nii.gz")  # a folder that cannot be made ends the run here
-        message = "Fetching the sample" if arguments.sample else "Making a synthetic patient"
-        progress.report("patient", 0.0, message)
-        case, truth = _patient(arguments, progress.part(0.0, 0.2))
-        result = segment_case(case, checkpoint, options, progress=progress.part(0.2, 0.9))
+        case, truth = make_patient(arguments, progress.part(0.0, 0.1))
+        result = segment_case(case, checkpoint, options, progress=progress.part(0.1, 0.9))
         progress.report("write", 0.9, "Writing the pictures")
         write_volume(result.labels.with_array(write_labels(result.labels.array)), label_file)
-        record = ResultRecord.of(result, dice=_dice(result, truth))
-        _write_extras(case, truth, result, record, folder, staging)
+        _write_extras(case, truth, result, folder, staging)
+    record = ResultRecord.of(result)
     show(record, console)
-    if record.dice:
-        figures = ", ".join(f"{region} {value:.2f}" for region, value in record.dice.items())
+    facts = record.as_json()
+    if truth is not None:
+        facts["dice"] = {region: values["dice"] for region, values in _agreement(result, truth).items()}
+        figures = ", ".join(f"{region} {value:.2f}" for region, value in facts["dice"].items())
         console.say(f"Dice against the synthetic truth: {figures}")
     console.say(f"Wrote {folder}: open {folder / 'report.html'}")
-    console.result({"output": str(folder), **record.values()})
+    console.result({"output": str(folder), **facts})
     return 0
 
 
-def _patient(arguments: argparse.Namespace, progress: Progress) -> tuple[Case, Volume | None]:
-    """The case, and its truth where that is known."""
-    if arguments.sample:
-        return read_case(fetch_sample(progress)), None
-    return make_patient(arguments.seed)
+def _agreement(result: Segmentation, truth: Volume) -> dict[str, dict[str, float]]:
+    return {
+        region: values
+        for region, values in compare_labels(result.labels.array, truth.array).items()
+        if region in result.regions
+    }
 
 
-def _dice(result: Segmentation, truth: Volume | None) -> dict[str, float]:
-    """Region → Dice against the truth, for the regions that the model knows."""
-    if truth is None:
-        return {}
-    measures = compare_labels(result.labels.array, truth.array)
-    return {region: values["dice"] for region, values in measures.items() if region in result.regions}
-
-
-def make_patient(seed: int) -> tuple[Case, Volume]:
-    """A synthetic patient and the true labels."""
+def make_patient(arguments: argparse.Namespace, progress: Progress) -> tuple[Case, Volume | None]:
+    """The sample patient, or a synthetic one with the true labels."""
     from ..phantom import make_phantom
 
-    phantom = make_phantom(seed)
+    if arguments.sample:
+        progress.report("patient", 0.0, "Fetching the sample")
+        return read_case(fetch_sample(progress)), None
+    progress.report("patient", 0.0, "Making a synthetic patient")
+    phantom = make_phantom(arguments.seed)
     return phantom.case, phantom.labels
 
 
-def _write_extras(
-    case: Case, truth: Volume | None, result: Segmentation, record: ResultRecord, folder: Path, staging: Staging
-) -> None:
-    """Pictures, report and record; a synthetic patient's images too, to be opened in Slicer."""
+def _write_extras(case: Case, truth: Volume | None, result: Segmentation, folder: Path, staging: Staging) -> None:
+    """Pictures, report and facts; a synthetic patient's images too, to be opened in Slicer."""
     from ..report import write_montage, write_report
 
     write_montage(case, result, staging.path(folder / "montage.png"))
     write_report(case, result, staging.path(folder / "report.html"))
-    record.write(staging.path(folder / "segmentation.json"))
+    ResultRecord.of(result).write(staging.path(folder / "segmentation.json", record=True))
     if truth is not None:
         for modality, volume in case.images.items():
             whole = volume.with_array(np.round(volume.array).astype(np.int16))

@@ -5,23 +5,24 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..domain.errors import ExecutionError, LabelError, RequestError
+from ..domain.errors import ExecutionError, RequestError
 from ..domain.labels import CONVENTIONS
 from ..domain.progress import Progress
-from ..evaluation import Evaluation, Settings, evaluate_pairs, match, pair_evaluations, usable_cores
+from ..evaluation import Evaluation, Settings, evaluate_pairs, match, paired_evaluations, usable_cores
 from ..evaluation.metrics.measures import DEFAULT_MEASURES, HD95_DEFINITIONS, MEASURES
 from ..evaluation.metrics.policy import DEFAULT_POLICY, POLICIES
 from ..evaluation.tables import (
     BRATS_MEASURES,
     LAYOUTS,
-    Comparisons,
+    PairedTable,
     aligned,
     as_json,
     check_table_name,
-    comparison_lines,
+    paired_lines,
     text,
     write_table,
 )
+from ..io.outputs import check_outputs
 from ..io.staging import Staging, staged
 from ..models.catalogue import resolve
 from ..models.checkpoint_file import read_description
@@ -48,8 +49,11 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("--hd95", choices=HD95_DEFINITIONS, default="directed", help="definition of HD95")
     p.add_argument("--tolerance", type=float, default=1.0, metavar="MM", help="of surface Dice (default 1)")
     p.add_argument("--classes", action="store_true", help="measure the tissue classes NCR and ED, too")
-    p.add_argument("--voxelwise", action="store_true", help="compare arrays of one shape, whatever their headers say")
-    p.add_argument("--resample", action="store_true", help="bring predictions onto the references' grids")
+    grids = p.add_mutually_exclusive_group()
+    grids.add_argument("--resample", action="store_true", help="bring predictions onto the references' grids")
+    grids.add_argument(
+        "--voxelwise", action="store_true", help="compare voxel by voxel where shapes agree, whatever the headers say"
+    )
     p.add_argument(
         "--layout", choices=LAYOUTS, default="cases", help="; ".join(f"{k}: {v}" for k, v in LAYOUTS.items())
     )
@@ -60,24 +64,23 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     """Compare, print the table, write it."""
     suffix = check_table_name(arguments.output) if arguments.output else ""
     _check_report(arguments)
+    inputs = [arguments.prediction, arguments.reference, *([arguments.against] if arguments.against else [])]
+    check_outputs([path for path in (arguments.output, arguments.report) if path], inputs)
     if arguments.jobs is not None and arguments.jobs < 1:
         raise RequestError(f"{arguments.jobs} processes are not possible.", "Give --jobs 1 or more.")
     evaluation, other = _evaluate(arguments, progress)
-    comparisons = pair_evaluations(evaluation, other) if other and other.results and evaluation.results else None
+    pairing = paired_evaluations(evaluation, other) if other and other.results and evaluation.results else None
     if evaluation.results:
-        _tell(evaluation, other, comparisons, arguments.layout, console)
-        kept = [
-            path for e in (evaluation, other) if e for r in e.results.values() for path in (r.prediction, r.reference)
-        ]
-        with staged(path for path in kept if path) as staging:
+        _tell(evaluation, other, pairing, arguments.layout, console)
+        with staged(inputs) as staging:
             if arguments.output:
                 part = staging.path(arguments.output)
-                write_table(part, suffix, evaluation, arguments.layout, comparisons, other)
+                write_table(part, suffix, evaluation, arguments.layout, pairing, other)
             if arguments.report:
                 progress.report("report", 1.0, "Drawing the report")
-                _report(arguments, evaluation, (comparisons, other.title) if comparisons and other else None, staging)
+                _report(arguments, evaluation, (pairing, other.title) if pairing and other else None, staging)
     _complain([evaluation, *([other] if other else [])], console)
-    console.result(as_json(evaluation, comparisons, other))
+    console.result(as_json(evaluation, pairing, other))
     return 0
 
 
@@ -115,17 +118,10 @@ def _evaluate(arguments: argparse.Namespace, progress: Progress) -> tuple[Evalua
         part = progress.part(number / len(matched), (number + 1) / len(matched))
         jobs = arguments.jobs or min(usable_cores(), -(-len(pairs) // CASES_PER_PROCESS))
         found = evaluate_pairs(pairs, settings, jobs=jobs, title=title, progress=part)
-        if (len(pairs) == 1 and found.failures) or _all_labels(found):
+        if len(pairs) == 1 and found.failures:
             raise next(iter(found.failures.values()))
-        _ = found.conventions  # what can be read in two ways ends here
         evaluations.append(found)
     return evaluations[0], evaluations[1] if len(evaluations) == 2 else None
-
-
-def _all_labels(evaluation: Evaluation) -> bool:
-    """Whether nothing could be compared because no label map could be read: then the convention has to be named."""
-    failures = evaluation.failures.values()
-    return not evaluation.results and all(isinstance(error, LabelError) for error in failures)
 
 
 def _titles(paths: list[Path]) -> list[str]:
@@ -137,12 +133,12 @@ def _titles(paths: list[Path]) -> list[str]:
 
 
 def _tell(
-    evaluation: Evaluation, other: Evaluation | None, comparisons: Comparisons | None, layout: str, console: Console
+    evaluation: Evaluation, other: Evaluation | None, pairing: PairedTable | None, layout: str, console: Console
 ) -> None:
     console.say(text(evaluation, layout))
-    if other and comparisons:
+    if other and pairing:
         console.say(f"\nPaired comparison of {evaluation.title} with {other.title}:")
-        console.say(aligned(comparison_lines(comparisons, evaluation, other.title)))
+        console.say(aligned(paired_lines(pairing, evaluation, other.title)))
     for result in (*evaluation.results.values(), *(other.results.values() if other else ())):
         for note in result.notes:
             console.warn(f"{result.case}: {note}")
@@ -169,7 +165,7 @@ def _check_report(arguments: argparse.Namespace) -> None:
 def _report(
     arguments: argparse.Namespace,
     evaluation: Evaluation,
-    against: tuple[Comparisons, str] | None,
+    against: tuple[PairedTable, str] | None,
     staging: Staging,
 ) -> None:
     """The one place where the report of a cohort is asked for; it appears together with the table."""

@@ -38,7 +38,7 @@ def write_page(case: Case, result: Segmentation, file: Path | None) -> None:
 
 def show(record: ResultRecord, console: Console) -> None:
     """Files, warnings and the table of volumes."""
-    for name, file in record.provenance.get("inputs", {}).items():
+    for name, file in record.provenance.inputs.items():
         console.say(f"{name}: {file}")
     for name, reason in record.left_out.items():
         console.say(f"left out: {name} ({reason})")

@@ -6,12 +6,12 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from ..domain.errors import ModalityError, OutputError, RequestError
+from ..domain.errors import ModalityError, RequestError
 from ..domain.labels import write_labels
-from ..domain.modalities import MODALITIES, TITLES, stem
-from ..domain.options import RunOptions
+from ..domain.modalities import MODALITIES, TITLES
+from ..domain.options import RunOptions, add_options
 from ..domain.progress import Progress
-from ..domain.result_record import ResultRecord, is_record
+from ..domain.result_record import ResultRecord, record_path
 from ..domain.segmentation import Segmentation
 from ..inference.pipeline import check_modalities, segment_case
 from ..io.case_folder import CaseFiles, find_case
@@ -39,9 +39,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="label map: .nii.gz, .nii, .nrrd, .mha; for 2D images a folder",
     )
-    p.add_argument("--probabilities", type=Path, metavar="DIR", help="also write a probability map a region")
-    p.add_argument("--report", type=Path, metavar="FILE.html", help="also write a report with pictures")
-    RunOptions.add_arguments(p)
+    add_options(p)
 
 
 def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
@@ -51,11 +49,11 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     if not found.slices:
         check_writable(arguments.output)
     checkpoint = load_accepted(options.model, console)
-    with staged(_kept(found, arguments)) as staging:
+    with staged([*arguments.case, *found.inputs, Path(options.model)]) as staging:
         # All outputs are staged first: one that cannot be made ends the run now, not after its work.
         stage = _stage_masks if found.slices else _stage_label_map
         write, record_file = stage(arguments, options, found, checkpoint, staging)
-        report_file = staging.path(arguments.report) if arguments.report else None
+        report_file = staging.path(options.report) if options.report else None
         progress.report("read", 0.0, "Reading the images")
         d = checkpoint.description
         case = found.read(d.modalities, d.optional_modalities)
@@ -64,7 +62,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
             reference = case.images.get(options.reference, case.reference_volume)
             check_writable(arguments.output, reference.affine)
         running = progress.part(0.05, 0.95)
-        keep = arguments.probabilities is not None
+        keep = options.probabilities is not None
         result = segment_case(case, checkpoint, options, keep_probabilities=keep, progress=running)
         progress.report("write", 0.95, "Writing the result")
         write(result)
@@ -76,7 +74,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     show(record, console)
     what = f"{len(images)} masks to " if images else ""
     console.say(f"Wrote {what}{arguments.output}")
-    console.result({"output": str(arguments.output), **record.values()})
+    console.result({"output": str(arguments.output), **record.as_json()})
     return 0
 
 
@@ -96,37 +94,14 @@ def _named(arguments: argparse.Namespace) -> dict[str, Path]:
     return files
 
 
-def _kept(found: CaseFiles, arguments: argparse.Namespace) -> list[Path]:
-    """Files that no output may replace: the inputs and what lies beside them, but for an earlier result of ours."""
-    sidecars = [path.with_name(f"{stem(path)}.json") for path in found.inputs]
-    ours = {path for path in found.beside if is_record(record_path(path))}
-    return [*(path for path in found.inputs if path not in ours), *(p for p in sidecars if not is_record(p))]
-
-
-def record_path(output: Path) -> Path:
-    """The JSON file beside a label map."""
-    return output.with_name(f"{stem(output)}.json")
-
-
-def _stage_record(file: Path, staging: Staging) -> Path:
-    """Stage the record; a file of this name that is no record is somebody's.
-
-    Raises:
-        OutputError: there is such a file.
-    """
-    if file.exists() and not is_record(file):
-        raise OutputError(f"{file} is there already, and is no record of a result.", "Name another output.")
-    return staging.path(file)
-
-
 def _stage_label_map(
     arguments: argparse.Namespace, options: RunOptions, found: CaseFiles, checkpoint: Checkpoint, staging: Staging
 ) -> tuple[Writer, Path]:
     """A label map, and probability maps where they were asked for."""
     file = staging.path(arguments.output)
-    record = _stage_record(record_path(arguments.output), staging)
-    regions = checkpoint.description.regions if arguments.probabilities else ()
-    maps = {region: staging.path(arguments.probabilities / f"{region}.nii.gz") for region in regions}
+    record = staging.path(record_path(arguments.output), record=True)
+    folder = options.probabilities
+    maps = {region: staging.path(folder / f"{region}.nii.gz") for region in checkpoint.description.regions if folder}
 
     def write(result: Segmentation) -> None:
         write_volume(result.labels.with_array(write_labels(result.labels.array, options.labels)), file)
@@ -145,8 +120,8 @@ def _stage_masks(
         RequestError: what was asked for does not go together with 2D images.
         OutputError: a mask of that name is there, and was not written by an earlier run.
     """
-    if arguments.probabilities or options.reference:
-        option = "--probabilities" if arguments.probabilities else "--reference"
+    if options.probabilities or options.reference:
+        option = "--probabilities" if options.probabilities else "--reference"
         raise RequestError(f"{option} is for volumes, not for 2D images.", "Leave it out.")
     d = checkpoint.description
     if d.dimensions != 2:
@@ -154,19 +129,12 @@ def _stage_masks(
             f"Model {d.id} runs on volumes, not on 2D images.", "Choose a slice-wise one: braintumorseg models."
         )
     folder: Path = arguments.output
-    record_file = folder / "segmentation.json"
-    ours = set(ResultRecord.read(record_file).images) if record_file.is_file() and is_record(record_file) else set()
-    record = _stage_record(record_file, staging)
+    record = staging.path(folder / "segmentation.json", record=True)
     files = []
     for path in found.slices:
         pages = page_count(path)
-        for page in range(pages):
-            mask = folder / mask_name(path, page, pages)
-            if mask.exists() and path.name not in ours:
-                raise OutputError(
-                    f"{mask} is there already, and no earlier run wrote it.", "Name another folder with -o."
-                )
-            files.append(staging.path(mask))
+        names = [mask_name(path, page, pages) for page in range(pages)]
+        files += [staging.mask(folder / name, folder / "segmentation.json") for name in names]
 
     def write(result: Segmentation) -> None:
         for file, mask in zip(files, result.mask("WT"), strict=True):

@@ -35,12 +35,6 @@ class InputError(RequestError):
     code = "input"
 
 
-class LabelError(InputError):
-    """The values of a label map fit no convention, or more than one."""
-
-    code = "labels"
-
-
 class GeometryError(RequestError):
     """Images have an unusable affine or do not share space."""
 
@@ -99,7 +93,7 @@ class CancelledError(BrainTumorSegError):
 _KINDS: dict[str, type[BrainTumorSegError]] = {
     kind.code: kind
     for kind in (
-        RequestError, InputError, LabelError, GeometryError, ModalityError, CheckpointError, DeviceError, OutputError,
+        RequestError, InputError, GeometryError, ModalityError, CheckpointError, DeviceError, OutputError,
         ExecutionError, ShortageError, DeviceShortageError, CancelledError,
     )
 }  # fmt: skip

@@ -1,12 +1,17 @@
-"""The options of a run: one record, filled alike by the command line, the panel and scripts."""
+"""How a run is made: one record, filled by scripts, the command line and the panel alike.
+
+:data:`RunOptions`'s fields are also the table of the command line's options: what a field's ``_option`` says is what
+``--help`` shows and what is accepted, wherever the record is filled.
+"""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
 
 from .errors import RequestError
 from .labels import WRITABLE
@@ -14,74 +19,103 @@ from .modalities import MODALITIES
 
 DEFAULT_MODEL = "brats-segresnet"
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-PREPROCESSING = ("auto", "none")
+PREPROCESSINGS = ("auto", "none", "register")
+
+# The options of every command that runs a model.
+ENGINE_OPTIONS = ("model", "device", "precision", "tta", "preprocess")
 
 
-def _option(default: Any, about: str, **more: Any) -> Any:
-    """A field with what its option on the command line is called and how it is explained."""
-    return dataclasses.field(default=default, metadata={"help": about, **more})
+def _option(about: str, *, choices: tuple[str, ...] = (), metavar: str | None = None) -> dict[str, Any]:
+    """Makes of a field the option ``--<name>``; ``None`` or an empty text is not given."""
+    return {"about": about, "choices": choices, "metavar": metavar}
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a case is segmented.
+    """How a model is run on a patient, and what is written of it.
 
     Attributes:
         model: id of an installed model, or a file.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
-        tta: test-time augmentation, the mean over all mirrorings: slower by 8 (3D) or 4 (2D), a little more accurate.
-        preprocess: ``auto``; ``none`` leaves out what changes the images themselves (the bias field stays in them).
-        reference: sequence whose grid carries the result; empty for the first of T1ce, T1, FLAIR, T2 that is given.
-        labels: label convention of the written label map.
+        tta: test-time augmentation: average over mirrorings, slower by 8 (3D) or 4 (2D), a little more accurate.
+        preprocess: ``auto``: as the model declares; ``none``: the images are taken as they are, without correction of
+            the bias field (normalisation is the network's own and stays).
+        reference: the modality whose grid carries the result; empty for the usual one.
+        labels: label convention of the file that is written.
+        probabilities: folder that gets a probability map a region.
+        report: HTML file that gets a report with pictures.
+
+    Raises:
+        RequestError: a value is none of those that the option knows.
     """
 
-    model: str = _option(DEFAULT_MODEL, f"default: {DEFAULT_MODEL}", metavar="ID|FILE")
-    device: str = _option("auto", "auto, cpu, cuda, cuda:N or mps")
-    precision: str = _option("auto", "half precision is faster where the hardware computes in it", choices=PRECISIONS)
-    tta: bool = _option(False, "average over mirrorings: slower, a little more accurate")
-    preprocess: str = _option("auto", "none: take the images as they are", choices=(*PREPROCESSING, "register"))
-    reference: str = _option("", "sequence whose grid carries the result", choices=MODALITIES)
-    labels: str = _option("brats2023", "label convention of the output", choices=WRITABLE)
+    model: str = field(default=DEFAULT_MODEL, metadata=_option(f"default: {DEFAULT_MODEL}", metavar="ID|FILE"))
+    device: str = field(default="auto", metadata=_option("auto, cpu, cuda, cuda:N or mps"))
+    precision: str = field(default="auto", metadata=_option("of the network's arithmetic", choices=PRECISIONS))
+    tta: bool = field(
+        default=False,
+        metadata=_option("test-time augmentation: average over mirrorings; slower, a little more accurate"),
+    )
+    preprocess: str = field(
+        default="auto",
+        metadata=_option("auto: as the model needs it; none: the images are prepared", choices=PREPROCESSINGS),
+    )
+    reference: str = field(default="", metadata=_option("sequence whose grid carries the result", choices=MODALITIES))
+    labels: str = field(default="brats2023", metadata=_option("label convention of the output", choices=WRITABLE))
+    probabilities: Path | None = field(
+        default=None, metadata=_option("also write a probability map a region", metavar="DIR")
+    )
+    report: Path | None = field(
+        default=None, metadata=_option("also write a report with pictures", metavar="FILE.html")
+    )
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value, choices = getattr(self, field.name), field.metadata.get("choices")
+        for each in dataclasses.fields(self):
+            value, choices = getattr(self, each.name), each.metadata["choices"]
             if choices and value and value not in choices:
-                raise RequestError(f"Unknown {field.name} {value!r}.", f"Choose one of {', '.join(choices)}.")
+                raise RequestError(f"Unknown {each.name} {value!r}.", f"Choose one of {', '.join(choices)}.")
         if self.preprocess == "register":
             raise RequestError("--preprocess register is not there yet.", "Register the images first, or leave it out.")
 
     def arguments(self) -> list[str]:
-        """What the command line has to be given for these options; those at their defaults are left out."""
-        return [part for field in dataclasses.fields(self) for part in self._argument(field)]
-
-    def _argument(self, field: dataclasses.Field[Any]) -> Iterator[str]:
-        value = getattr(self, field.name)
-        if value == field.default:
-            return
-        yield f"--{field.name}"
-        if value is not True:
-            yield str(value)
+        """The command line that gives these options; what has its default value is left out."""
+        found = []
+        for each in dataclasses.fields(self):
+            value = getattr(self, each.name)
+            if value != each.default:
+                # In one piece, since a file's name may begin with a dash.
+                found.append(f"--{each.name}" if value is True else f"--{each.name}={value}")
+        return found
 
     @classmethod
-    def add_arguments(cls, parser: argparse.ArgumentParser, leave_out: tuple[str, ...] = ()) -> None:
-        """Give a command these options."""
-        for field in dataclasses.fields(cls):
-            if field.name in leave_out:
-                continue
-            more = {name: value for name, value in field.metadata.items() if value is not None}
-            if isinstance(field.default, bool):
-                parser.add_argument(f"--{field.name}", action="store_true", **more)
-            else:
-                parser.add_argument(f"--{field.name}", default=field.default or None, **more)
-
-    @classmethod
-    def of(cls, arguments: argparse.Namespace) -> RunOptions:
-        """The options among parsed arguments.
+    def of(cls, arguments: argparse.Namespace) -> Self:
+        """The options of a parsed command line; those that its command does not have keep their defaults.
 
         Raises:
-            RequestError: a value cannot be had.
+            RequestError: a value cannot be used.
         """
-        given = {field.name: getattr(arguments, field.name, None) for field in dataclasses.fields(cls)}
-        return cls(**{name: value for name, value in given.items() if value is not None})
+        names = [each.name for each in dataclasses.fields(cls) if hasattr(arguments, each.name)]
+        return cls(**{name: getattr(arguments, name) for name in names})
+
+
+OPTION_NAMES = tuple(each.name for each in dataclasses.fields(RunOptions))
+
+
+def add_options(parser: argparse.ArgumentParser, names: Iterable[str] = OPTION_NAMES) -> None:
+    """Options of the command line for these fields of :class:`RunOptions`."""
+    fields = {each.name: each for each in dataclasses.fields(RunOptions)}
+    for name in names:
+        each = fields[name]
+        about, flag = each.metadata["about"], f"--{name}"
+        if isinstance(each.default, bool):
+            parser.add_argument(flag, action="store_true", help=about)
+            continue
+        parser.add_argument(
+            flag,
+            default=each.default,
+            type=str if isinstance(each.default, str) else Path,
+            choices=each.metadata["choices"] or None,
+            metavar=each.metadata["metavar"],
+            help=about,
+        )

@@ -1,4 +1,7 @@
-"""The record of a result: the JSON beside each label map, with one writer and one reader."""
+"""The JSON beside every result: one writer and one reader, for commands, panel and report.
+
+``schema`` counts its versions: 1 (files of 0.1.0, without that field) and 2. Both are read; a newer one is refused.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,52 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from .errors import InputError
-from .labels import CONVENTIONS, ED, TISSUES
+from .labels import CONVENTIONS, label_names
 from .measurements import RegionMeasurement
+from .modalities import stem
 from .segmentation import Segmentation
+from .structure import from_json
 
-SCHEMA = 1
-DISCLAIMER = "For research, not for clinical use."
+SCHEMA = 2
+USE = "For research, not for clinical use."
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """Which weights made a result; ``sha256`` is that of the whole file."""
+
+    id: str = ""
+    version: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """How a result came about.
+
+    Attributes:
+        model: the weights.
+        inputs: modality → file or node that was taken as it.
+        reference: modality whose grid carries the result.
+        preprocessing: what was done to the images, step by step, in words.
+        device, precision: what the network ran on, and with which arithmetic.
+        tta: whether mirrorings were averaged.
+        seconds: duration of the run.
+        versions: program → version.
+    """
+
+    model: ModelRecord = field(default_factory=ModelRecord)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    reference: str = ""
+    preprocessing: tuple[str, ...] = ()
+    device: str = ""
+    precision: str = ""
+    tta: bool = False
+    seconds: float = 0.0
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -24,121 +64,165 @@ class ResultRecord:
     """All about a result but its voxels.
 
     Attributes:
-        case: name of the case.
-        labels: voxel value of the label map, as text → tissue.
-        convention: label convention of the label map.
+        case: id of the case.
+        labels: voxel value of the file → tissue.
+        convention: label convention of the file.
+        regions: which of ET, TC, WT the model knows.
         measurements: region → sizes.
-        confidence: region → the Dice that the model's calibrated probabilities promise.
+        confidence: region → expected Dice, for regions that were found.
         warnings: sentences that a reader of the result must see.
-        provenance: model, inputs, reference, preprocessing, device, precision, versions.
-        left_out: file that was passed over → why.
-        images: names of the 2D images, in the order of the slices, where it was made of such.
-        dice: region → Dice against a truth that is known, as in the demo.
-        schema: version of this record.
+        provenance: how it came about.
+        images: names of the 2D images that the masks belong to, slice by slice; empty for volumes.
+        left_out: file of the case that was not used → why.
+        use: what the result is for.
     """
 
     case: str
     labels: Mapping[str, str]
     convention: str
+    regions: tuple[str, ...]
     measurements: Mapping[str, RegionMeasurement]
     confidence: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    left_out: Mapping[str, str] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=Provenance)
     images: tuple[str, ...] = ()
-    dice: Mapping[str, float] = field(default_factory=dict)
-    schema: int = SCHEMA
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    use: str = USE
 
     @classmethod
-    def of(cls, result: Segmentation, convention: str = "brats2023", **more: Any) -> ResultRecord:
-        """The record of a result whose label map is written in ``convention``; ``more`` are fields of the record."""
-        names = {0: "background", **{label: name for name, tissue in TISSUES.items() for label in tissue.labels}}
-        if result.regions == ("WT",):
-            names = {0: "background", ED: "WT"}
-        labels = {str(value): names[label] for value, label in CONVENTIONS[convention].items() if label in names}
+    def of(
+        cls,
+        result: Segmentation,
+        convention: str = "brats2023",
+        *,
+        images: tuple[str, ...] = (),
+        left_out: Mapping[str, str] | None = None,
+    ) -> Self:
+        """The record of a result whose file has the labels of ``convention``."""
         return cls(
-            result.case_id,
-            labels,
-            convention,
-            result.measurements,
-            dict(result.confidence),
-            tuple(result.warnings),
-            dict(result.provenance),
-            **more,
+            case=result.case_id,
+            labels=_labels(result.regions, convention),
+            convention=convention,
+            regions=tuple(result.regions),
+            measurements=result.measurements,
+            confidence=dict(result.confidence),
+            warnings=tuple(result.warnings),
+            provenance=_provenance(result),
+            images=images,
+            left_out=left_out or {},
         )
 
-    def values(self) -> dict[str, Any]:
-        """As JSON values; what is undefined is null."""
-        values = {name: value for name, value in dataclasses.asdict(self).items() if value not in ({}, ())}
-        values = {"schema": values.pop("schema"), **values, "use": DISCLAIMER}
-        for name in ("measurements", "confidence", "dice"):
-            if name in values:
-                values[name] = _finite(values[name])
-        return {"confidence": {}, "warnings": [], **values}
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; numbers to three decimals, null for undefined ones."""
+        return {
+            "schema": SCHEMA,
+            "case": self.case,
+            "labels": dict(self.labels),
+            "convention": self.convention,
+            "regions": list(self.regions),
+            "measurements": {name: _finite(dataclasses.asdict(m)) for name, m in self.measurements.items()},
+            "confidence": _finite(self.confidence),
+            "warnings": list(self.warnings),
+            "provenance": dataclasses.asdict(self.provenance),
+            "images": list(self.images),
+            "left_out": dict(self.left_out),
+            "use": self.use,
+        }
 
     def write(self, file: Path) -> None:
-        """Write it as JSON."""
-        file.write_text(json.dumps(self.values(), indent=1), encoding="utf-8")
+        """Write the JSON file."""
+        file.write_text(json.dumps(self.as_json(), indent=1), encoding="utf-8")
 
     @classmethod
-    def read(cls, file: Path) -> ResultRecord:
-        """Read what :meth:`write` wrote.
+    def of_json(cls, values: Any, source: str = "The record") -> Self:
+        """The record of plain values.
+
+        Args:
+            values: what :meth:`as_json` gave, now or in 0.1.0.
+            source: where they come from, for messages.
 
         Raises:
-            InputError: it cannot be read, is another file, or of a newer schema.
+            InputError: they are no such record, a field is missing, unknown or of another type, or a newer program
+                wrote them.
         """
-        try:
-            values = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{file} cannot be read ({error}).", "Segment the case again.") from error
-        return cls.parse(values, str(file))
-
-    @classmethod
-    def parse(cls, values: Any, source: str = "the result") -> ResultRecord:
-        """A record from JSON values.
-
-        Raises:
-            InputError: it is another file, or of a newer schema.
-        """
-        schema = values.get("schema") if isinstance(values, dict) else None
-        if type(schema) is not int or not {"case", "measurements", "provenance"} <= set(values):
-            raise InputError(f"{source} is no record of a result.", "Name the JSON file beside a label map.")
+        if not is_record(values):
+            raise InputError(f"{source} is no record of a result.", "Give the JSON file that was written beside one.")
+        schema = values.get("schema", 1)
+        if type(schema) is not int or schema < 1:
+            raise InputError(f"{source} is damaged: its schema is {schema!r}.", "Run the segmentation again.")
         if schema > SCHEMA:
-            raise InputError(f"{source} has schema {schema}, and this program knows up to {SCHEMA}.", "Update it.")
-        known = {field.name for field in dataclasses.fields(cls)}
+            raise InputError(
+                f"{source} was written by a newer program: it has schema {schema}, this one reads up to {SCHEMA}.",
+                "Update BrainTumorSeg.",
+            )
         try:
-            given = {name: value for name, value in values.items() if name in known}
-            given["measurements"] = {region: _measurement(sizes) for region, sizes in values["measurements"].items()}
-            for name in ("confidence", "dice"):
-                given[name] = {region: _number(value) for region, value in values.get(name, {}).items()}
-            for name in ("warnings", "images"):
-                given[name] = tuple(str(text) for text in values.get(name, ()))
-            return cls(**given)
-        except (AttributeError, TypeError, ValueError) as error:
-            raise InputError(f"{source} is damaged ({error}).", "Segment the case again.") from error
+            plain = _from_first(values) if schema == 1 else dict(values)
+            plain.pop("schema", None)
+            measured = {name: _measurement(m, name) for name, m in plain.pop("measurements").items()}
+            sure = {name: value for name, value in plain.pop("confidence").items() if value is not None}
+            return from_json(cls, {**plain, "measurements": {}, "confidence": sure}).with_measurements(measured)
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise InputError(f"{source} is damaged: {error}.", "Run the segmentation again.") from error
+
+    def with_measurements(self, measurements: Mapping[str, RegionMeasurement]) -> Self:
+        """The same with other measurements."""
+        return dataclasses.replace(self, measurements=measurements)
 
 
-def is_record(file: Path) -> bool:
-    """Whether a file is a record that this program wrote."""
+def read_record(file: Path) -> ResultRecord:
+    """Read the JSON file beside a result.
+
+    Raises:
+        InputError: it is missing, damaged, of another program or of a newer version of this one.
+    """
     try:
-        ResultRecord.read(file)
-    except InputError:
-        return False
-    return True
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read ({error}).", "Run the segmentation again.") from error
+    return ResultRecord.of_json(values, str(file))
 
 
-def _measurement(sizes: Mapping[str, Any]) -> RegionMeasurement:
-    numbers = {name: _number(value) for name, value in sizes.items()}
-    return RegionMeasurement(lesions=int(numbers.pop("lesions")), **numbers)
+def record_path(output: Path) -> Path:
+    """The JSON file beside a label map."""
+    return output.with_name(f"{stem(output)}.json")
 
 
-def _number(value: Any) -> float:
-    return math.nan if value is None else float(value)
+def is_record(values: Any) -> bool:
+    """Whether plain values are a record of ours, of any version."""
+    return isinstance(values, Mapping) and {"case", "measurements", "provenance", "use"} <= set(values)
 
 
-def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Rounded, and null where it is not finite: NaN is no JSON."""
+def _labels(regions: tuple[str, ...], convention: str) -> dict[str, str]:
+    """Voxel value → tissue, for a file of a model that knows these regions."""
+    names = label_names(regions)
+    return {str(value): names[label] for value, label in CONVENTIONS[convention].values.items() if label in names}
+
+
+def _provenance(result: Segmentation) -> Provenance:
+    plain = json.loads(json.dumps(dict(result.provenance)))  # a version may be no plain text
+    found: Provenance = from_json(Provenance, plain, "provenance.")
+    return found
+
+
+def _from_first(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a file of 0.1.0 as those of schema 2."""
+    provenance = dict(values["provenance"])
+    provenance["tta"] = provenance.pop("mirror", False)
+    labels = values["labels"]
     return {
-        name: _finite(value) if isinstance(value, Mapping) else (round(value, 3) if math.isfinite(value) else None)
-        for name, value in values.items()
+        **values,
+        "convention": "brats2021" if "4" in labels else "brats2023",
+        "regions": list(values["measurements"]),
+        "provenance": provenance,
     }
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    """NaN is no JSON."""
+    return {name: round(value, 3) if math.isfinite(value) else None for name, value in values.items()}
+
+
+def _measurement(values: Mapping[str, Any], region: str) -> RegionMeasurement:
+    undefined = dict.fromkeys((name for name, value in values.items() if value is None), math.nan)
+    known = {name: 0.0 if name in undefined else value for name, value in values.items()}
+    return dataclasses.replace(from_json(RegionMeasurement, known, f"measurements.{region}."), **undefined)

@@ -6,6 +6,7 @@ import dataclasses
 import sys
 import types
 import typing
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -35,7 +36,7 @@ def from_json(kind: Any, value: Any, where: str = "") -> Any:
     if origin is tuple and isinstance(value, list | tuple):
         kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
         return tuple(from_json(k, item, where) for k, item in zip(kinds, value, strict=True))
-    if origin is dict and isinstance(value, dict):
+    if origin in (dict, Mapping) and isinstance(value, dict):
         return {str(key): from_json(arguments[1], item, f"{where}{key}.") for key, item in value.items()}
     if kind is float:
         if type(value) in (int, float) and abs(value) <= sys.float_info.max:  # NaN and infinity are not

@@ -7,7 +7,7 @@
 from .cohort import evaluate_pairs, usable_cores
 from .matching import match
 from .pairs import compare_files, compare_labels, compare_volumes
-from .results import CaseResult, Evaluation, Measures, Settings, pair_evaluations
+from .results import CaseResult, Evaluation, Measures, Settings, paired_evaluations
 
 __all__ = [
     "CaseResult",
@@ -19,6 +19,6 @@ __all__ = [
     "compare_volumes",
     "evaluate_pairs",
     "match",
-    "pair_evaluations",
+    "paired_evaluations",
     "usable_cores",
 ]

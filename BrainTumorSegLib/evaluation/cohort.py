@@ -6,21 +6,25 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 from ..domain.errors import BrainTumorSegError, CancelledError, ExecutionError
 from ..domain.progress import Progress
-from .pairs import compare_files
+from .pairs import compare_files, values_of, with_conventions
 from .results import CaseResult, Evaluation, Settings
 
 POLL_SECONDS = 0.2
+# Of a run that reads all label maps first, to decide how to read them.
+SHARE_OF_READING = 0.15
 
 Outcome = CaseResult | BrainTumorSegError
 Pairs = Mapping[str, tuple[Path, Path]]
+T = TypeVar("T")
 
 
 def evaluate_pairs(
@@ -41,32 +45,71 @@ def evaluate_pairs(
         progress: told of each case; its cancellation ends the run.
 
     Returns:
-        Results and failures; a failed case is no exception.
+        Results and failures; a failed case is no exception. Its settings name the label conventions that were decided
+        over all files.
 
     Raises:
         CancelledError: cancelled through ``progress``.
+        InputError: the labels of the predictions, or of the references, can be read in two ways.
         ExecutionError: a process ended by itself, as when memory runs out.
     """
     settings, progress = settings or Settings(), progress or Progress()
-    outcomes: dict[str, Outcome] = {}
-    steps = _here if min(jobs, len(pairs)) <= 1 else _in_processes
-
-    def report(message: str) -> None:
-        share = len(outcomes) / len(pairs)
-        progress.report("evaluate", share, message)
-
-    report(f"Comparing {len(pairs)} case{'s' * (len(pairs) != 1)}")
-    for step in steps(pairs, settings, jobs):
-        if step is not None:
-            outcomes[step[0]] = step[1]
-        report(f"Compared {len(outcomes)} of {len(pairs)}{f' ({step[0]})' if step else ''}")
-    found = {case: outcomes[case] for case in pairs}
+    if "auto" in (settings.prediction_labels, settings.reference_labels):
+        settings = _decided(pairs, settings, jobs, progress.part(0.0, SHARE_OF_READING))
+        progress = progress.part(SHARE_OF_READING, 1.0)
+    tasks = {case: (case, *files, settings) for case, files in pairs.items()}
+    found = _outcomes(_compare, tasks, jobs, progress, ("Comparing", "Compared"))
     return Evaluation(
         settings,
         {case: outcome for case, outcome in found.items() if isinstance(outcome, CaseResult)},
         {case: outcome for case, outcome in found.items() if isinstance(outcome, BrainTumorSegError)},
         title,
     )
+
+
+def _decided(pairs: Pairs, settings: Settings, jobs: int, progress: Progress) -> Settings:
+    """Settings with one label convention for all predictions, and one for all references."""
+    asked = settings.prediction_labels, settings.reference_labels
+    paths = {
+        str(path): (path,) for pair in pairs.values() for path, name in zip(pair, asked, strict=True) if name == "auto"
+    }
+    read = _outcomes(_values, paths, jobs, progress, ("Reading", "Read"))
+    found = {name: values for name, values in read.items() if values is not None}
+    sides = [
+        {str(path): found[str(path)] for path in side if str(path) in found}
+        for side in zip(*pairs.values(), strict=True)
+    ]
+    return with_conventions(settings, sides[0], sides[1])
+
+
+def _values(path: Path) -> frozenset[int] | None:
+    """Values of a label map, or None for what is none: comparing it will say why."""
+    try:
+        return values_of(path)
+    except CancelledError:
+        raise
+    except (BrainTumorSegError, MemoryError):
+        return None
+
+
+def _outcomes(
+    task: Callable[..., T], tasks: Mapping[str, tuple[Any, ...]], jobs: int, progress: Progress, words: tuple[str, str]
+) -> dict[str, T]:
+    """What a task gives for each arguments, in their order."""
+    outcomes: dict[str, T] = {}
+    of = f"{len(tasks)} {'case' if task is _compare else 'file'}{'s' * (len(tasks) != 1)}"
+
+    def report(message: str) -> None:
+        progress.report("evaluate", len(outcomes) / max(len(tasks), 1), message)
+
+    report(f"{words[0]} {of}")
+    steps = _here if min(jobs, len(tasks)) <= 1 else _in_processes
+    for step in steps(task, tasks, jobs):
+        if step is not None:
+            outcomes[step[0]] = step[1]
+        name = f" ({Path(step[0]).name if task is not _compare else step[0]})" if step else ""
+        report(f"{words[1]} {len(outcomes)} of {len(tasks)}{name}")
+    return {name: outcomes[name] for name in tasks}
 
 
 def _compare(case: str, prediction: Path, reference: Path, settings: Settings) -> Outcome:
@@ -81,18 +124,17 @@ def _compare(case: str, prediction: Path, reference: Path, settings: Settings) -
         return ExecutionError(f"Memory ran out over {prediction}.", "Use fewer --jobs, or close other programs.")
 
 
-def _here(pairs: Pairs, settings: Settings, jobs: int) -> Iterator[tuple[str, Outcome]]:
-    for case, (prediction, reference) in pairs.items():
-        yield case, _compare(case, prediction, reference, settings)
+def _here(task: Callable[..., T], tasks: Mapping[str, tuple[Any, ...]], jobs: int) -> Iterator[tuple[str, T]]:
+    for name, arguments in tasks.items():
+        yield name, task(*arguments)
 
 
-def _in_processes(pairs: Pairs, settings: Settings, jobs: int) -> Iterator[tuple[str, Outcome] | None]:
+def _in_processes(
+    task: Callable[..., T], tasks: Mapping[str, tuple[Any, ...]], jobs: int
+) -> Iterator[tuple[str, T] | None]:
     """Outcomes as they come, and None while there is none, so that a cancel is noticed."""
-    with _pool(min(jobs, len(pairs))) as pool:
-        pending: dict[Future[Outcome], str] = {
-            pool.submit(_compare, case, prediction, reference, settings): case
-            for case, (prediction, reference) in pairs.items()
-        }
+    with _pool(min(jobs, len(tasks))) as pool:
+        pending: dict[Future[T], str] = {pool.submit(task, *arguments): name for name, arguments in tasks.items()}
         while pending:
             done, _ = wait(pending, POLL_SECONDS, FIRST_COMPLETED)
             if not done:

@@ -7,16 +7,18 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..domain.errors import RequestError
-from ..domain.modalities import is_image, is_segmentation, stem
+from ..domain.modalities import is_image, stem
 
-_ENDING = re.compile(r"[-_. ][^-_. ]+$")
+# Behind the case's name: ``_seg``, ``-seg``, Slicer's ``.seg``, and the ``_Segm`` of BraTS 2020's patient 355.
+_SEGMENTATION = re.compile(r"[-_.]seg(m|mentation)?$", re.IGNORECASE)
 
 
 def match(prediction: Path, reference: Path) -> dict[str, tuple[Path, Path]]:
     """Case id → files of prediction and reference, sorted by id, for two files or two folders.
 
     ``<case>.nii.gz`` (or ``<case>_seg``, ``<case>-seg``, ``<case>.seg.nrrd``) matches ``<case>/<case>_seg.nii.gz``,
-    ``<case>/<case>-seg.nii.gz`` and ``<case>.nii.gz``. References without a prediction are left alone.
+    ``<case>/<case>-seg.nii.gz``, ``<case>.seg.nrrd`` and ``<case>.nii.gz``; and ``<case>/<other>_Segm.nii``, where the
+    folder alone has the name of the case. References without a prediction are left alone.
 
     Raises:
         RequestError: a path is missing, one is a folder and the other a file, nothing is there to compare,
@@ -31,7 +33,7 @@ def match(prediction: Path, reference: Path) -> dict[str, tuple[Path, Path]]:
     if prediction.is_file() or reference.is_file():
         raise RequestError(f"{prediction} and {reference} are a file and a folder.", "Give two files or two folders.")
     references = _references(reference)
-    predictions = _by_case(_images(prediction.iterdir())) or _references(prediction)
+    predictions = _by_case(_images(prediction.iterdir())) or _segmentations(prediction)
     if not predictions:
         raise RequestError(f"{prediction} holds no segmentation.", "It should hold <case>.nii.gz files.")
     alone = sorted(set(predictions) - set(references))
@@ -57,9 +59,7 @@ def _images(paths: Iterable[Path]) -> list[Path]:
 
 
 def _case_of(path: Path) -> str:
-    """The case that a file's name speaks of: without what says that it is a segmentation (``.seg.nrrd`` included)."""
-    name = stem(path)
-    return _ENDING.sub("", name) if is_segmentation(name) else name
+    return _SEGMENTATION.sub("", stem(path))
 
 
 def _by_case(paths: Iterable[Path]) -> dict[str, list[Path]]:
@@ -69,7 +69,17 @@ def _by_case(paths: Iterable[Path]) -> dict[str, list[Path]]:
     return found
 
 
-def _references(folder: Path) -> dict[str, list[Path]]:
+def _segmentations(folder: Path) -> dict[str, list[Path]]:
     """Files whose names say that they are segmentations, at any depth; then what lies in the folder itself."""
     named = _by_case(path for path in _images(folder.glob("**/*")) if stem(path) != _case_of(path))
     return {**_by_case(_images(folder.iterdir())), **named}
+
+
+def _references(folder: Path) -> dict[str, list[Path]]:
+    """The same, by the names of their folders as well where no file has that name itself."""
+    by_file = _segmentations(folder)
+    by_folder: dict[str, list[Path]] = {}
+    for files in by_file.values():
+        for path in files:
+            by_folder.setdefault(path.parent.name, []).append(path)
+    return {**by_folder, **by_file}

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ..domain.errors import GeometryError, LabelError
+from ..domain.errors import GeometryError
 from ..domain.grid import Grid, check_overlap, same_grid
-from ..domain.labels import REGIONS, label_values, read_labels
+from ..domain.labels import REGIONS, Region, decide_convention, found_values
 from ..domain.volume import Volume, bounding_box
 from ..io.registry import is_slicer_segmentation, read_label_map, read_volume
 from ..preprocessing.resampling import resample
-from .metrics.lesions import LesionScores, score_lesions
-from .metrics.measures import ALL, MEASURES
-from .metrics.overlap import Counts
-from .metrics.policy import POLICIES, Emptiness, emptiness_of
-from .metrics.surface import surfel_distances, voxel_surface_distances
+from .metrics.masks import MaskPair
+from .metrics.measures import ALL, MEASURES, Measure
+from .metrics.policy import Emptiness
 from .results import CaseResult, Measures, Settings
 
 # Files of one case agree to this; tools round affines differently when they write them.
 AFFINE_TOLERANCE_MM = 1e-2
-
-_COUNTED = ("dice", "iou", "sensitivity", "specificity", "precision", "accuracy", "relative_volume_error")
-_VOXEL_SURFACE = ("hd", "assd", "masd")
-_LESIONS = ("lesion_dice", "lesion_hd95", "lesions_found", "lesions_missed", "lesions_false")
 
 
 def compare_labels(
@@ -55,77 +49,115 @@ def compare_files(prediction: Path, reference: Path, settings: Settings | None =
 
     Raises:
         InputError: unreadable, or labels outside the convention.
-        GeometryError: the grids differ and neither ``settings.resample`` nor ``settings.voxelwise`` is set, or the
-            images do not overlap.
+        GeometryError: the grids differ and ``settings`` do not say how to bring them together, or the images do not
+            overlap.
     """
-    settings = settings or Settings()
-    predicted, seen = _read(prediction, settings.prediction_labels)
-    truth, known = _read(reference, settings.reference_labels)
-    predicted, truth = _uncropped(predicted, truth, seen is None, known is None)
-    difference = _difference(predicted, truth)
-    notes: tuple[str, ...] = ()
-    if difference and settings.voxelwise and predicted.shape == truth.shape:
-        predicted = Volume(predicted.array, truth.affine, predicted.source)
-        notes = (f"Compared voxel by voxel, whatever the headers say: {difference}.",)
-    elif difference and not settings.resample:
-        raise GeometryError(
-            f"{prediction} and {reference} are on different grids: {difference}.", _remedy(predicted, truth)
-        )
-    elif difference:
-        check_overlap(predicted, truth)
-        array = resample(predicted.array, Grid.of(predicted), Grid.of(truth), nearest=True)
-        predicted = Volume(array, truth.affine, predicted.source)
-        notes = (f"The prediction was resampled (nearest neighbour): {difference}.",)
+    settings = with_conventions(settings or Settings(), _values_in(prediction), _values_in(reference))
+    predicted, truth, notes = _read_together(prediction, reference, settings)
     result = compare_volumes(case, predicted.array, truth.array, truth.spacing, settings)
+    return dataclasses.replace(result, prediction=prediction, reference=reference, notes=notes)
+
+
+def _values_in(path: Path) -> dict[str, frozenset[int]]:
+    """The file and the values that it holds."""
+    return {str(path): values_of(path)}
+
+
+def values_of(path: Path) -> frozenset[int]:
+    """Voxel values of a label map; none of a segmentation of 3D Slicer, which names its segments.
+
+    Raises:
+        InputError: unreadable, or values that are no whole numbers.
+    """
+    return frozenset() if is_slicer_segmentation(path) else found_values(read_volume(path).array, str(path))
+
+
+def _read_together(prediction: Path, reference: Path, settings: Settings) -> tuple[Volume, Volume, tuple[str, ...]]:
+    """Both label maps in this library's convention on the reference's grid, and what was done for it."""
+    predicted = read_label_map(prediction, settings.prediction_labels)
+    truth = read_label_map(reference, settings.reference_labels)
+    if is_slicer_segmentation(prediction):
+        predicted = _uncropped(predicted, truth)
+    if is_slicer_segmentation(reference):
+        truth = _uncropped(truth, predicted)
+    return _together(predicted, truth, settings)
+
+
+def _uncropped(part: Volume, whole: Volume) -> Volume:
+    """A segmentation of which only the box around the segments is stored, on the other's grid if it is cut from it."""
+    own, other = Grid.of(part), Grid.of(whole)
+    step = np.linalg.inv(other.affine) @ own.affine
+    cut = np.allclose(step[:3, :3], np.eye(3), atol=1e-4) and np.allclose(step, np.rint(step), atol=1e-2)
+    if same_grid(own, other) or not cut:
+        return part
+    return Volume(resample(part.array, own, other, nearest=True), whole.affine, part.source)
+
+
+def read_pair(prediction: Path, reference: Path, settings: Settings) -> tuple[Volume, Volume]:
+    """The label maps of two files as :func:`compare_files` sees them: in this library's convention, on one grid."""
+    first, second, _ = _read_together(prediction, reference, settings)
+    return first, second
+
+
+def with_conventions(
+    settings: Settings, predictions: Mapping[str, Collection[int]], references: Mapping[str, Collection[int]]
+) -> Settings:
+    """Settings whose label conventions are decided, over all files of each side.
+
+    Args:
+        settings: those asked for.
+        predictions, references: file → values that it holds.
+
+    Raises:
+        InputError: the values of one side can be read in two ways, or in none.
+    """
+    asked = settings.prediction_labels, settings.reference_labels
+    decided = (
+        decide_convention(predictions, asked[0], option="--pred-labels"),
+        decide_convention(references, asked[1], reference=True, option="--ref-labels"),
+    )
+    assumed = {side for side, name in zip(("prediction", "reference"), asked, strict=True) if name == "auto"}
     return dataclasses.replace(
-        result,
-        prediction=prediction,
-        reference=reference,
-        notes=notes,
-        values=(seen or frozenset(), known or frozenset()),
+        settings,
+        prediction_labels=decided[0],
+        reference_labels=decided[1],
+        assumed=tuple(sorted(assumed | set(settings.assumed))),
     )
 
 
-def _read(path: Path, convention: str) -> tuple[Volume, frozenset[int] | None]:
-    """A label map, and the values that its file holds; None where it names its segments instead."""
-    if is_slicer_segmentation(path):
-        return read_label_map(path), None
-    volume = read_volume(path)
-    try:
-        array = read_labels(volume.array, convention, volume.source)
-    except LabelError as error:
-        raise LabelError(str(error), error.remedy.rstrip(".") + " (--pred-labels, --ref-labels).") from error
-    return volume.with_array(array), label_values(volume.array, volume.source)[1]
+def _together(predicted: Volume, truth: Volume, settings: Settings) -> tuple[Volume, Volume, tuple[str, ...]]:
+    """Both on the reference's grid, and what was done for it."""
+    difference = _difference(predicted, truth)
+    if not difference:
+        return predicted, truth, ()
+    cause = _lost_header(predicted, truth)
+    if settings.voxelwise and predicted.shape == truth.shape:
+        note = f"Compared voxel by voxel although {difference}{cause}."
+        return Volume(predicted.array, truth.affine, predicted.source), truth, (note,)
+    if not settings.resample:
+        remedy = "Add --resample to bring the prediction onto the reference's grid."
+        if predicted.shape == truth.shape:
+            remedy += " If the voxels belong together as they are stored, add --voxelwise instead."
+        raise GeometryError(
+            f"{predicted.source} and {truth.source} are on different grids: {difference}{cause}.", remedy
+        )
+    check_overlap(predicted, truth)
+    array = resample(predicted.array, Grid.of(predicted), Grid.of(truth), nearest=True)
+    note = f"The prediction was resampled (nearest neighbour): {difference}{cause}."
+    return Volume(array, truth.affine, predicted.source), truth, (note,)
 
 
-def _uncropped(first: Volume, second: Volume, *cropped: bool) -> tuple[Volume, Volume]:
-    """Segmentations of 3D Slicer, of which only the box around the segments is stored, on the other's whole grid."""
-    maps = [first, second]
-    for index, is_cropped in enumerate(cropped):
-        own, other = Grid.of(maps[index]), Grid.of(maps[1 - index])
-        if is_cropped and not same_grid(own, other) and _is_part(own, other):
-            maps[index] = maps[1 - index].with_array(resample(maps[index].array, own, other, nearest=True))
-    return maps[0], maps[1]
-
-
-def _is_part(part: Grid, whole: Grid) -> bool:
-    """Whether every voxel of one grid is a voxel of the other, or would be if that were larger."""
-    step = np.linalg.inv(whole.affine) @ part.affine
-    return bool(
-        np.allclose(step[:3, :3], np.eye(3), atol=1e-4) and np.allclose(step[:3, 3], np.rint(step[:3, 3]), atol=1e-2)
-    )
-
-
-def _remedy(predicted: Volume, truth: Volume) -> str:
-    """What to do about different grids; of one shape a header was mostly lost on the way."""
-    resampling = "Add --resample to bring the prediction onto the reference's grid"
+def _lost_header(predicted: Volume, truth: Volume) -> str:
+    """The likely cause of grids of one shape that differ, where one header says nothing of where the image lies."""
     if predicted.shape != truth.shape:
-        return f"{resampling}."
-    lost = next((v.source for v in (predicted, truth) if np.allclose(np.abs(v.affine), np.eye(4))), "")
-    likely = (
-        f"{lost} has probably lost its header" if lost else "As both have the same shape, a header was probably lost"
-    )
-    return f"{likely}: compare voxel by voxel with --voxelwise. {resampling} if both headers are right."
+        return ""
+    bare = [side for side, volume in (("prediction", predicted), ("reference", truth)) if _says_nothing(volume.affine)]
+    return f"; the header of the {bare[0]} seems to be lost, its affine is that of no image" if len(bare) == 1 else ""
+
+
+def _says_nothing(affine: np.ndarray) -> bool:
+    """Whether an affine is what tools write who know none: voxels of 1 mm from 0, along the axes of RAS or LPS."""
+    return bool(np.allclose(np.abs(affine), np.eye(4), atol=1e-6))
 
 
 def _difference(prediction: Volume, reference: Volume) -> str:
@@ -160,103 +192,38 @@ def compare_volumes(
     if len(spacing) != 3 or not all(0 < step < np.inf for step in spacing):
         raise GeometryError(f"A spacing of {tuple(spacing)} mm is not possible.", "Give z, y and x in mm.")
     z, y, x = (float(step) for step in spacing)
-    box = bounding_box((prediction != 0) | (reference != 0))
-    pair = _Pair(prediction[box], reference[box], prediction.shape, (z, y, x), settings)
-    measures: Measures = {}
-    empties: dict[str, Emptiness] = {}
-    volumes: dict[str, tuple[float, float]] = {}
-    ious = []
-    for name, region in settings.regions.items():
-        counts, measures[name] = pair.region(region.labels)
-        empties[name] = pair.emptiness(counts)
-        volumes[name] = pair.millilitres(counts.predicted), pair.millilitres(counts.referred)
-        if name in REGIONS:
-            ious.append(pair.decided("iou", counts.iou, empties[name]))
+    depth, height, width = prediction.shape
+    shape, box = (depth, height, width), bounding_box((prediction != 0) | (reference != 0))
+    maps = prediction[box], reference[box]
+    pairs = {name: _masks(maps, region, shape, (z, y, x), settings) for name, region in settings.regions.items()}
+    measures: Measures = {
+        name: {measure: _value(MEASURES[measure], pair, settings) for measure in settings.measures if measure != "miou"}
+        for name, pair in pairs.items()
+    }
     if "miou" in settings.measures:
+        ious = [_value(MEASURES["iou"], pair, settings) for name, pair in pairs.items() if name in REGIONS]
         defined = [iou for iou in ious if not math.isnan(iou)]
         measures[ALL] = {"miou": sum(defined) / len(defined) if defined else math.nan}
-    depth, height, width = prediction.shape
-    return CaseResult(case, measures, empties, volumes, (depth, height, width), (z, y, x))
+    empties: dict[str, Emptiness] = {name: pair.emptiness for name, pair in pairs.items()}
+    volumes = {name: pair.volumes for name, pair in pairs.items()}
+    return CaseResult(case, measures, empties, volumes, shape, (z, y, x))
 
 
-class _Pair:
-    """Two label maps, cropped to what is not background, and the grid they come from."""
+def _masks(
+    maps: tuple[np.ndarray, np.ndarray],
+    region: Region,
+    shape: tuple[int, int, int],
+    spacing: tuple[float, float, float],
+    settings: Settings,
+) -> MaskPair:
+    prediction, reference = (np.isin(array, list(region.labels)) for array in maps)
+    distances = "lesion_hd95" in settings.measures
+    return MaskPair(prediction, reference, shape, spacing, settings.hd95, settings.tolerance, distances)
 
-    def __init__(
-        self,
-        prediction: np.ndarray,
-        reference: np.ndarray,
-        shape: Sequence[int],
-        spacing: tuple[float, float, float],
-        settings: Settings,
-    ) -> None:
-        self.maps = prediction, reference
-        self.shape, self.spacing, self.settings = shape, spacing, settings
 
-    def masks(self, labels: frozenset[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Masks of a region: prediction and reference."""
-        first, second = (np.isin(array, list(labels)) for array in self.maps)
-        return first, second
-
-    def millilitres(self, voxels: int) -> float:
-        """Volume of so many voxels."""
-        return voxels * float(np.prod(self.spacing)) / 1000
-
-    def region(self, labels: frozenset[int]) -> tuple[Counts, dict[str, float]]:
-        """Counts and the asked-for measures of one region."""
-        prediction, reference = self.masks(labels)
-        counts = Counts.of(prediction, reference, int(np.prod(self.shape)))
-        empty = self.emptiness(counts)
-        values: dict[str, float] = {name: getattr(counts, name) for name in _COUNTED}
-        values["volume_error"] = self.millilitres(counts.predicted) - self.millilitres(counts.referred)
-        if not empty:
-            values |= self._distances(prediction, reference)
-        if self._wants(*_LESIONS):
-            values |= self._lesions(prediction, reference)
-        wanted = [name for name in self.settings.measures if name != "miou"]
-        return counts, {name: self.decided(name, values.get(name, math.nan), empty) for name in wanted}
-
-    @staticmethod
-    def emptiness(counts: Counts) -> Emptiness:
-        """Which mask is empty."""
-        return emptiness_of(counts.predicted > 0, counts.referred > 0)
-
-    def decided(self, name: str, value: float, empty: Emptiness) -> float:
-        """The value, or what the convention puts in its place where a mask is empty."""
-        family = MEASURES[name].family
-        return self.settings.policy.value(family, empty, self.shape, self.spacing) if empty and family else value
-
-    def _wants(self, *names: str) -> bool:
-        return any(name in self.settings.measures for name in names)
-
-    def _distances(self, prediction: np.ndarray, reference: np.ndarray) -> Mapping[str, float]:
-        """Measures of distance between two masks that both have voxels; each surface is searched once."""
-        values: dict[str, float] = {}
-        by_area = self.settings.hd95 == "surfel"
-        if self._wants(*_VOXEL_SURFACE) or (self._wants("hd95") and not by_area):
-            voxels = voxel_surface_distances(prediction, reference, self.spacing)
-            values = {"hd": voxels.hd, "assd": voxels.assd, "masd": voxels.masd}
-            if not by_area:
-                values["hd95"] = voxels.hd95(self.settings.hd95)
-        if self._wants("surface_dice") or (self._wants("hd95") and by_area):
-            surfels = surfel_distances(prediction, reference, self.spacing)
-            values["surface_dice"] = surfels.surface_dice(self.settings.tolerance)
-            if by_area:
-                values["hd95"] = surfels.hd95("surfel")
-        return values
-
-    def _lesions(self, prediction: np.ndarray, reference: np.ndarray) -> Mapping[str, float]:
-        scores: LesionScores = score_lesions(
-            prediction,
-            reference,
-            self.spacing,
-            POLICIES["brats2023"].penalty(self.shape, self.spacing),
-            distances=self._wants("lesion_hd95"),
-        )
-        return {
-            "lesion_dice": scores.dice,
-            "lesion_hd95": scores.hd95,
-            "lesions_found": float(scores.found),
-            "lesions_missed": float(scores.missed),
-            "lesions_false": float(scores.false),
-        }
+def _value(measure: Measure, pair: MaskPair, settings: Settings) -> float:
+    """The measure, or what the convention puts in its place where a mask is empty."""
+    if pair.emptiness and measure.family:
+        return settings.policy.value(measure.family, pair.emptiness, pair.shape, pair.spacing)
+    assert measure.of is not None  # only a measure of all regions together has none
+    return measure.of(pair)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from ..domain.errors import BrainTumorSegError, RequestError
-from ..domain.labels import REGIONS, TISSUES, Region, decide_convention
+from ..domain.labels import CONVENTIONS, REGIONS, Region, tissues_of
 from .metrics.lesions import BRATS2023
 from .metrics.measures import ALL, DEFAULT_MEASURES, HD95_DEFINITIONS, MEASURES, Measure, chosen_measures
 from .metrics.policy import DEFAULT_POLICY, Emptiness, EmptyPolicy, policy_named
-from .metrics.summary import PairedDifference, Summary, paired_difference, summarise
+from .metrics.summary import Paired, Summary, paired, summarise
 
 # Region → measure → value; a value is NaN where the convention leaves it out.
 Measures = dict[str, dict[str, float]]
@@ -28,12 +28,13 @@ class Settings:
         hd95: definition of HD95: ``directed``, ``pooled`` or ``surfel``.
         tolerance: of surface Dice, in mm.
         tissues: measure the tissue classes NCR and ED, too (ET is a region already).
-        prediction_labels, reference_labels: label conventions of the files.
+        prediction_labels, reference_labels: label conventions of the files; ``auto`` until their values have decided.
+        assumed: which of ``prediction`` and ``reference`` follow a convention that was decided by their values.
         resample: bring a prediction on another grid onto the reference's, nearest neighbour.
-        voxelwise: compare arrays of one shape, whatever their headers say of where they lie.
+        voxelwise: compare voxel by voxel where the shapes agree, whatever the headers say.
 
     Raises:
-        RequestError: a name is not known, or the tolerance is negative.
+        RequestError: a name is not known, the tolerance is negative, or two ways to bring grids together are asked for.
     """
 
     measures: tuple[str, ...] = DEFAULT_MEASURES
@@ -43,6 +44,7 @@ class Settings:
     tissues: bool = False
     prediction_labels: str = "auto"
     reference_labels: str = "auto"
+    assumed: tuple[str, ...] = ()
     resample: bool = False
     voxelwise: bool = False
 
@@ -55,6 +57,11 @@ class Settings:
             )
         if not 0 <= self.tolerance < float("inf"):
             raise RequestError(f"The tolerance {self.tolerance} mm is not possible.", "Give millimetres, 0 or more.")
+        for name in (self.prediction_labels, self.reference_labels):
+            if name not in ("auto", *CONVENTIONS):
+                raise RequestError(f"Unknown label convention {name!r}.", f"Known: {', '.join(CONVENTIONS)}.")
+        if self.resample and self.voxelwise:
+            raise RequestError("Grids are either resampled or compared voxel by voxel.", "Choose one of the two.")
 
     @property
     def policy(self) -> EmptyPolicy:
@@ -63,14 +70,38 @@ class Settings:
 
     @property
     def regions(self) -> dict[str, Region]:
-        """The regions that are measured: ET, TC, WT, then the tissues if asked for; WT where a side knows it alone."""
-        if "whole" in (self.prediction_labels, self.reference_labels):
-            return {"WT": REGIONS["WT"]}
-        return {**REGIONS, **({**TISSUES, **REGIONS} if self.tissues else {})}
+        """The regions that are measured, by name: ET, TC, WT, then the tissues if asked for.
+
+        Only those that the label conventions of both sides can tell: WT alone against masks of the whole tumour.
+        """
+        told = set(REGIONS)
+        for name in (self.prediction_labels, self.reference_labels):
+            told &= set(CONVENTIONS[name].regions if name in CONVENTIONS else REGIONS)
+        regions = {name: region for name, region in REGIONS.items() if name in told}
+        return {**regions, **(tissues_of(told) if self.tissues else {})}
+
+    def measured_alike(self, other: Settings) -> bool:
+        """Whether figures under both settings can be paired: all agrees but how the files spell their labels."""
+        return self._without_labels() == other._without_labels()
+
+    def _without_labels(self) -> Settings:
+        return replace(self, prediction_labels="auto", reference_labels="auto", assumed=())
+
+    def label_words(self) -> list[str]:
+        """Which label convention each side was read by, and whether it was assumed; empty for arrays."""
+        said = []
+        for side, name in (("prediction", self.prediction_labels), ("reference", self.reference_labels)):
+            if name == "auto":
+                continue
+            how = "assumed from their values" if side in self.assumed else "as named"
+            said.append(f"Labels of the {side}s: {name}, {how}: {CONVENTIONS[name].title}.")
+            if side in self.assumed and name == "brats2021":
+                said[-1] += " Where 4 is a resection cavity, name brats2024."
+        return said
 
     def words(self) -> list[str]:
         """The conventions in sentences, for reports and table notes."""
-        said = [f"Empty masks count as in {self.policy.title} ({self.policy.source})."]
+        said = [*self.label_words(), f"Empty masks count as in {self.policy.title} ({self.policy.source})."]
         if "hd95" in self.measures:
             said.append(f"HD95 is {HD95_DEFINITIONS[self.hd95]}.")
         if "surface_dice" in self.measures:
@@ -79,6 +110,8 @@ class Settings:
             said.append(f"Lesions are told apart, matched and scored as by {BRATS2023.name}.")
         if self.resample:
             said.append("Predictions on another grid were brought onto the reference's by nearest neighbour.")
+        if self.voxelwise:
+            said.append("Grids of one shape were compared voxel by voxel, whatever their headers say.")
         return said
 
 
@@ -96,7 +129,6 @@ class CaseResult:
         spacing: voxel size ``(z, y, x)`` in mm.
         prediction, reference: the files, where there are any.
         notes: what was done to compare them at all, such as resampling.
-        values: voxel values that the files of prediction and reference hold; none where they name their segments.
     """
 
     case: str
@@ -108,7 +140,6 @@ class CaseResult:
     prediction: Path | None = None
     reference: Path | None = None
     notes: tuple[str, ...] = ()
-    values: tuple[frozenset[int], frozenset[int]] = (frozenset(), frozenset())
 
 
 @dataclass(frozen=True)
@@ -126,38 +157,6 @@ class Evaluation:
     results: Mapping[str, CaseResult]
     failures: Mapping[str, BrainTumorSegError] = field(default_factory=dict)
     title: str = ""
-
-    @cached_property
-    def conventions(self) -> tuple[str, str]:
-        """Label conventions of all predictions and of all references.
-
-        Raises:
-            InputError: the files of one side cannot all be of one convention, or can be read in two ways.
-        """
-        sides = (self.settings.prediction_labels, self.settings.reference_labels)
-        found = []
-        for side, (asked, name) in enumerate(zip(sides, ("predictions", "references"), strict=True)):
-            values = [result.values[side] for result in self.results.values()]
-            where = f"The folder of {name}" if len(values) > 1 else str(self._file(side))
-            found.append(decide_convention(values, asked, where, strict=True))
-        return found[0], found[1]
-
-    def _file(self, side: int) -> Path | None:
-        result = next(iter(self.results.values()), None)
-        return None if result is None else (result.prediction, result.reference)[side]
-
-    def words(self) -> list[str]:
-        """The conventions in sentences, those of the labels included."""
-        read = " and ".join(
-            f"{name} as {convention}{' (assumed)' * (asked == 'auto')}"
-            for name, convention, asked in zip(
-                ("predictions", "references"),
-                self.conventions,
-                (self.settings.prediction_labels, self.settings.reference_labels),
-                strict=True,
-            )
-        )
-        return [f"Labels were read in one convention a folder: {read}.", *self.settings.words()]
 
     def columns(self) -> list[tuple[str, Measure]]:
         """Region and measure of each column of a table: measures in their order, regions within each.
@@ -196,20 +195,23 @@ class Evaluation:
         return found
 
 
-def pair_evaluations(first: Evaluation, second: Evaluation) -> dict[str, dict[str, PairedDifference]]:
-    """Region → measure → paired comparison over the cases that both evaluations have.
+def paired_evaluations(first: Evaluation, second: Evaluation) -> dict[str, dict[str, Paired]]:
+    """Region → measure → one method against the other, over the cases and regions that both evaluations have.
 
     Raises:
         RequestError: they share no case, or were measured differently.
     """
     shared = [case for case in first.results if case in second.results]
-    if first.settings != second.settings or not shared:
+    if not first.settings.measured_alike(second.settings) or not shared:
         raise RequestError("These evaluations cannot be paired.", "Measure the same cases with the same settings.")
-    found: dict[str, dict[str, PairedDifference]] = {}
+    found: dict[str, dict[str, Paired]] = {}
+    both = set(second.columns())
     for region, measure in first.columns():
-        pairs = [
+        if (region, measure) not in both:
+            continue
+        values = [
             [evaluation.results[case].measures[region][measure.name] for case in shared]
             for evaluation in (first, second)
         ]
-        found.setdefault(region, {})[measure.name] = paired_difference(pairs[0], pairs[1])
+        found.setdefault(region, {})[measure.name] = paired(values[0], values[1])
     return found

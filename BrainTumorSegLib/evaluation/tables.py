@@ -13,7 +13,7 @@ from typing import Any
 
 from ..domain.errors import RequestError
 from .metrics.measures import Measure
-from .metrics.summary import PairedDifference, Summary
+from .metrics.summary import Paired, Summary
 from .results import Evaluation
 
 SUFFIXES = (".csv", ".json", ".md")
@@ -36,7 +36,8 @@ _BRATS_ROWS = dict(zip(("Mean", "StdDev", "Median", "25quantile", "75quantile"),
 _KINDS = {"both": "both masks", "reference": "the reference alone", "prediction": "the prediction alone"}
 WIDTH = 120
 
-Comparisons = Mapping[str, Mapping[str, PairedDifference]]
+# Region → measure → this method against another.
+PairedTable = Mapping[str, Mapping[str, Paired]]
 Lines = list[list[str]]
 Format = Callable[[float, Measure], str]
 
@@ -96,12 +97,14 @@ def _statistics(
     return [[name, *(form(pick(summary), measure) for summary, measure in summaries)] for name, pick in rows.items()]
 
 
-def comparison_lines(comparisons: Comparisons, evaluation: Evaluation, other: str, form: Format = rounded) -> Lines:
+def paired_lines(pairing: PairedTable, evaluation: Evaluation, other: str, form: Format = rounded) -> Lines:
     """A line a region and measure: means of both methods, their difference with its interval, and the test."""
     title = evaluation.title or "first"
     lines = [["measure", "region", "n", title, other, "difference", "95 % from", "to", "p (Wilcoxon)"]]
     for region, measure in evaluation.columns():
-        pair = comparisons[region][measure.name]
+        if measure.name not in pairing.get(region, ()):
+            continue  # the other method does not know this region
+        pair = pairing[region][measure.name]
         numbers = (pair.first, pair.second, pair.difference, *pair.interval)
         p = "–" if math.isnan(pair.p) else f"{pair.p:.2g}"
         lines.append([measure.name, region, str(pair.n), *(form(number, measure) for number in numbers), p])
@@ -131,7 +134,7 @@ def text(evaluation: Evaluation, layout: str = "cases", width: int = WIDTH) -> s
         blocks = [aligned(_two_headed(brats_lines(evaluation), _brats_columns(evaluation)))]
     else:
         blocks = [aligned(lines) for lines in _blocks(evaluation, width)]
-    notes = [textwrap.fill(line, width) for line in [*empty_lines(evaluation), *evaluation.words()]]
+    notes = [textwrap.fill(line, width) for line in [*empty_lines(evaluation), *evaluation.settings.words()]]
     return "\n\n".join([*blocks, "\n".join(notes)])
 
 
@@ -197,13 +200,17 @@ def aligned(lines: Lines) -> str:
     return "\n".join([head, *body])
 
 
-def as_json(evaluation: Evaluation, comparisons: Comparisons | None = None, other: Evaluation | None = None) -> Any:
+def as_json(evaluation: Evaluation, pairing: PairedTable | None = None, other: Evaluation | None = None) -> Any:
     """Everything as plain values; what is undefined is None."""
     values: dict[str, Any] = {
         "title": evaluation.title,
         "settings": dataclasses.asdict(evaluation.settings),
-        "conventions": evaluation.words(),
-        "label_conventions": dict(zip(("prediction", "reference"), evaluation.conventions, strict=True)),
+        "labels": {
+            "prediction": evaluation.settings.prediction_labels,
+            "reference": evaluation.settings.reference_labels,
+            "assumed": list(evaluation.settings.assumed),
+        },
+        "conventions": evaluation.settings.words(),
         "cases": {case: result.measures for case, result in evaluation.results.items()},
         "volumes_ml": {
             case: {region: {"prediction": pair[0], "reference": pair[1]} for region, pair in result.volumes.items()}
@@ -221,11 +228,10 @@ def as_json(evaluation: Evaluation, comparisons: Comparisons | None = None, othe
     for region, measure in evaluation.columns():
         found = dataclasses.asdict(evaluation.summary(region, measure.name))
         values["summary"].setdefault(region, {})[measure.name] = found
-    if comparisons and other:
+    if pairing and other:
         values["other"] = as_json(other)
-        values["comparison"] = {
-            region: {name: dataclasses.asdict(pair) for name, pair in row.items()}
-            for region, row in comparisons.items()
+        values["paired"] = {
+            region: {name: dataclasses.asdict(pair) for name, pair in row.items()} for region, row in pairing.items()
         }
     return _plain(values)
 
@@ -243,7 +249,7 @@ def write_table(
     suffix: str,
     evaluation: Evaluation,
     layout: str = "cases",
-    comparisons: Comparisons | None = None,
+    pairing: PairedTable | None = None,
     other: Evaluation | None = None,
 ) -> None:
     """Write CSV, JSON or Markdown, as the suffix says.
@@ -252,19 +258,30 @@ def write_table(
     the conventions below.
     """
     if suffix == ".json":
-        values = as_json(evaluation, comparisons, other)
+        values = as_json(evaluation, pairing, other)
         path.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         return
     form = exact if suffix == ".csv" else rounded
     tables = [brats_lines(evaluation, form) if layout == "brats" else case_lines(evaluation, form)]
-    if comparisons and other:
-        tables.append(comparison_lines(comparisons, evaluation, other.title, form))
+    if pairing and other:
+        tables.append(paired_lines(pairing, evaluation, other.title, form))
     if suffix == ".csv":
+        cases_alone = len(tables) == 1 and layout != "brats"  # the shape of the other tables is a published one
         with path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(tables[-1])
+            csv.writer(file).writerows(_with_labels(tables[0], evaluation) if cases_alone else tables[-1])
         return
-    notes = [f"- {line}\n" for line in [*empty_lines(evaluation), *evaluation.words()]]
+    notes = [f"- {line}\n" for line in [*empty_lines(evaluation), *evaluation.settings.words()]]
     path.write_text("\n".join([*map(_markdown, tables), "".join(notes)]), encoding="utf-8")
+
+
+def _with_labels(lines: Lines, evaluation: Evaluation) -> Lines:
+    """The label conventions by which each case was read, as the last columns."""
+    names = [evaluation.settings.prediction_labels, evaluation.settings.reference_labels]
+    cases = len(evaluation.results)
+    return [
+        [*lines[0], "prediction labels", "reference labels"],
+        *([*line, *(names if number < cases else ("", ""))] for number, line in enumerate(lines[1:])),
+    ]
 
 
 def _markdown(lines: Lines) -> str:

@@ -1,54 +1,73 @@
-"""One file from the internet, whole, checked and as it shall be, or not at all."""
+"""Files from the internet: whole, checked, or not at all."""
 
 from __future__ import annotations
 
 import hashlib
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 from ..domain.errors import ExecutionError
 from ..domain.progress import Progress
 from .staging import atomic
 
-_BLOCK = 1 << 18
+CHUNK = 1 << 16
+TIMEOUT_SECONDS = 30.0
 
 
-def has_digest(file: Path, sha256: str) -> bool:
-    """Whether a file is there and is the one that is meant."""
-    return file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == sha256
-
-
-def download(address: str, file: Path, sha256: str, progress: Progress | None = None) -> None:
-    """Fetch a file, unless it is there already.
+def download(
+    address: str,
+    destination: Path,
+    sha256: str,
+    progress: Progress | None = None,
+    *,
+    remedy: str = "Check the connection and try again.",
+) -> Path:
+    """Fetch a file unless it is there already; it appears only if its SHA-256 is right.
 
     Args:
-        address: where from.
-        file: where to.
-        sha256: what its bytes must add up to.
-        progress: told how far it is; ends it when cancelled.
+        address: http, https or file.
+        destination: where it shall lie; its folder is made.
+        sha256: hexadecimal digest of the whole file.
+        progress: told of the share that has come (stage ``download``); its cancellation ends the download.
+        remedy: what the user can do where it fails.
+
+    Returns:
+        ``destination``.
 
     Raises:
-        ExecutionError: no internet, or another file came.
+        ExecutionError: no internet, or what came is not that file.
         CancelledError: cancelled through ``progress``.
+        OutputError: the file cannot be placed.
     """
+    import http.client
+    import urllib.error
+    import urllib.request
+
     progress = progress or Progress()
-    if has_digest(file, sha256):
-        return
-    state, done = hashlib.sha256(), 0
-    with atomic(file) as part:
+    if destination.is_file() and file_sha256(destination) == sha256:
+        progress.report("download", 1.0, f"{destination.name} is there")
+        return destination
+    message = f"Downloading {destination.name}"
+    progress.report("download", 0.0, message)
+    with atomic(destination) as part:
+        digest, done = hashlib.sha256(), 0
         try:
-            with urllib.request.urlopen(address, timeout=30) as answer, part.open("wb") as target:
-                size = int(answer.headers.get("Content-Length") or 0)
-                while block := answer.read(_BLOCK):
-                    target.write(block)
-                    state.update(block)
-                    done += len(block)
-                    progress.report("download", done / size if size else 0.0, f"Downloading {file.name}")
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            with urllib.request.urlopen(address, timeout=TIMEOUT_SECONDS) as answer:
+                total = int(answer.headers.get("Content-Length") or 0)
+                with part.open("wb") as target:
+                    while chunk := answer.read(CHUNK):
+                        target.write(chunk)
+                        digest.update(chunk)
+                        done += len(chunk)
+                        progress.report("download", done / total if total else 0.0, message)
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             reason = getattr(error, "reason", error)
-            raise ExecutionError(
-                f"{address} cannot be downloaded ({reason}).", "Is there internet? Try again."
-            ) from error
-        if state.hexdigest() != sha256:
-            raise ExecutionError(f"{file.name} arrived changed.", "Try again later.")
+            raise ExecutionError(f"{address} cannot be downloaded ({reason}).", remedy) from error
+        if digest.hexdigest() != sha256:
+            raise ExecutionError(f"{destination.name} arrived changed.", f"Try again. {remedy}")
+    return destination
+
+
+def file_sha256(file: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -5,33 +5,42 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ..domain.errors import OutputError
+from .outputs import check_destination, check_mask, check_record
 
 
 class Staging:
-    """Files of one run, written beside their destination and put in place together at the end."""
+    """Files of one run, written beside their destination and put in place together at the end.
 
-    def __init__(self, inputs: Iterable[Path] = ()) -> None:
-        """Begin; ``inputs`` are files that no output may replace, under whatever name."""
+    Args:
+        inputs: files and folders that the run reads, over which nothing is written.
+    """
+
+    def __init__(self, inputs: Iterable[Path | str] = ()) -> None:
+        self._inputs = [Path(path) for path in inputs]
         self._pending: dict[Path, Path] = {}
         self._made: list[Path] = []
-        self._inputs = {key for file in inputs for key in _keys(file)}
-        self._outputs: set[object] = set()
 
-    def path(self, destination: Path | str) -> Path:
+    def path(self, destination: Path | str, *, record: bool = False) -> Path:
         """Where to write now what shall be ``destination``; its folder is made.
 
         The suffix is kept, since writers choose the format by it.
 
+        Args:
+            destination: file that the run makes.
+            record: it gets the JSON record of a result, which replaces an earlier one, but no other JSON file.
+
         Raises:
             OutputError: the folder cannot be made or written to, or the destination is a folder, an input or another
-                output.
+                output of the run.
         """
         destination = Path(os.path.abspath(destination))  # noqa: PTH100 — resolve() would follow links
-        self._refuse_twice(destination)
+        check_destination(destination, self._inputs, self._pending.values(), record=record)
+        if record:
+            check_record(destination)
         try:
             self._make_folder(destination.parent)
             taken = destination.is_dir()
@@ -45,14 +54,10 @@ class Staging:
         self._pending[part] = destination
         return part
 
-    def _refuse_twice(self, destination: Path) -> None:
-        """Refuse an input or another output, also by way of a link or in other letters where the disk does not care."""
-        keys = _keys(destination)
-        if keys & self._inputs:
-            raise OutputError(f"{destination} is an input of this run.", "Name another output.")
-        if keys & self._outputs:
-            raise OutputError(f"{destination} would be written twice.", "Give each output a name of its own.")
-        self._outputs |= keys
+    def mask(self, destination: Path | str, record: Path | str) -> Path:
+        """As :meth:`path`, for the mask of a 2D image, which replaces none that ``record`` does not know."""
+        check_mask(Path(destination), Path(record))
+        return self.path(destination)
 
     def _make_folder(self, folder: Path) -> None:
         """Make a folder and remember what was made, from the outside in: it may end half-way."""
@@ -104,24 +109,12 @@ class Staging:
                 folder.rmdir()
 
 
-def _keys(path: Path) -> set[object]:
-    """What a file is known by: its path with links followed, and where there is one, its place on the disk."""
-    try:
-        found: set[object] = {os.path.normcase(path.resolve())}
-    except (OSError, RuntimeError):  # a loop of links
-        return {os.path.normcase(path.absolute())}
-    with suppress(OSError):
-        status = path.stat()
-        found.add((status.st_dev, status.st_ino))
-    return found
-
-
 @contextmanager
-def staged(inputs: Iterable[Path] = ()) -> Iterator[Staging]:
+def staged(inputs: Iterable[Path | str] = ()) -> Iterator[Staging]:
     """Collect output files; they appear together when the block ends well, else none does.
 
     Args:
-        inputs: files that no output may replace.
+        inputs: files and folders that are read, over which nothing is written.
     """
     staging = Staging(inputs)
     try:
@@ -133,7 +126,7 @@ def staged(inputs: Iterable[Path] = ()) -> Iterator[Staging]:
 
 
 @contextmanager
-def atomic(destination: Path | str) -> Iterator[Path]:
-    """Write one file whole or not at all."""
-    with staged() as staging:
+def atomic(destination: Path | str, inputs: Iterable[Path | str] = ()) -> Iterator[Path]:
+    """Write one file whole or not at all, and over none of the inputs."""
+    with staged(inputs) as staging:
         yield staging.path(destination)

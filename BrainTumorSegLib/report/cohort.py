@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..evaluation.metrics.measures import MEASURES
-from ..evaluation.metrics.summary import PairedDifference
+from ..evaluation.metrics.summary import Paired
 from ..evaluation.results import Evaluation
 from .agreement import VolumeAgreement
 from .cohort_tables import case_table, comparison_table, conventions, headline, summary_table, volume_table
@@ -44,7 +44,7 @@ class ReportOptions:
     images: Path | None = None
     model: str | Path | None = None
     sources: tuple[str, str] = ("", "")
-    comparisons: tuple[Mapping[str, Mapping[str, PairedDifference]], str] | None = None
+    comparisons: tuple[Mapping[str, Mapping[str, Paired]], str] | None = None
     examples: int = 2
     figure: Callable[[str], Path] | None = None
     date: datetime.date | None = None
@@ -164,7 +164,7 @@ def _plots(plots: Sequence[Plot]) -> str:
 
 def _comparison_section(evaluation: Evaluation, options: ReportOptions) -> tuple[str, str]:
     if options.comparisons is None:
-        return "PairedDifference", ""
+        return "Comparison", ""
     comparisons, other = options.comparisons
     return f"Comparison with {other}", comparison_table(comparisons, evaluation, other)
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..domain.labels import REGIONS
 from ..evaluation.metrics.measures import ALL, Measure
 from ..evaluation.metrics.policy import PENALTY, EmptyPolicy
-from ..evaluation.metrics.summary import RESAMPLES, PairedDifference, Summary
+from ..evaluation.metrics.summary import RESAMPLES, Paired, Summary
 from ..evaluation.results import CaseResult, Evaluation
 from .agreement import VolumeAgreement
 from .page import escape, framed_table, listing, region_label, row, sorted_by, table
@@ -32,7 +32,8 @@ def headline(evaluation: Evaluation) -> str:
     for measure in fit:
         first.setdefault(measure.unit, measure)
     measures = list(first.values())[:2]
-    return f'<div class="tiles">{"".join(_tile(evaluation, region, measures) for region in REGIONS)}</div>'
+    told = [region for region in REGIONS if region in evaluation.settings.regions]
+    return f'<div class="tiles">{"".join(_tile(evaluation, region, measures) for region in told)}</div>'
 
 
 def _tile(evaluation: Evaluation, region: str, measures: Sequence[Measure]) -> str:
@@ -108,9 +109,7 @@ def _empties(measure: Measure, summary: Summary) -> Iterator[str]:
         yield f"{summary.left_out - counted} × undefined: left out"
 
 
-def comparison_table(
-    comparisons: Mapping[str, Mapping[str, PairedDifference]], evaluation: Evaluation, other: str
-) -> str:
+def comparison_table(comparisons: Mapping[str, Mapping[str, Paired]], evaluation: Evaluation, other: str) -> str:
     """A row a measure and region: both means, their difference, the paired test.
 
     Args:
@@ -123,6 +122,8 @@ def comparison_table(
     for measure, regions in _by_measure(evaluation).items():
         rows = []
         for region in regions:
+            if measure.name not in comparisons.get(region, ()):
+                continue  # the other method does not know this region
             pair = comparisons[region][measure.name]
             values = (pair.first, pair.second, pair.difference, *pair.interval)
             first, second, difference, low, high = (

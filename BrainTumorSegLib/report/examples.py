@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from ..domain.errors import BrainTumorSegError
-from ..domain.grid import Grid, check_overlap
+from ..domain.grid import check_overlap
 from ..domain.labels import REGIONS
-from ..domain.volume import Volume
 from ..evaluation.metrics.measures import MEASURES, Measure
+from ..evaluation.pairs import read_pair
 from ..evaluation.results import CaseResult, Evaluation
 from ..io.case_folder import case_from_files, find_images
-from ..io.registry import read_label_map
-from ..preprocessing.resampling import resample
 from .figures.overlays import Overlay, overlays
 
 
@@ -51,7 +49,7 @@ def ranked(evaluation: Evaluation) -> list[tuple[str, float]]:
         return []
     scores = []
     for case, result in evaluation.results.items():
-        values = [result.measures[region][measure.name] for region in REGIONS]
+        values = [result.measures[region][measure.name] for region in evaluation.settings.regions if region in REGIONS]
         if not np.isnan(values).all():
             scores.append((case, float(np.nanmean(values))))
     return sorted(scores, key=lambda pair: pair[1], reverse=measure.better == "lower")
@@ -81,11 +79,10 @@ def _example(evaluation: Evaluation, result: CaseResult, kind: str, score: float
     settings = evaluation.settings
     try:
         case = case_from_files(files, result.case)
-        prediction = read_label_map(result.prediction, settings.prediction_labels)
-        reference = read_label_map(result.reference, settings.reference_labels)
+        prediction, reference = read_pair(result.prediction, result.reference, settings)
         for volume in case.images.values():
             check_overlap(volume, reference)
-        shown = overlays(case, _onto(prediction, reference), reference)
+        shown = overlays(case, prediction, reference)
     except BrainTumorSegError as error:  # the figures stand without this picture, and the page says why it is missing
         return Example(result.case, kind, score, remark=error.sentence())
     return Example(result.case, kind, score, tuple(shown))
@@ -95,12 +92,7 @@ def find_case_images(case: str, reference: Path, images: Path | None = None) -> 
     """Modality → file of a case, or nothing.
 
     Looked for in ``<images>/<case>/``, then as ``<images>/<case>_flair.nii.gz`` and the like; without a folder of
-    images beside the reference in the same way.
+    images beside the reference in the same way. Files that do not tell their sequence apart are passed over.
     """
     folder = images or reference.parent
     return find_images(case, (folder / case, folder))
-
-
-def _onto(prediction: Volume, reference: Volume) -> Volume:
-    """The prediction on the reference's grid, as it was compared."""
-    return reference.with_array(resample(prediction.array, Grid.of(prediction), Grid.of(reference), nearest=True))

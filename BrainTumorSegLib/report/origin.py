@@ -18,7 +18,7 @@ from ..models.model_card import model_card
 from .words import number
 
 # What `braintumorseg segment` writes down of each run and what is the same for a whole cohort, if all is well.
-_SHARED = ("model", "device", "precision", "mirror", "preprocessing", "versions")
+_SHARED = ("model", "device", "precision", "tta", "preprocessing", "versions")
 
 
 @dataclass(frozen=True)

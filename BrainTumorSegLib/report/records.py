@@ -18,7 +18,7 @@ _PROVENANCE_TITLES = {
     "preprocessing": "Preprocessing",
     "device": "Device",
     "precision": "Precision",
-    "mirror": "Mirrorings averaged",
+    "tta": "Test-time augmentation",
     "seconds": "Seconds",
     "versions": "Versions",
 }

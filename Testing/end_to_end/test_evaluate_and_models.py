@@ -49,7 +49,7 @@ def cohort(folder: Path) -> tuple[Path, Path, Path]:
         write_labels(folder / "pred" / f"{case}.nii.gz", {2: 4, 1: 2, 3: 1})
         write_labels(folder / "other" / f"{case}.nii.gz", {2: 6, 1: 3, 3: 1})
     write_labels(folder / "ref" / "A" / "A_seg.nii.gz", {2: 4, 1: 2, 4: 1})
-    write_labels(folder / "ref" / "B-1" / "B-1-seg.nii.gz", {2: 4, 1: 2, 3: 1})
+    write_labels(folder / "ref" / "B-1" / "B-1-seg.nii.gz", {2: 4, 1: 2, 4: 1})
     write_labels(folder / "ref" / "C.nii.gz", {2: 4})
     write_labels(folder / "ref" / "D" / "D_seg.nii.gz", {2: 4})  # a reference nobody predicted
     return folder / "pred", folder / "other", folder / "ref"
@@ -71,7 +71,8 @@ def test_folders_match_by_case_and_go_on_past_a_bad_one(cli: Cli, tmp_path: Path
     assert done.returncode == 1 and "C:" in done.stderr and "1 of 3" in done.stderr
     rows = read_csv(table)
     assert [row[0] for row in rows] == ["case", "A", "B-1", "mean", "sd", "median", "q25", "q75"]
-    assert [row[1:] for row in rows[1:4]] == [["1", "1", "1"]] * 3
+    assert [row[1:4] for row in rows[1:4]] == [["1", "1", "1"]] * 3
+    assert [row[4:] for row in rows[1:4]] == [["brats2023", "brats2021"]] * 2 + [["", ""]]
 
 
 def test_the_published_table_and_another_method(cli: Cli, tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_the_published_table_and_another_method(cli: Cli, tmp_path: Path) -> Non
     pairs = {(row[0], row[1]): row for row in read_csv(tmp_path / "pairs.csv")}
     assert pairs["dice", "WT"][2:6] == ["3", "1", "0.8", "0.2"]
     result = json.loads(done.stdout.splitlines()[-1])["result"]
-    assert result["comparison"]["WT"]["dice"]["difference"] == pytest.approx(0.2)
+    assert result["paired"]["WT"]["dice"]["difference"] == pytest.approx(0.2)
     fractions = [json.loads(line)["fraction"] for line in done.stdout.splitlines()[:-1]]
     assert fractions == sorted(fractions) and fractions[-1] == 1
 

@@ -13,6 +13,7 @@ vtk = pytest.importorskip("vtk")
 
 from BrainTumorSegLib.domain import grid  # noqa: E402
 from BrainTumorSegLib.domain.errors import GeometryError, InputError  # noqa: E402
+from BrainTumorSegLib.domain.labels import Region
 from BrainTumorSegLib.io import mrml  # noqa: E402
 from BrainTumorSegLib.io.registry import read_volume  # noqa: E402
 
@@ -59,7 +60,7 @@ def add_segmentation(scene: Any) -> Any:
     return scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "result")
 
 
-def styles(known: tuple[str, ...] = ALL) -> tuple[mrml.SegmentStyle, ...]:
+def styles(known: tuple[str, ...] = ALL) -> tuple[Region, ...]:
     return mrml.segment_styles(known, regions=True, classes=False)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from BrainTumorSegLib.domain.case import Case, check_image
 from BrainTumorSegLib.domain.errors import InputError, RequestError
 from BrainTumorSegLib.domain.grid import Grid, check_overlap
-from BrainTumorSegLib.domain.labels import decide_convention, label_values, read_labels
+from BrainTumorSegLib.domain.labels import decide_convention, found_values, read_labels
 from BrainTumorSegLib.domain.modalities import TITLES, is_image, is_segmentation, stem
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io.case_folder import find_case, read_case
@@ -122,15 +122,16 @@ def find_brats(folder: Path, labels: str = "auto") -> DataSet:
     chosen = labels
     if labels == "auto":
         with ThreadPoolExecutor() as pool:
-            found = [values for values in pool.map(_values, paths) if values is not None]
-        chosen = decide_convention(found, "auto", f"{folder} in its label maps")
+            values = zip(map(str, paths), pool.map(_values, paths), strict=True)
+            found = {path: seen for path, seen in values if seen}
+        chosen = decide_convention(found, reference=True, option="data.labels in the recipe")
     return DataSet({name: dataclasses.replace(case, convention=chosen) for name, case in cases.items()}, labels=chosen)
 
 
 def _values(path: Path) -> frozenset[int] | None:
     """Voxel values of a label map; None of one that cannot be read, as its case will say, or names its segments."""
     try:
-        return None if is_slicer_segmentation(path) else label_values(read_volume(path).array, str(path))[1]
+        return None if is_slicer_segmentation(path) else found_values(read_volume(path).array, str(path))
     except RequestError:
         return None
 

@@ -1,10 +1,11 @@
 """Measures of agreement between segmentations; every convention is named in docs/reference/measures.md."""
 
 from .lesions import BRATS2023, Lesion, LesionProtocol, LesionScores, score_lesions
+from .masks import MaskPair
 from .measures import ALL, DEFAULT_MEASURES, HD95_DEFINITIONS, MEASURES, Measure, chosen_measures
 from .overlap import Counts, dice
 from .policy import DEFAULT_POLICY, POLICIES, Emptiness, EmptyPolicy, EmptyRule, emptiness, policy_named
-from .summary import EmptyCount, PairedDifference, Summary, bootstrap_interval, paired_difference, summarise
+from .summary import EmptyCount, Paired, Summary, bootstrap_interval, paired, summarise
 from .surface import SurfaceDistances, surfel_distances, voxel_surface_distances
 
 __all__ = [
@@ -23,15 +24,16 @@ __all__ = [
     "Lesion",
     "LesionProtocol",
     "LesionScores",
+    "MaskPair",
     "Measure",
-    "PairedDifference",
+    "Paired",
     "Summary",
     "SurfaceDistances",
     "bootstrap_interval",
     "chosen_measures",
     "dice",
     "emptiness",
-    "paired_difference",
+    "paired",
     "policy_named",
     "score_lesions",
     "summarise",

@@ -56,7 +56,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class PairedDifference:
+class Paired:
     """Two methods on the same cases, one measure in one region.
 
     Attributes:
@@ -110,8 +110,8 @@ def summarise(values: Sequence[float], empties: Sequence[Emptiness] = (), *, see
     )
 
 
-def paired_difference(first: Sequence[float], second: Sequence[float], *, seed: int = SEED) -> PairedDifference:
-    """Compare two methods; values of the same case stand at the same place. Pairs with a NaN are left out.
+def paired(first: Sequence[float], second: Sequence[float], *, seed: int = SEED) -> Paired:
+    """One method against another; values of the same case stand at the same place. Pairs with a NaN are left out.
 
     Raises:
         ValueError: the sequences differ in length.
@@ -123,9 +123,9 @@ def paired_difference(first: Sequence[float], second: Sequence[float], *, seed: 
     pairs = np.array([first, second], dtype=float)
     pairs = pairs[:, ~np.isnan(pairs).any(axis=0)]
     if not pairs.size:
-        return PairedDifference(0, np.nan, np.nan, np.nan, (np.nan, np.nan), np.nan)
+        return Paired(0, np.nan, np.nan, np.nan, (np.nan, np.nan), np.nan)
     differences = pairs[0] - pairs[1]
-    return PairedDifference(
+    return Paired(
         n=pairs.shape[1],
         first=float(pairs[0].mean()),
         second=float(pairs[1].mean()),

@@ -5,12 +5,9 @@ It needs MRML itself, not the application: what it does can be tested on the sce
 
 from .segmentations import (
     ATTRIBUTE,
-    CLASS_STYLES,
-    REGION_STYLES,
     STYLES,
     TERMINOLOGY,
     Place,
-    SegmentStyle,
     fingerprint,
     grid_of,
     holds_other_work,
@@ -19,6 +16,7 @@ from .segmentations import (
     place_beside,
     segment_ids,
     segment_styles,
+    terminology_of,
     write_provenance,
     write_segments,
 )
@@ -37,13 +35,10 @@ from .volumes import (
 
 __all__ = [
     "ATTRIBUTE",
-    "CLASS_STYLES",
-    "REGION_STYLES",
     "STYLES",
     "TERMINOLOGY",
     "Alignment",
     "Place",
-    "SegmentStyle",
     "affine_of",
     "alignment",
     "case_of",
@@ -58,6 +53,7 @@ __all__ = [
     "place_beside",
     "segment_ids",
     "segment_styles",
+    "terminology_of",
     "volume_of",
     "world_of",
     "write_node",

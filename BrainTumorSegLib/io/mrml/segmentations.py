@@ -18,7 +18,7 @@ import vtk
 from vtk.util import numpy_support
 
 from ...domain.errors import InputError
-from ...domain.labels import ED, ET, NCR, REGIONS, TISSUES, from_regions, read_labels
+from ...domain.labels import ED, ET, NCR, REGIONS, TISSUES, Region, from_regions, read_labels, tissues_of
 from ...domain.volume import Volume, bounding_box
 from .volumes import affine_of, own_affine, world_of
 
@@ -28,41 +28,19 @@ _CATEGORY = "SCT^49755003^Morphologically Altered Structure"
 _ANATOMY = "Anatomic codes - DICOM master list~SCT^12738006^Brain~^^"
 
 
-@dataclass(frozen=True)
-class SegmentStyle:
-    """How a region or tissue class is shown: the type is a DICOM code (CID 7168), ``scheme^value^meaning``."""
-
-    name: str
-    title: str
-    labels: frozenset[int]
-    colour: tuple[int, int, int]
-    type: str
-    opacity: float
-
-    @property
-    def terminology(self) -> str:
-        """Slicer's terminology entry, of seven parts."""
-        return f"{TERMINOLOGY}~{_CATEGORY}~{self.type}~^^~{_ANATOMY}"
+STYLES: dict[str, Region] = {**TISSUES, **REGIONS}
 
 
-_OPACITY = {"NCR": 0.6, "ED": 0.3, "ET": 1.0, "TC": 0.5, "WT": 0.3}
-REGION_STYLES = {
-    name: SegmentStyle(name, r.title, r.labels, r.colour, r.code, _OPACITY[name]) for name, r in REGIONS.items()
-}
-CLASS_STYLES = {
-    name: SegmentStyle(name, t.title, t.labels, t.colour, t.code, _OPACITY[name]) for name, t in TISSUES.items()
-}
-STYLES = {**CLASS_STYLES, **REGION_STYLES}
-# A tissue class is what two neighbouring regions differ by: a model tells it apart if it knows both.
-_NEIGHBOURS = {"NCR": {"ET", "TC"}, "ED": {"TC", "WT"}, "ET": {"ET"}}
+def terminology_of(style: Region) -> str:
+    """Slicer's terminology entry of a region or tissue class, of seven parts."""
+    code = style.code
+    return f"{TERMINOLOGY}~{_CATEGORY}~{code.scheme}^{code.value}^{code.meaning}~^^~{_ANATOMY}"
 
 
-def segment_styles(known: tuple[str, ...], *, regions: bool, classes: bool) -> tuple[SegmentStyle, ...]:
+def segment_styles(known: tuple[str, ...], *, regions: bool, classes: bool) -> tuple[Region, ...]:
     """The segments to make for a model that knows these regions: its classes only where it tells them apart."""
-    chosen = {name: REGION_STYLES[name] for name in known} if regions else {}
-    if classes:
-        chosen |= {name: style for name, style in CLASS_STYLES.items() if _NEIGHBOURS[name] <= set(known)}
-    return tuple(chosen.values())
+    chosen = {name: REGIONS[name] for name in known} if regions else {}
+    return tuple((chosen | tissues_of(known) if classes else chosen).values())
 
 
 @dataclass(frozen=True)
@@ -78,7 +56,7 @@ class Place:
     reference: Any = None
 
 
-def write_segments(node: Any, labels: np.ndarray, styles: tuple[SegmentStyle, ...], place: Place) -> None:
+def write_segments(node: Any, labels: np.ndarray, styles: tuple[Region, ...], place: Place) -> None:
     """Put a label map ``(Z, Y, X)`` of this library into a segmentation node, replacing segments of these names.
 
     Raises:
@@ -102,7 +80,7 @@ def write_segments(node: Any, labels: np.ndarray, styles: tuple[SegmentStyle, ..
             segment = slicer.vtkSegment()
             segment.SetName(style.name)
             segment.SetColor([part / 255 for part in style.colour])
-            segment.SetTerminology(style.terminology)
+            segment.SetTerminology(terminology_of(style))
             segment.SetTag("Description", style.title)
             segment.AddRepresentation("Binary labelmap", _labelmap(np.isin(labels, list(style.labels)), affine))
             segmentation.AddSegment(segment, style.name)
@@ -147,7 +125,7 @@ def _labelmap(mask: np.ndarray, affine: np.ndarray) -> Any:
     return image
 
 
-def _show(node: Any, styles: tuple[SegmentStyle, ...]) -> None:
+def _show(node: Any, styles: tuple[Region, ...]) -> None:
     """Contours, since regions lie over each other; outer regions shine through in 3D."""
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()

@@ -7,6 +7,7 @@ import json
 import math
 import pickle
 import threading
+import warnings
 from pathlib import Path
 
 import nibabel
@@ -15,8 +16,16 @@ import pytest
 
 from BrainTumorSegLib.domain.errors import CancelledError, InputError, RequestError
 from BrainTumorSegLib.domain.progress import Progress
-from BrainTumorSegLib.evaluation import Evaluation, Settings, compare_volumes, evaluate_pairs, pair_evaluations
-from BrainTumorSegLib.evaluation.tables import aligned, brats_lines, check_table_name, empty_lines, text, write_table
+from BrainTumorSegLib.evaluation import Evaluation, Settings, compare_volumes, evaluate_pairs, paired_evaluations
+from BrainTumorSegLib.evaluation.tables import (
+    aligned,
+    as_json,
+    brats_lines,
+    check_table_name,
+    empty_lines,
+    text,
+    write_table,
+)
 
 Pairs = dict[str, tuple[Path, Path]]
 
@@ -146,12 +155,12 @@ def test_tables_in_files(tmp_path: Path) -> None:
 def test_two_methods_case_by_case(tmp_path: Path) -> None:
     settings = Settings(("dice", "hd95"))
     better, worse = cohort(settings), cohort(settings, cases=3, title="other", shift=1)
-    found = pair_evaluations(better, worse)
+    found = paired_evaluations(better, worse)
     pair = found["ET"]["dice"]
     assert pair.n == 3  # the cases that both have
     dice = [[2 * k / (4 + k) for k in ks] for ks in ((1, 2, 3), (0, 1, 2))]
     assert pair.difference == pytest.approx(np.mean(dice[0]) - np.mean(dice[1]))
-    write_table(tmp_path / "t.csv", ".csv", better, comparisons=found, other=worse)
+    write_table(tmp_path / "t.csv", ".csv", better, pairing=found, other=worse)
     with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["measure"], row["region"]) for row in rows][:4] == [
@@ -161,13 +170,13 @@ def test_two_methods_case_by_case(tmp_path: Path) -> None:
         ("hd95", "ET"),
     ]
     assert float(rows[0]["net"]) - float(rows[0]["other"]) == pytest.approx(float(rows[0]["difference"]))
-    write_table(tmp_path / "t.json", ".json", better, comparisons=found, other=worse)
+    write_table(tmp_path / "t.json", ".json", better, pairing=found, other=worse)
     values = json.loads((tmp_path / "t.json").read_text("utf-8"))
-    assert values["comparison"]["ET"]["dice"]["n"] == 3 and values["other"]["title"] == "other"
+    assert values["paired"]["ET"]["dice"]["n"] == 3 and values["other"]["title"] == "other"
     with pytest.raises(RequestError, match="paired"):
-        pair_evaluations(better, cohort(Settings(("dice",))))
+        paired_evaluations(better, cohort(Settings(("dice",))))
     with pytest.raises(RequestError, match="paired"):
-        pair_evaluations(better, Evaluation(settings, {}))
+        paired_evaluations(better, Evaluation(settings, {}))
 
 
 def test_columns_in_line() -> None:
@@ -185,3 +194,73 @@ def test_conventions_in_words() -> None:
         assert expected in words
     assert "HD95" not in " ".join(Settings(("dice",)).words())
     assert math.isnan(cohort(Settings(("dice",)), cases=1).summary("ET", "dice").interval[0])
+
+
+def write_pairs(folder: Path, predictions: list[tuple[int, ...]], references: list[tuple[int, ...]]) -> Pairs:
+    """A case for each pair of label maps, given by their labels along x."""
+    found = {}
+    for number, both in enumerate(zip(predictions, references, strict=True)):
+        files = folder / f"p{number}.nii.gz", folder / f"r{number}.nii.gz"
+        for file, columns in zip(files, both, strict=True):
+            array = np.broadcast_to(np.array(columns, np.uint8)[:, None, None], (len(columns), 4, 4))
+            nibabel.save(nibabel.Nifti1Image(np.ascontiguousarray(array), np.eye(4)), file)
+        found[f"case{number}"] = files
+    return found
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_one_label_convention_for_all_references(tmp_path: Path, jobs: int) -> None:
+    pairs = write_pairs(tmp_path, [(0, 3, 1, 2), (0, 1, 2, 2)], [(0, 4, 1, 2), (0, 1, 2, 2)])
+    found = evaluate_pairs(pairs, Settings(("dice",)), jobs=jobs)
+    assert (found.settings.prediction_labels, found.settings.reference_labels) == ("brats2023", "brats2021")
+    assert found.values("ET", "dice") == [1, 1]
+    said = as_json(found)
+    assert said["labels"] == {
+        "prediction": "brats2023", "reference": "brats2021", "assumed": ["prediction", "reference"],
+    }  # fmt: skip
+    for part in (text(found), " ".join(said["conventions"])):
+        assert "brats2021" in part and "assumed" in part and "brats2024" in part  # what 4 may be besides
+    write_table(tmp_path / "t.csv", ".csv", found)
+    rows = list(csv.reader((tmp_path / "t.csv").open(newline="")))
+    assert [row[-2:] for row in rows[:3]] == [
+        ["prediction labels", "reference labels"],
+        *[["brats2023", "brats2021"]] * 2,
+    ]
+    write_table(tmp_path / "t.md", ".md", found)
+    assert "brats2021" in (tmp_path / "t.md").read_text()
+    named = evaluate_pairs(pairs, Settings(("dice",), reference_labels="brats2024"), jobs=jobs)
+    assert named.values("ET", "dice")[0] == 0  # 4 is a cavity now, and what was found there false
+    assert named.settings.assumed == ("prediction",)
+
+
+def test_references_that_can_be_read_in_two_ways_are_refused(tmp_path: Path) -> None:
+    mixed = write_pairs(tmp_path, [(0, 1), (0, 1)], [(0, 1, 2, 3)[:2], (0, 1)])
+    with pytest.raises(InputError) as caught:
+        evaluate_pairs(mixed)
+    assert "whole" in caught.value.remedy and "--ref-labels" in caught.value.remedy
+    mixed = write_pairs(tmp_path, [(0, 1, 3), (0, 1, 3)], [(0, 1, 3), (0, 1, 4)])
+    with pytest.raises(InputError, match=r"r0\.nii\.gz.*r1\.nii\.gz") as caught:
+        evaluate_pairs(mixed)
+    assert "brats2024" in caught.value.remedy and "brats2021" in caught.value.remedy
+
+
+def test_a_folder_against_itself(tmp_path: Path) -> None:
+    pairs = write_pairs(tmp_path, [(0, 4, 1, 2)], [(0, 4, 1, 2)])
+    twice = {case: (reference, reference) for case, (_, reference) in pairs.items()}
+    assert evaluate_pairs(twice, Settings(("dice",))).values("ET", "dice") == [1]
+
+
+@pytest.mark.parametrize("convention", ["nnunet", "monai"])
+def test_nothing_predicted_and_nothing_there_is_undefined_without_a_warning(tmp_path: Path, convention: str) -> None:
+    pairs = write_pairs(tmp_path, [(0, 0), (0, 0)], [(0, 0), (0, 0)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = evaluate_pairs(pairs, Settings(("all",), convention=convention))
+        means = found.means()
+        said = text(found)
+        values = json.loads(json.dumps(as_json(found), allow_nan=False))
+        write_table(tmp_path / "t.csv", ".csv", found)
+        assert paired_evaluations(found, found)["WT"]["dice"].n == 0
+    assert math.isnan(means["WT"]["dice"]) and values["mean"]["WT"]["dice"] is None
+    assert values["mean"]["all"]["miou"] is None and values["summary"]["ET"]["hd95"]["n"] == 0
+    assert "–" in said

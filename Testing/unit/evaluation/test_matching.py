@@ -68,3 +68,15 @@ def test_what_is_no_pair(tmp_path: Path) -> None:
     ):
         with pytest.raises(RequestError, match=words):
             match(*pair)
+
+
+def test_patient_355_of_brats_2020_and_slicers_segmentations(tmp_path: Path) -> None:
+    predictions = touch(tmp_path / "p", "BraTS20_Training_355.nii.gz", "B.seg.nrrd", "C.nii.gz")
+    odd = "BraTS20_Training_355/W39_1998.09.19_Segm.nii"
+    references = touch(
+        tmp_path / "r", odd, "BraTS20_Training_355/BraTS20_Training_355_t1.nii", "B/B_seg.nii", "C.seg.nrrd"
+    )
+    found = match(predictions, references)
+    assert found["BraTS20_Training_355"][1] == references / odd
+    assert found["B"] == (predictions / "B.seg.nrrd", references / "B/B_seg.nii")
+    assert found["C"][1] == references / "C.seg.nrrd"

@@ -8,13 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from BrainTumorSegLib.evaluation.metrics import (
-    EmptyCount,
-    PairedDifference,
-    bootstrap_interval,
-    paired_difference,
-    summarise,
-)
+from BrainTumorSegLib.evaluation.metrics import EmptyCount, Paired, bootstrap_interval, paired, summarise
 
 NAN = math.nan
 
@@ -66,23 +60,23 @@ def test_the_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
 def test_paired_by_hand_and_against_scipy() -> None:
     first = np.array([0.9, 0.8, 0.7, 0.95, 0.6, 0.85, NAN])
     second = np.array([0.8, 0.75, 0.72, 0.9, 0.45, 0.83, 0.9])
-    found = paired_difference(first.tolist(), second.tolist())
+    found = paired(first.tolist(), second.tolist())
     assert found.n == 6
     assert found.first == pytest.approx(0.8) and found.second == pytest.approx(4.45 / 6)
     assert found.difference == pytest.approx(0.35 / 6)
     # Differences by size: .02 −, .02, .05, .05, .1, .15: the rank sum of the negative one decides.
     assert found.p == pytest.approx(stats.wilcoxon(first[:6], second[:6]).pvalue)
     assert found.interval[0] < found.difference < found.interval[1]
-    turned = paired_difference(second.tolist(), first.tolist())
+    turned = paired(second.tolist(), first.tolist())
     assert turned.difference == pytest.approx(-found.difference) and turned.p == pytest.approx(found.p)
 
 
 def test_equal_methods_and_none_at_all() -> None:
-    same = paired_difference([0.5, 0.6], [0.5, 0.6])
+    same = paired([0.5, 0.6], [0.5, 0.6])
     assert (same.difference, same.interval) == (0, (0, 0)) and math.isnan(same.p)
-    none = paired_difference([NAN], [1.0])
-    assert isinstance(none, PairedDifference) and none.n == 0 and math.isnan(none.difference)
+    none = paired([NAN], [1.0])
+    assert isinstance(none, Paired) and none.n == 0 and math.isnan(none.difference)
     with pytest.raises(ValueError, match="paired"):
-        paired_difference([1.0], [1.0, 2.0])
+        paired([1.0], [1.0, 2.0])
     with pytest.raises(ValueError, match="emptiness"):
         summarise([1.0], ["", ""])

@@ -152,3 +152,45 @@ def test_label_conventions_of_files(tmp_path: Path) -> None:
     found = compare_files(decathlon, brats, Settings(("dice",), tissues=True, prediction_labels="decathlon"))
     assert all(values["dice"] == 1 for values in found.measures.values())
     assert compare_files(decathlon, brats, Settings(("dice",))).measures["TC"]["dice"] < 1
+
+
+def test_a_lost_header_is_named_and_voxels_compared_on_request(tmp_path: Path) -> None:
+    array = labels(0, 2, 1, 3)
+    placed = np.diag([1.0, 1.0, 1.0, 1.0])
+    placed[:3, 3] = -90, -126, -72
+    reference = write(tmp_path / "r.nii.gz", array, placed)
+    prediction = write(tmp_path / "p.nii.gz", array, np.eye(4))
+    with pytest.raises(GeometryError, match="header of the prediction") as caught:
+        compare_files(prediction, reference)
+    assert "--voxelwise" in caught.value.remedy
+    result = compare_files(prediction, reference, Settings(("dice",), voxelwise=True))
+    assert all(values["dice"] == 1 for values in result.measures.values())
+    assert "voxel by voxel" in result.notes[0] and result.spacing == (1, 1, 1)
+    small = write(tmp_path / "small.nii.gz", labels(0, 3), placed)
+    with pytest.raises(GeometryError, match="shape") as caught:  # no voxel belongs to another
+        compare_files(small, reference, Settings(voxelwise=True))
+    assert "--voxelwise" not in caught.value.remedy
+    with pytest.raises(RequestError):
+        Settings(resample=True, voxelwise=True)
+
+
+def test_a_resection_cavity_is_in_no_region(tmp_path: Path) -> None:
+    prediction = write(tmp_path / "p.nii.gz", labels(0, 2, 1, 3, 0, 0))
+    reference = write(tmp_path / "r.nii.gz", labels(0, 2, 1, 3, 4, 4))
+    with pytest.raises(InputError) as caught:
+        compare_files(prediction, reference)
+    assert "--ref-labels: brats2024" in caught.value.remedy
+    found = compare_files(prediction, reference, Settings(("dice",), reference_labels="brats2024"))
+    assert all(values["dice"] == 1 for values in found.measures.values())
+
+
+@pytest.mark.parametrize("inside", [1, 255])
+def test_masks_of_the_whole_tumour_are_measured_as_that_alone(tmp_path: Path, inside: int) -> None:
+    prediction = write(tmp_path / "p.nii.gz", labels(0, 2, 1, 3, 0))
+    reference = write(tmp_path / "r.nii.gz", labels(0, inside, inside, inside, inside))
+    with pytest.raises(InputError) as caught:
+        compare_files(prediction, reference)
+    assert "whole" in caught.value.remedy
+    settings = Settings(("dice", "miou"), reference_labels="whole", tissues=True)
+    found = compare_files(prediction, reference, settings).measures
+    assert found == {"WT": {"dice": pytest.approx(6 / 7)}, "all": {"miou": pytest.approx(3 / 4)}}

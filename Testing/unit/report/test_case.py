@@ -375,7 +375,7 @@ def test_page_shows_where_the_result_comes_from(tmp_path: Path) -> None:
         "preprocessing": ["t2 was resampled onto the grid of t1ce"],
         "device": "cpu (2 threads)",
         "precision": "fp32",
-        "mirror": False,
+        "tta": False,
         "seconds": 12.34,
         "versions": {"torch": "2.13.0"},
         "a_later_field": None,

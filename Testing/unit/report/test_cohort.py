@@ -17,7 +17,7 @@ import pytest
 from BrainTumorSegLib.cli import main
 from BrainTumorSegLib.domain.errors import CheckpointError, InputError
 from BrainTumorSegLib.domain.volume import Volume
-from BrainTumorSegLib.evaluation import CaseResult, Evaluation, Settings, pair_evaluations
+from BrainTumorSegLib.evaluation import CaseResult, Evaluation, Settings, paired_evaluations
 from BrainTumorSegLib.io.registry import write_volume
 from BrainTumorSegLib.report import ReportOptions, write_cohort_report
 from BrainTumorSegLib.report.origin import origin_of
@@ -186,7 +186,7 @@ def test_conventions_are_told(page: Page, tmp_path: Path) -> None:
 def test_a_comparison_is_that_of_the_evaluations(tmp_path: Path) -> None:
     first = evaluation(COHORT, title="ours")
     second = evaluation({case: (0.4, 0.6, 0.6) for case in COHORT}, title="theirs")
-    options = ReportOptions(comparisons=(pair_evaluations(first, second), "theirs"))
+    options = ReportOptions(comparisons=(paired_evaluations(first, second), "theirs"))
     page = page_of(tmp_path, first, options)
     assert "Comparison with theirs" in page.text
     row = next(row for row in page.tables["Against theirs, case by case"] if row[0].strip() == "WT")

@@ -20,7 +20,7 @@ from Training.datasets.split import Split, read_split
 from Training.export import describe_run
 from Training.module import SegmentationModule
 from Training.recipe import Recipe, load_recipe
-from Training.studies.compare import main
+from Training.studies.compare import main, short_names
 from Training.studies.comparison_results import (
     read_log,
 )
@@ -356,3 +356,17 @@ def test_bad_validation_images_are_told_before_training(known: Path, capsys: pyt
     said = capsys.readouterr().err
     assert "D_9.tif has no mask" in said and "E_9.tif has no mask" in said
     assert not (known / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("titles", "names"),
+    [
+        (("U-Net, 32 features, whole tumour", "U²-Net†, whole tumour"), ["U-Net, 32 features", "U²-Net†"]),
+        (("A, whole tumour", "whole tumour"), ["A, whole tumour", "whole tumour"]),
+        (("Same", "Same"), ["r0", "r1"]),
+        (("One, whole tumour",), ["One, whole tumour"]),
+    ],
+)
+def test_what_all_titles_end_with_is_left_out(tmp_path: Path, titles: tuple[str, ...], names: list[str]) -> None:
+    files = [write_recipe(tmp_path / f"r{number}.toml", title=title) for number, title in enumerate(titles)]
+    assert short_names([load_recipe(file) for file in files]) == names

@@ -11,8 +11,6 @@ import pytest
 from BrainTumorSegLib.domain.case import Case
 from BrainTumorSegLib.domain.errors import InputError
 from BrainTumorSegLib.domain.volume import Volume
-from Training.recipe import load_recipe
-from Training.studies.compare import short_names
 from Training.studies.comparison_figures import painted
 from Training.studies.comparison_results import (
     Example,
@@ -97,17 +95,3 @@ def test_regions_are_painted_over_each_other() -> None:
         assert pixels[2, column] == pytest.approx(mixed)
         pixels[2, column] = bare[2, column]
     assert np.array_equal(pixels, bare)
-
-
-@pytest.mark.parametrize(
-    ("titles", "names"),
-    [
-        (("U-Net, 32 features, whole tumour", "U²-Net†, whole tumour"), ["U-Net, 32 features", "U²-Net†"]),
-        (("A, whole tumour", "whole tumour"), ["A, whole tumour", "whole tumour"]),
-        (("Same", "Same"), ["r0", "r1"]),
-        (("One, whole tumour",), ["One, whole tumour"]),
-    ],
-)
-def test_what_all_titles_end_with_is_left_out(tmp_path: Path, titles: tuple[str, ...], names: list[str]) -> None:
-    files = [write_recipe(tmp_path / f"r{number}.toml", title=title) for number, title in enumerate(titles)]
-    assert short_names([load_recipe(file) for file in files]) == names

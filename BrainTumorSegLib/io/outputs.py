@@ -1,0 +1,160 @@
+"""Where a run may write: never over an input, over what lies beside one, or over another output of its own.
+
+A result of ours that lies there from before may be replaced: a run can be repeated. What others made beside our
+names (an image's facts in BIDS, masks that an expert drew) may not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..domain.errors import OutputError
+from ..domain.labels import REGIONS
+from ..domain.modalities import IMAGE_SUFFIXES, is_image, stem
+
+_ELSEWHERE = "Choose another name or folder for it."
+_SLICE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
+# Files of ours that bear no mark of it: what a run may replace even in a folder that it reads.
+_MAPS = {f"{region}.nii.gz" for region in REGIONS} | {"montage.png"}
+
+
+def check_outputs(destinations: Iterable[Path | str], inputs: Sequence[Path | str] = ()) -> None:
+    """Refuse destinations that are inputs or each other, before anything is made of them.
+
+    Args:
+        destinations: files that a run is to write.
+        inputs: files and folders that it reads.
+
+    Raises:
+        OutputError: names both.
+    """
+    seen: list[Path] = []
+    for destination in map(Path, destinations):
+        check_destination(destination, inputs, seen)
+        seen.append(destination)
+
+
+def check_destination(
+    destination: Path, inputs: Sequence[Path | str], others: Iterable[Path] = (), *, record: bool = False
+) -> None:
+    """Refuse a destination that is an input, by whatever name, or another output.
+
+    Args:
+        destination: file that is to be written.
+        inputs: files and folders that are read.
+        others: destinations of the same run.
+        record: it gets the record of a result, which may replace an earlier one.
+
+    Raises:
+        OutputError: names both.
+    """
+    for other in others:
+        if same_place(destination, other):
+            raise OutputError(f"Two outputs of this run would be {destination}.", _ELSEWHERE)
+    for given in map(Path, inputs):
+        if given.is_dir():
+            if _lies_in(destination, given) and _belongs_to_case(destination.resolve(), record):
+                raise OutputError(f"The output {destination} is a file of the input {given}.", _ELSEWHERE)
+            continue
+        if same_place(destination, given):
+            raise OutputError(f"The output {destination} is the input {given}.", _ELSEWHERE)
+        sidecar = given.with_name(f"{stem(given)}.json")
+        if sidecar.exists() and same_place(destination, sidecar) and not (record and _is_ours(sidecar)):
+            raise OutputError(f"{destination} describes the input {given}.", _ELSEWHERE)
+
+
+def check_record(destination: Path) -> None:
+    """Refuse to replace a JSON file that is no record of a result.
+
+    Raises:
+        OutputError: with the file named.
+    """
+    if os.path.lexists(destination) and not destination.is_dir() and not _is_ours(destination):
+        raise OutputError(
+            f"{destination} is there already and is no record of this program; the result's record would replace it.",
+            "Choose another name for the output.",
+        )
+
+
+def check_mask(destination: Path, record: Path) -> None:
+    """Refuse to replace a mask of 2D images that an earlier run did not write.
+
+    Args:
+        destination: ``<stem>_mask.png``.
+        record: JSON file of the folder, which names the images whose masks are ours.
+
+    Raises:
+        OutputError: with the file named.
+    """
+    if not os.path.lexists(destination):
+        return
+    images = (_content(record) or {}).get("images") if _is_ours(record) else None
+    ours = {f"{Path(str(name)).stem}_mask.png" for name in images or ()}
+    if destination.name not in ours:
+        raise OutputError(f"{destination} is there already and was not made by this program.", _ELSEWHERE)
+
+
+def same_place(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one file, also by links, or by upper case where the disk does not care."""
+    try:
+        if one.samefile(other):
+            return True
+    except OSError:  # one of them is not there yet
+        pass
+    first, second = (os.path.normcase(_resolved(path)) for path in (one, other))
+    if first == second:
+        return True
+    return first.casefold() == second.casefold() and _ignores_case(Path(first).parent)
+
+
+def _resolved(path: Path) -> str:
+    """Links in the folders followed, the last name as it is."""
+    return str(path.parent.resolve() / path.name)
+
+
+def _ignores_case(folder: Path) -> bool:
+    """Whether the disk that holds a folder takes A and a for the same letter."""
+    while not folder.exists() or folder.name.swapcase() == folder.name:
+        if folder == folder.parent:
+            return False
+        folder = folder.parent
+    twin = folder.with_name(folder.name.swapcase())
+    return twin.exists() and folder.samefile(twin)
+
+
+def _lies_in(file: Path, folder: Path) -> bool:
+    return file.resolve().is_relative_to(folder.resolve())
+
+
+def _belongs_to_case(file: Path, record: bool) -> bool:
+    """Whether a file in a folder that is read is an image, or describes one, and is not our result."""
+    if not file.is_file():
+        return False
+    if file.suffix.lower() == ".json":
+        beside = any(file.with_name(file.name[:-5] + suffix).exists() for suffix in IMAGE_SUFFIXES)
+        return beside and not (record and _is_ours(file))
+    if file.name in _MAPS or not (is_image(file) or file.suffix.lower() in _SLICE_SUFFIXES):
+        return False
+    if _is_ours(file.with_name(f"{stem(file)}.json")):
+        return False
+    listed = _content(file.with_name("segmentation.json")) or {}
+    masks = {f"{Path(str(name)).stem}_mask.png" for name in listed.get("images") or ()}
+    return file.name not in masks
+
+
+def _is_ours(file: Path) -> bool:
+    # Imported here: it knows measurements, and with them scipy, which Slicer need not load when it starts.
+    from ..domain.result_record import is_record
+
+    return is_record(_content(file))
+
+
+def _content(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # of another program, damaged or not there
+        return None

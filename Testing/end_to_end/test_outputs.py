@@ -1,0 +1,94 @@
+"""Outputs that would destroy something: refused before any work, every byte as it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from BrainTumorSegLib.models.description import PreprocessingSpec
+from Testing import samples
+
+from .making import Cli, write_case
+from .test_segment import flags
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        ["-o", "case/case_t1.nii.gz"],
+        ["-o", "link.nii.gz"],
+        ["-o", "case/case_t1.nii"],  # whose record would be the image's own description
+        ["-o", "out.nii", "--report", "case/case_t2.nii.gz"],
+        ["-o", "out.html.nii", "--report", "out.html.nii"],
+        ["-o", "d/ET.nii.gz", "--probabilities", "d"],
+        ["-o", "foreign.nii.gz"],
+    ],
+)
+@pytest.mark.parametrize("by_name", [True, False])
+def test_nothing_is_overwritten(cli: Cli, model: Path, tmp_path: Path, outputs: list[str], by_name: bool) -> None:
+    folder = write_case(tmp_path / "case")
+    (folder / "case_t1.json").write_text('{"EchoTime": 0.1}')
+    (tmp_path / "foreign.json").write_text('{"EchoTime": 0.1}')
+    (tmp_path / "link.nii.gz").symlink_to(folder / "case_t1.nii.gz")
+    before = content(tmp_path)
+    placed = [word if word.startswith("-") else str(tmp_path / word) for word in outputs]
+    given = flags(folder) if by_name else [folder]
+    done = cli("segment", *given, *placed, "--model", model)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1 and "Reading" not in done.stderr
+    assert content(tmp_path) == before
+
+
+def test_a_run_can_be_repeated(cli: Cli, model: Path, tmp_path: Path) -> None:
+    folder = write_case(tmp_path / "case")
+    where = ["-o", folder / "found.nii.gz", "--probabilities", folder, "--report", folder / "r.html"]
+    for _ in range(2):
+        done = cli("segment", folder, *where, "--model", model)
+        assert done.returncode == 0, done.stderr
+
+
+def test_masks_that_an_expert_drew_stay(cli: Cli, tmp_path: Path) -> None:
+    model = samples.write_oracle(
+        tmp_path / "flat.safetensors",
+        dimensions=2,
+        outputs="whole",
+        modalities=("flair",),
+        preprocessing=PreprocessingSpec(spacing=(0.0, 0.0, 0.0)),
+    )
+    images = tmp_path / "images"
+    images.mkdir()
+    flair = samples.make_patient().images["flair"].array
+    for z in (8, 9):
+        Image.fromarray((flair[z] / 6).astype(np.uint8)).save(images / f"s{z}.png")
+    expert = images / "s8_mask.png"
+    Image.fromarray(np.zeros(flair[8].shape, np.uint8)).save(expert)
+    before = content(images)
+    paths = [images / "s8.png", images / "s9.png"]
+    refused = cli("segment", *paths, "-o", images, "--model", model)
+    assert refused.returncode == 2 and "s8_mask.png" in refused.stderr
+    assert content(images) == before
+    expert.unlink()
+    for _ in range(2):  # masks of our own are replaced
+        done = cli("segment", *paths, "-o", images, "--model", model)
+        assert done.returncode == 0, done.stderr
+
+
+def test_evaluate_overwrites_neither_labels_nor_its_own_table(cli: Cli, tmp_path: Path) -> None:
+    patient = samples.write_patient(tmp_path)
+    labels = next(patient.glob("*_seg.nii.gz"))
+    prediction = tmp_path / "P.nii.gz"
+    prediction.write_bytes(labels.read_bytes())
+    (tmp_path / "P.json").write_text("{}")
+    before = content(tmp_path)
+    table = tmp_path / "t.json"
+    for options in (["-o", tmp_path / "P.json"], ["-o", table, "--report", table], ["--report", prediction]):
+        done = cli("evaluate", prediction, labels, *options)
+        assert done.returncode == 2, done.stderr
+        assert content(tmp_path) == before

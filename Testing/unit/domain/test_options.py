@@ -1,0 +1,66 @@
+"""The record of how a run is made, to the command line and back."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from BrainTumorSegLib import cli
+from BrainTumorSegLib.domain.errors import RequestError
+from BrainTumorSegLib.domain.options import ENGINE_OPTIONS, RunOptions, add_options
+
+# A value that is not the default, for every field.
+OTHER = {
+    "model": "-my model/ü.safetensors",
+    "device": "cuda:1",
+    "precision": "bf16",
+    "tta": True,
+    "preprocess": "none",
+    "reference": "t2",
+    "labels": "brats2021",
+    "probabilities": Path("maps of=me"),
+    "report": Path("--r.html"),
+}
+
+
+def parsed(arguments: list[str]) -> RunOptions:
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    return RunOptions.of(parser.parse_args(arguments))
+
+
+def test_every_field_has_a_case_here() -> None:
+    assert set(OTHER) == {field.name for field in dataclasses.fields(RunOptions)}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_every_field_goes_to_the_command_line_and_back(name: str) -> None:
+    options = RunOptions(**{name: OTHER[name]})  # type: ignore[arg-type]
+    assert options != RunOptions() and len(options.arguments()) == 1
+    assert parsed(options.arguments()) == options
+
+
+def test_all_fields_together_and_none() -> None:
+    options = RunOptions(**OTHER)  # type: ignore[arg-type]
+    assert parsed(options.arguments()) == options
+    assert RunOptions().arguments() == [] and parsed([]) == RunOptions()
+
+
+def test_the_commands_read_the_same_record() -> None:
+    options = RunOptions(**OTHER)  # type: ignore[arg-type]
+    arguments = cli.parser().parse_args(["segment", "case", "-o", "o.nii", *options.arguments()])
+    assert RunOptions.of(arguments) == options
+    engine = RunOptions(**{name: OTHER[name] for name in ENGINE_OPTIONS})  # type: ignore[arg-type]
+    assert RunOptions.of(cli.parser().parse_args(["demo", *engine.arguments()])) == engine
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("precision", "fp8"), ("preprocess", "all"), ("preprocess", "register"), ("reference", "pd"), ("labels", "lgg")],
+)
+def test_what_no_option_knows_is_refused(name: str, value: str) -> None:
+    with pytest.raises(RequestError, match=value):
+        RunOptions(**{name: value})  # type: ignore[arg-type]

@@ -1,0 +1,102 @@
+"""Outputs never lie over inputs, over what describes them, or over each other."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from BrainTumorSegLib.domain.errors import OutputError
+from BrainTumorSegLib.domain.result_record import ResultRecord
+from BrainTumorSegLib.io.outputs import check_mask, check_outputs, check_record, same_place
+from BrainTumorSegLib.io.staging import staged
+
+OURS = ResultRecord("P", {"0": "background"}, "brats2023", ("WT",), {}, images=("a.png",))
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "case" / "P_t1.nii.gz"
+    path.parent.mkdir()
+    path.write_bytes(b"an image")
+    return path
+
+
+def test_an_input_by_any_name_is_refused(image: Path, tmp_path: Path) -> None:
+    (tmp_path / "link.nii.gz").symlink_to(image)
+    os.link(image, tmp_path / "hard.nii.gz")
+    (tmp_path / "folder").symlink_to(image.parent, target_is_directory=True)
+    names = [image, tmp_path / "link.nii.gz", tmp_path / "hard.nii.gz", tmp_path / "folder" / image.name]
+    names.append(image.parent / ".." / "case" / image.name)
+    for name in names:
+        with pytest.raises(OutputError, match="is the input"):
+            check_outputs([name], [image])
+    check_outputs([tmp_path / "new.nii.gz", image.with_name("P_seg.nii.gz")], [image])
+
+
+def test_outputs_that_are_each_other_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "twin").symlink_to(tmp_path, target_is_directory=True)
+    with pytest.raises(OutputError, match="Two outputs"):
+        check_outputs([tmp_path / "x.html", tmp_path / "twin" / "x.html"])
+    check_outputs([tmp_path / "x.html", tmp_path / "y.html"])
+
+
+def test_names_that_differ_in_case_are_one_where_the_disk_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert same_place(tmp_path / "ET.nii", tmp_path / "et.nii") is (tmp_path.parent / tmp_path.name.upper()).exists()
+    monkeypatch.setattr("BrainTumorSegLib.io.outputs._ignores_case", lambda folder: True)
+    assert same_place(tmp_path / "ET.nii", tmp_path / "et.nii")
+    assert not same_place(tmp_path / "ET.nii", tmp_path / "tc.nii")
+
+
+def test_the_description_of_an_input_is_refused(image: Path) -> None:
+    sidecar = image.with_name("P_t1.json")
+    check_outputs([sidecar], [image])
+    sidecar.write_text('{"RepetitionTime": 2}')
+    for inputs in ([image], [image.parent]):
+        with pytest.raises(OutputError, match=r"P_t1\.json"):
+            check_outputs([sidecar], inputs)
+
+
+def test_images_of_a_folder_that_is_read_are_refused_and_our_earlier_results_are_not(image: Path) -> None:
+    folder = image.parent
+    expert, ours = folder / "P_seg.nii.gz", folder / "result.nii.gz"
+    for path in (expert, ours, folder / "report.html"):
+        path.write_bytes(b"x")
+    OURS.write(folder / "result.json")
+    for name in (image, expert):
+        with pytest.raises(OutputError, match="of the input"):
+            check_outputs([name], [folder])
+    check_outputs([ours, folder / "report.html", folder / "new.nii.gz"], [folder])
+    with pytest.raises(OutputError):  # a table over a result's record
+        check_outputs([folder / "result.json"], [folder])
+    with staged([folder]) as staging:
+        OURS.write(staging.path(folder / "result.json", record=True))
+
+
+def test_a_record_replaces_records_only(tmp_path: Path) -> None:
+    file = tmp_path / "x.json"
+    check_record(file)
+    OURS.write(file)
+    check_record(file)
+    for content in ('{"EchoTime": 1}', "[]", "no json", ""):
+        file.write_text(content)
+        with pytest.raises(OutputError, match=r"x\.json"), staged() as staging:
+            staging.path(file, record=True)
+        assert file.read_text() == content
+
+
+def test_masks_of_others_stay(tmp_path: Path) -> None:
+    record = tmp_path / "segmentation.json"
+    for name in ("a_mask.png", "b_mask.png"):
+        check_mask(tmp_path / name, record)
+        (tmp_path / name).write_bytes(b"x")
+        with pytest.raises(OutputError, match=name):
+            check_mask(tmp_path / name, record)
+    OURS.write(record)
+    check_mask(tmp_path / "a_mask.png", record)
+    with pytest.raises(OutputError, match="b_mask"), staged() as staging:
+        staging.mask(tmp_path / "b_mask.png", record)
+    assert (tmp_path / "b_mask.png").read_bytes() == b"x"
