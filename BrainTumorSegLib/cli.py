@@ -13,6 +13,7 @@ from typing import NoReturn
 from . import __version__
 from .commands import demo, evaluate, models, segment
 from .commands.console import Console, watched
+from .commands.streams import prepare_streams
 from .domain.errors import BrainTumorSegError, CancelledError, ExecutionError
 from .domain.progress import Progress
 
@@ -47,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0 done, 1 failed while running, 2 wrong request, 130 cancelled."""
+    prepare_streams()
     arguments = parser().parse_args(argv)
     module, _ = _COMMANDS[arguments.command]
     console = Console(arguments.progress)
@@ -55,15 +57,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         with watched(progress, arguments.cancel_file):
             return module.run(arguments, console, progress)
     except Exception as error:
-        told = _explain(error)
+        failure = _explain(error)
         if arguments.debug:
             traceback.print_exc()
     except KeyboardInterrupt:
-        told = CancelledError("Cancelled.")
+        failure = CancelledError("Cancelled.")
     finally:
         console.close()
-    console.error(told)
-    return told.exit_code
+    console.error(failure)
+    return failure.exit_code
 
 
 def _explain(error: Exception) -> BrainTumorSegError:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..domain.case import Case
 from ..domain.segmentation import Segmentation
+from ..domain.text_table import text_table
 from ..models.catalogue import load_model
 from ..models.checkpoint_file import Checkpoint
 from ..models.licence import accept, open_terms
@@ -39,9 +40,10 @@ def show(result: Segmentation, console: Console) -> None:
     """Warnings and the table of volumes."""
     for warning in result.warnings:
         console.warn(warning)
-    console.say(f"{'region':8}{'volume':>12}{'share':>8}{'lesions':>9}{'longest':>11}{'expected Dice':>15}")
+    rows = []
     for region, m in result.measurements.items():
         share = f"{m.share:.0%}" if math.isfinite(m.share) else "-"
-        longest = f"{m.largest_diameter_mm:.1f} mm"
         expected = f"{result.confidence[region]:.2f}" if region in result.confidence else "-"
-        console.say(f"{region:8}{m.volume_ml:>9.1f} mL{share:>8}{m.lesions:>9}{longest:>11}{expected:>15}")
+        longest = f"{m.largest_diameter_mm:.1f} mm"
+        rows.append((region, f"{m.volume_ml:.1f} mL", share, str(m.lesions), longest, expected))
+    console.say(text_table(("region", "volume", "share", "lesions", "longest", "expected Dice"), rows, gap=3))
