@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -13,7 +12,8 @@ from typing import NoReturn
 
 from . import __version__
 from .commands import demo, evaluate, models, segment
-from .commands.console import Console, printable_streams, watched
+from .commands.console import Console, watched
+from .commands.streams import prepare_streams
 from .domain.errors import BrainTumorSegError, CancelledError, ExecutionError, ShortageError
 from .domain.progress import Progress
 
@@ -48,33 +48,30 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0 done, 1 failed while running, 2 wrong request, 130 cancelled."""
-    printable_streams()
+    prepare_streams()
     arguments = parser().parse_args(argv)
     module, _ = _COMMANDS[arguments.command]
     console = Console(arguments.progress)
     progress = Progress(console.progress)
     try:
         with watched(progress, arguments.cancel_file):
-            return int(module.run(arguments, console, progress))
-    except BrokenPipeError:  # whoever read the output has seen enough, as `| head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (Exception, KeyboardInterrupt) as error:
+            return module.run(arguments, console, progress)
+    except Exception as error:
         failure = _explain(error)
         if arguments.debug:
             traceback.print_exc()
+    except KeyboardInterrupt:
+        failure = CancelledError("Cancelled.")
     finally:
         console.close()
     console.error(failure)
     return failure.exit_code
 
 
-def _explain(error: BaseException) -> BrainTumorSegError:
+def _explain(error: Exception) -> BrainTumorSegError:
     """Any failure as one that a user can act on."""
     if isinstance(error, BrainTumorSegError):
         return error
-    if isinstance(error, KeyboardInterrupt):
-        return CancelledError("Cancelled.")
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

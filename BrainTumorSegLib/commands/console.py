@@ -1,41 +1,25 @@
-"""How a command speaks with its user: progress, result, error; and how it is told to stop."""
+"""How a command speaks with its user: progress, result, error; and how a run is cancelled."""
 
 from __future__ import annotations
 
 import _thread
-import io
 import json
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..domain.errors import BrainTumorSegError
 from ..domain.progress import Progress
+from .streams import tolerant, write_line
 
 POLL_SECONDS = 0.2
 # A run looks for a cancel between windows; if it is busy elsewhere for longer than this, it is interrupted.
 GRACE_SECONDS = 1.0
-
-
-def printable_streams() -> None:
-    """Let no character end a run: a terminal of another encoding gets a replacement for what it cannot show."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace" if stream is sys.stderr else "replace")
-
-
-def table(rows: Sequence[Sequence[str]]) -> str:
-    """Lines of a table for a terminal: the first column to the left, numbers to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(cells))
-        for cells in (list(zip(row, widths, strict=True)) for row in rows)
-    )
 
 
 class Console:
@@ -54,38 +38,39 @@ class Console:
         """Listener for :class:`Progress`."""
         if self.style == "json":
             self._json({"stage": stage, "fraction": round(fraction, 4), "message": message})
-        elif self.style == "auto" and sys.stderr.isatty():
+        elif self.style == "auto" and sys.stderr is not None and sys.stderr.isatty():
             self._draw(fraction, message)
         elif self.style == "auto" and stage != self._stage:
-            print(message, file=sys.stderr, flush=True)
+            write_line(message, "stderr")
         self._stage = stage
 
     def _draw(self, fraction: float, message: str) -> None:
         from tqdm import tqdm
 
-        if self._bar is None:
-            self._bar = tqdm(
-                total=100, bar_format="{desc} {bar} {percentage:3.0f} % [{elapsed}<{remaining}]", leave=False
-            )
-        self._bar.set_description_str(message, refresh=False)
-        self._bar.update(100 * fraction - self._bar.n)
+        with tolerant("stderr"):
+            if self._bar is None:
+                self._bar = tqdm(
+                    total=100, bar_format="{desc} {bar} {percentage:3.0f} % [{elapsed}<{remaining}]", leave=False
+                )
+            self._bar.set_description_str(message, refresh=False)
+            self._bar.update(100 * fraction - self._bar.n)
 
     def say(self, text: str) -> None:
         """Text for people, on stdout."""
         self.close()
         if self.style != "json":
-            print(text, flush=True)
+            write_line(text, "stdout")
 
     def note(self, text: str) -> None:
-        """What has to be told in every style, on stderr."""
+        """What every style has to say, on stderr."""
         self.close()
-        print(text, file=sys.stderr, flush=True)
+        write_line(text, "stderr")
 
     def warn(self, text: str) -> None:
         """A warning, on stderr; in ``json`` it is part of the result."""
         self.close()
         if self.style != "json":
-            print(f"warning: {text}", file=sys.stderr, flush=True)
+            write_line(f"warning: {text}", "stderr")
 
     def result(self, values: Mapping[str, Any]) -> None:
         """The last line of a ``json`` run that ended well."""
@@ -97,24 +82,25 @@ class Console:
         self.close()
         if self.style == "json":
             self._json({"error": str(error), "code": error.code, "remedy": error.remedy})
-        print(f"error: {error.sentence()}", file=sys.stderr, flush=True)
+        write_line(f"error: {error.sentence()}", "stderr")
 
     def close(self) -> None:
         """Take the bar off the screen."""
         if self._bar is not None:
-            self._bar.close()
+            with tolerant("stderr"):
+                self._bar.close()
             self._bar = None
 
     @staticmethod
     def _json(values: Mapping[str, Any]) -> None:
-        print(json.dumps(values, ensure_ascii=True, allow_nan=False), flush=True)
+        write_line(json.dumps(values, ensure_ascii=True, allow_nan=False), "stdout")
 
 
 @contextmanager
 def watched(progress: Progress, cancel_file: Path | None) -> Iterator[None]:
     """Cancel ``progress`` when the cancel file appears, the parent process dies or SIGTERM arrives.
 
-    A run that was told to outlive its parent (``nohup``: SIGHUP is ignored) or that has none to speak of is
+    A run that shall outlive its parent (``nohup``: SIGHUP is ignored) or that has none to speak of is
     not ended with it.
     """
     done = threading.Event()

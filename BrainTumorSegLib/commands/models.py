@@ -7,6 +7,7 @@ import argparse
 from ..domain.errors import CheckpointError, ExecutionError
 from ..domain.modalities import taken
 from ..domain.progress import Progress
+from ..domain.text_table import text_table
 from ..models import catalogue
 from ..models.checkpoint_file import read_description
 from ..models.model_card import model_card
@@ -43,15 +44,16 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
 
 
 def list_models(console: Console) -> None:
-    """One line a model."""
+    """A table, one line a model."""
     models, errors = catalogue.installed()
+    rows = []
     for model in models.values():
         d = model.description
-        takes = taken(d.modalities, d.optional_modalities)
         dice = d.accuracy_with(d.modalities)
         figures = " ".join(f"{region} {value:.2f}" for region, value in dice.values.items()) if dice else "not measured"
         origin = "included" if model.embedded else str(model.path)
-        console.say(f"{d.id}: {d.title}. {d.dimensions}D, takes {takes}. Dice {figures}. ({origin})")
+        rows.append((d.id, d.title, f"{d.dimensions}D", taken(d.modalities, d.optional_modalities), figures, origin))
+    console.say(text_table(("id", "title", "", "takes", "Dice", "where"), rows, left=range(6)))
     for error in errors:
         console.warn(error.sentence())
     console.say(f"Your own models: {catalogue.models_folder()}")

@@ -8,10 +8,11 @@ from pathlib import Path
 from ..domain.case import Case
 from ..domain.result_record import ResultRecord
 from ..domain.segmentation import Segmentation
+from ..domain.text_table import text_table
 from ..models.catalogue import load_model
 from ..models.checkpoint_file import Checkpoint
 from ..models.licence import accept_licence, pending_licence
-from .console import Console, table
+from .console import Console
 
 
 def load_accepted(model: str, console: Console) -> Checkpoint:
@@ -44,10 +45,10 @@ def show(record: ResultRecord, console: Console) -> None:
         console.say(f"left out: {name} ({reason})")
     for warning in record.warnings:
         console.warn(warning)
-    rows = [("region", "volume", "share", "lesions", "longest", "expected Dice")]
+    rows = []
     for region, m in record.measurements.items():
         share = f"{m.share:.0%}" if math.isfinite(m.share) else "-"
         expected = f"{record.confidence[region]:.2f}" if region in record.confidence else "-"
         longest = f"{m.largest_diameter_mm:.1f} mm"
-        rows.append((region, f"{m.volume_ml:.1f} mL", share, f"{m.lesions:.0f}", longest, expected))
-    console.say(table(rows))
+        rows.append((region, f"{m.volume_ml:.1f} mL", share, str(m.lesions), longest, expected))
+    console.say(text_table(("region", "volume", "share", "lesions", "longest", "expected Dice"), rows, gap=3))

@@ -9,6 +9,8 @@ import nibabel
 import numpy as np
 import SimpleITK as sitk
 
+from BrainTumorSegLib.domain.errors import CheckpointError, error_of
+
 from .making import AFFINE, SHAPE_XYZ, Cli, make_images, make_model, write_case
 
 
@@ -96,7 +98,10 @@ def test_json_progress_never_falls_and_ends_in_the_result(
     failed = cli("segment", case_folder, "-o", tmp_path / "p.nii.gz", "--model", "nosuch", "--progress", "json")
     assert failed.returncode == 2
     last = json.loads(failed.stdout.splitlines()[-1])
-    assert "nosuch" in last["error"] and last["remedy"]
+    assert "nosuch" in last["error"] and last["remedy"] and last["code"] == "checkpoint"
+    assert set(last) == {"error", "code", "remedy"}
+    rebuilt = error_of(last["code"], last["error"], last["remedy"])
+    assert isinstance(rebuilt, CheckpointError) and rebuilt.exit_code == 2
 
 
 def test_slice_wise_model_and_tta(cli: Cli, case_folder: Path, tmp_path: Path) -> None:

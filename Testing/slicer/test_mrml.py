@@ -13,7 +13,7 @@ vtk = pytest.importorskip("vtk")
 
 from BrainTumorSegLib.domain import grid  # noqa: E402
 from BrainTumorSegLib.domain.errors import GeometryError, InputError  # noqa: E402
-from BrainTumorSegLib.domain.labels import Region
+from BrainTumorSegLib.domain.labels import Region  # noqa: E402
 from BrainTumorSegLib.io import mrml  # noqa: E402
 from BrainTumorSegLib.io.registry import read_volume  # noqa: E402
 
