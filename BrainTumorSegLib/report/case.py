@@ -33,7 +33,7 @@ def write_report(case: Case, segmentation: Segmentation, path: Path, reference: 
     sizes = segmentation.measurements
     sections = (
         warnings(segmentation.warnings),
-        f"<section>{_volumes(sizes, segmentation.confidence)}</section>",
+        f"<section>{_volumes(sizes, segmentation)}</section>",
         _agreement(reference) if reference else "",
         section("Picture", _picture(case, segmentation, sizes)),
         f"<section>{provenance(segmentation.provenance)}</section>",
@@ -42,7 +42,7 @@ def write_report(case: Case, segmentation: Segmentation, path: Path, reference: 
     Path(path).write_bytes(text.encode("utf-8"))
 
 
-def _volumes(sizes: Mapping[str, RegionMeasurement], confidence: Mapping[str, float]) -> str:
+def _volumes(sizes: Mapping[str, RegionMeasurement], segmentation: Segmentation) -> str:
     rows = [
         row(
             region_label(name),
@@ -52,7 +52,7 @@ def _volumes(sizes: Mapping[str, RegionMeasurement], confidence: Mapping[str, fl
                 str(size.lesions),
                 number(size.largest_diameter_mm) if size.lesions else NOTHING,
                 number(size.largest_axial_diameter_mm) if size.lesions else NOTHING,
-                measured("dice", confidence[name]) if name in confidence else NOTHING,
+                _expected(name, size, segmentation),
             ),
         )
         for name, size in sizes.items()
@@ -67,6 +67,13 @@ def _volumes(sizes: Mapping[str, RegionMeasurement], confidence: Mapping[str, fl
         "Expected Dice",
     )
     return table("Sizes", head, rows)
+
+
+def _expected(name: str, size: RegionMeasurement, segmentation: Segmentation) -> str:
+    """The expected Dice; where a check withheld it, the word for that: its reason is among the warnings."""
+    if name in segmentation.confidence:
+        return measured("dice", segmentation.confidence[name])
+    return "withheld, see the note above" if size.lesions and segmentation.warnings else NOTHING
 
 
 def _agreement(reference: Mapping[str, Any]) -> str:

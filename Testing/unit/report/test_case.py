@@ -400,6 +400,19 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
     assert page.text.count(evil) >= 12  # the parser gives back what was escaped, letter by letter
 
 
+def test_templates_in_names_are_not_run(tmp_path: Path) -> None:
+    evil = "{{ 7 * 7 }}{% include 'style.css' %}</title><img src=x onerror=alert(1)>"
+    page = page_of(tmp_path / "r.html", *made(("t1",), case_id=evil, warnings=(evil,)))
+    assert page.text.count(evil) >= 3 and len(page.of("img")) == 1  # title, heading, warning; one picture
+
+
+def test_withheld_expected_dice_is_said_in_words(tmp_path: Path) -> None:
+    reason = "The whole tumour fills half of the brain."
+    assert "withheld" in page_of(tmp_path / "r.html", *made(("t1",), warnings=(reason,))).text
+    assured = dict.fromkeys(ALL, 0.9)
+    assert "withheld" not in page_of(tmp_path / "s.html", *made(("t1",), warnings=(reason,), confidence=assured)).text
+
+
 def test_placeholders_in_names_stay_as_they_are(tmp_path: Path) -> None:
     assert "$style ${picture}" in page_of(tmp_path / "r.html", *made(("t1",), case_id="$style ${picture}")).text
 
