@@ -16,6 +16,8 @@ from .page import escape, page, picture, region_label, row, section, table, warn
 from .records import plain, provenance, spoken
 from .words import NOTHING, measure_title, measured, millilitres, number, percent
 
+_WITHHELD = "withheld"
+
 
 def write_report(case: Case, segmentation: Segmentation, path: Path, reference: dict[str, Any] | None = None) -> None:
     """Write the page as one HTML file without links to anything outside it.
@@ -66,14 +68,17 @@ def _volumes(sizes: Mapping[str, RegionMeasurement], segmentation: Segmentation)
         "In an axial slice (mm)",
         "Expected Dice",
     )
-    return table("Sizes", head, rows)
+    found = table("Sizes", head, rows)
+    if any(_expected(name, size, segmentation) == _WITHHELD for name, size in sizes.items()):
+        found += '<p class="quiet">The expected Dice is withheld for the reason given under “Please note”.</p>'
+    return found
 
 
 def _expected(name: str, size: RegionMeasurement, segmentation: Segmentation) -> str:
-    """The expected Dice; where a check withheld it, the word for that: its reason is among the warnings."""
+    """The expected Dice; where a check withheld it, the word for that."""
     if name in segmentation.confidence:
         return measured("dice", segmentation.confidence[name])
-    return "withheld, see the note above" if size.lesions and segmentation.warnings else NOTHING
+    return _WITHHELD if size.lesions and segmentation.warnings else NOTHING
 
 
 def _agreement(reference: Mapping[str, Any]) -> str:
