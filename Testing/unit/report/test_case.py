@@ -362,8 +362,8 @@ def test_page_says_sizes_disclaimer_and_warnings(tmp_path: Path) -> None:
     assert page.text.count(DISCLAIMER) >= 1 and "Only three sequences were given." in page.text
     whole, enhancing = np.count_nonzero(segmentation.labels.array), np.count_nonzero(segmentation.labels.array == 3)
     assert "withheld" in page.text  # expected Dice: none is given, and a warning stands above
-    assured = made(("t1",), warnings=("Note.",), confidence=dict.fromkeys(ALL, 0.9))
-    assert "withheld" not in page_of(tmp_path / "s.html", *assured).text
+    sure = made(("t1",), warnings=("N",), confidence=dict.fromkeys(ALL, 0.9))
+    assert "withheld" not in page_of(tmp_path / "s.html", *sure).text
     row = page.text[page.text.index("Whole tumour") :].split("\n")
     assert row[2] == f"{whole * 2 / 1000:.3f}" and row[3] == "100 %" and row[4] == "1"
     row = page.text[page.text.index("Enhancing tumour") :].split("\n")
