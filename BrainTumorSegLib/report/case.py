@@ -16,6 +16,8 @@ from .page import escape, page, picture, region_label, row, section, table, warn
 from .records import plain, provenance, spoken
 from .words import NOTHING, measure_title, measured, millilitres, number, percent
 
+_WITHHELD = "withheld"
+
 
 def write_report(case: Case, segmentation: Segmentation, path: Path, reference: dict[str, Any] | None = None) -> None:
     """Write the page as one HTML file without links to anything outside it.
@@ -33,7 +35,7 @@ def write_report(case: Case, segmentation: Segmentation, path: Path, reference: 
     sizes = segmentation.measurements
     sections = (
         warnings(segmentation.warnings),
-        f"<section>{_volumes(sizes, segmentation.confidence)}</section>",
+        f"<section>{_volumes(sizes, segmentation)}</section>",
         _agreement(reference) if reference else "",
         section("Picture", _picture(case, segmentation, sizes)),
         f"<section>{provenance(segmentation.provenance)}</section>",
@@ -42,7 +44,7 @@ def write_report(case: Case, segmentation: Segmentation, path: Path, reference: 
     Path(path).write_bytes(text.encode("utf-8"))
 
 
-def _volumes(sizes: Mapping[str, RegionMeasurement], confidence: Mapping[str, float]) -> str:
+def _volumes(sizes: Mapping[str, RegionMeasurement], segmentation: Segmentation) -> str:
     rows = [
         row(
             region_label(name),
@@ -52,7 +54,7 @@ def _volumes(sizes: Mapping[str, RegionMeasurement], confidence: Mapping[str, fl
                 str(size.lesions),
                 number(size.largest_diameter_mm) if size.lesions else NOTHING,
                 number(size.largest_axial_diameter_mm) if size.lesions else NOTHING,
-                measured("dice", confidence[name]) if name in confidence else NOTHING,
+                _expected(name, size, segmentation),
             ),
         )
         for name, size in sizes.items()
@@ -66,7 +68,17 @@ def _volumes(sizes: Mapping[str, RegionMeasurement], confidence: Mapping[str, fl
         "In an axial slice (mm)",
         "Expected Dice",
     )
-    return table("Sizes", head, rows)
+    found = table("Sizes", head, rows)
+    if any(_expected(name, size, segmentation) == _WITHHELD for name, size in sizes.items()):
+        found += '<p class="quiet">The expected Dice is withheld for the reason given under “Please note”.</p>'
+    return found
+
+
+def _expected(name: str, size: RegionMeasurement, segmentation: Segmentation) -> str:
+    """The expected Dice; where a check withheld it, the word for that."""
+    if name in segmentation.confidence:
+        return measured("dice", segmentation.confidence[name])
+    return _WITHHELD if size.lesions and segmentation.warnings else NOTHING
 
 
 def _agreement(reference: Mapping[str, Any]) -> str:

@@ -6,12 +6,16 @@ import base64
 import hashlib
 import html
 from collections.abc import Iterable, Sequence
-from string import Template
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from .. import __version__
 from ..domain.labels import REGIONS, TISSUES
 from ..evaluation.metrics.measures import ALL
-from .style import STYLE
 from .words import DISCLAIMER, printable
 
 _KNOWN = {**TISSUES, **REGIONS}
@@ -20,6 +24,22 @@ _KNOWN = {**TISSUES, **REGIONS}
 def escape(value: object) -> str:
     """Text as HTML, whatever it holds."""
     return html.escape(printable(value))
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=lambda value: value if isinstance(value, Markup) else printable(value),
+        keep_trailing_newline=True,
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """A template of this package filled in; values are escaped unless the template says that they are HTML."""
+    return _templates().get_template(template).render(values)
 
 
 def page(title: str, kicker: str, sections: Iterable[str], *, lead: str = "", sortable: bool = False) -> str:
@@ -32,20 +52,19 @@ def page(title: str, kicker: str, sections: Iterable[str], *, lead: str = "", so
         lead: HTML between the heading and the first section.
         sortable: let a click on a column's heading sort the tables made by ``sorted_by`` heads.
     """
-    script = f"<script>{_SORT}</script>" if sortable else ""
     digest = base64.b64encode(hashlib.sha256(_SORT.encode()).digest()).decode("ascii")
-    return _PAGE.substitute(
+    return render(
+        "base.html",
         # The policy lets nothing in but what the page itself holds, should an odd name get past the escaping.
         policy="default-src 'none'; img-src data:; style-src 'unsafe-inline'"
         + (f"; script-src 'sha256-{digest}'" if sortable else ""),
-        style=STYLE,
-        title=escape(title),
-        kicker=escape(kicker),
+        title=title,
+        kicker=kicker,
         lead=lead,
-        sections="\n".join(section for section in sections if section),
-        disclaimer=escape(DISCLAIMER),
-        version=escape(__version__),
-        script=script,
+        sections=[section for section in sections if section],
+        disclaimer=DISCLAIMER,
+        version=__version__,
+        script=_SORT if sortable else "",
     )
 
 
@@ -149,29 +168,3 @@ document.querySelectorAll("th button").forEach(button => button.addEventListener
   rows.forEach(([, row]) => body.append(row));
 }));
 """
-
-_PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="$policy">
-<meta name="color-scheme" content="light dark">
-<title>$title – $kicker</title>
-<style>$style</style>
-</head>
-<body>
-<main>
-<header>
-<p class="kicker">$kicker</p>
-<h1>$title</h1>
-<p class="disclaimer">$disclaimer</p>
-$lead
-</header>
-$sections
-<footer><p>Written by BrainTumorSeg $version. $disclaimer</p></footer>
-</main>
-$script
-</body>
-</html>
-""")

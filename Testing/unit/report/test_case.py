@@ -361,6 +361,9 @@ def test_page_says_sizes_disclaimer_and_warnings(tmp_path: Path) -> None:
     page = page_of(tmp_path / "r.html", case, segmentation)
     assert page.text.count(DISCLAIMER) >= 1 and "Only three sequences were given." in page.text
     whole, enhancing = np.count_nonzero(segmentation.labels.array), np.count_nonzero(segmentation.labels.array == 3)
+    assert "withheld" in page.text  # expected Dice: none is given, and a warning stands above
+    sure = made(("t1",), warnings=("N",), confidence=dict.fromkeys(ALL, 0.9))
+    assert "withheld" not in page_of(tmp_path / "s.html", *sure).text
     row = page.text[page.text.index("Whole tumour") :].split("\n")
     assert row[2] == f"{whole * 2 / 1000:.3f}" and row[3] == "100 %" and row[4] == "1"
     row = page.text[page.text.index("Enhancing tumour") :].split("\n")
@@ -400,8 +403,9 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
     assert page.text.count(evil) >= 12  # the parser gives back what was escaped, letter by letter
 
 
-def test_placeholders_in_names_stay_as_they_are(tmp_path: Path) -> None:
-    assert "$style ${picture}" in page_of(tmp_path / "r.html", *made(("t1",), case_id="$style ${picture}")).text
+def test_templates_in_names_are_not_run(tmp_path: Path) -> None:
+    evil = "{{ 7 * 7 }}</title><img src=x>"
+    assert page_of(tmp_path / "r.html", *made(("t1",), case_id=evil, warnings=(evil,))).text.count(evil) >= 3
 
 
 def test_names_outside_utf8_do_not_stop_the_page(tmp_path: Path) -> None:

@@ -208,6 +208,14 @@ def test_everything_is_escaped(tmp_path: Path) -> None:
     assert len(page.of("script")) == 1 and page.text.count(evil) >= 5
 
 
+def test_templates_in_names_are_not_run(tmp_path: Path) -> None:
+    evil = "{{ 7 * 7 }}</title><img src=x onerror=alert(1)>"
+    failures = {evil: InputError(f"{evil} cannot be read.", "Copy it again.")}
+    found = evaluation({evil: (0.5, 0.5, 0.5)}, title=evil, failures=failures)
+    page = page_of(tmp_path, found, ReportOptions(sources=(evil, evil)))
+    assert page.text.count(evil) >= 6 and not page.of("img")
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_few_cases_are_no_cohort(tmp_path: Path, count: int) -> None:
     page = page_of(tmp_path, evaluation(dict(list(COHORT.items())[:count])))
