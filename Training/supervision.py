@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 from torch import nn
 
-from BrainTumorSegLib.networks.registry import MultitaskLogits
+from BrainTumorSegLib.networks.family import MultitaskLogits
 
 # Value of the targets where nobody has said what there is; such voxels count in no loss and no measure.
 UNKNOWN = -1.0

@@ -1,5 +1,6 @@
-"""Networks by name: one file a family, one registry."""
+"""Networks by name: one file a family, one table."""
 
-from .registry import NetworkFamily, create_network, families, register
+from .family import NetworkFamily
+from .registry import FAMILIES, create_network, family_of
 
-__all__ = ["NetworkFamily", "create_network", "families", "register"]
+__all__ = ["FAMILIES", "NetworkFamily", "create_network", "family_of"]

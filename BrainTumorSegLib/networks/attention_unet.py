@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from .registry import NetworkFamily, register
+from .family import NetworkFamily
 
 CHANNELS = (32, 64, 128, 256, 512)
 
@@ -32,4 +32,4 @@ def _divisor(arguments: Mapping[str, Any]) -> int:
     return 2 ** (len(arguments.get("channels", CHANNELS)) - 1)
 
 
-register(NetworkFamily("attention_unet", build, _divisor, (2, 3)))
+FAMILY = NetworkFamily("attention_unet", build, _divisor, (2, 3))

@@ -12,8 +12,8 @@ from typing import Any
 from torch import nn
 
 from ..domain.errors import CheckpointError
+from .family import NetworkFamily
 from .flexible_unet import discard_classifier
-from .registry import NetworkFamily, register
 
 # Name in recipes and checkpoints → name in the library.
 ARCHITECTURES = {
@@ -65,4 +65,4 @@ def _divisor(arguments: Mapping[str, Any]) -> int:
     return 32
 
 
-register(NetworkFamily("encoders", build, _divisor, (2,)))
+FAMILY = NetworkFamily("encoders", build, _divisor, (2,))

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from .registry import NetworkFamily, register
+from .family import NetworkFamily
 
 DECODER = (256, 128, 64, 32, 16)
 # Parts of an EfficientNet that only classification uses: they would hold weights that never learn.
@@ -50,4 +50,4 @@ def _divisor(arguments: Mapping[str, Any]) -> int:
     return 32
 
 
-register(NetworkFamily("flexible_unet", build, _divisor, (2, 3)))
+FAMILY = NetworkFamily("flexible_unet", build, _divisor, (2, 3))

@@ -1,4 +1,4 @@
-"""The registry of network families.
+"""The table of network families.
 
 A checkpoint names a family by its key here, never by an import path, so loading one runs no foreign code.
 """
@@ -8,86 +8,44 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from ..domain.errors import CheckpointError
+from .family import NetworkFamily
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-# Modules of this package that register families when imported.
-_FAMILY_MODULES = (
-    "unet", "u2net", "resunet_a", "resunet_plus_plus",
-    "segresnet", "dynunet", "swin_unetr", "attention_unet", "flexible_unet", "encoders",
-)  # fmt: skip
-
-
-class MultitaskLogits(NamedTuple):
-    """What a network of several tasks returns in training mode, all of the images' spatial size.
-
-    ``segmentation``, ``boundary`` and ``distance`` are logits ``(N, outputs, …)``; the targets of the latter two follow
-    from the masks. ``intensity`` ``(N, C, …)`` reconstructs the images.
-    """
-
-    segmentation: torch.Tensor
-    boundary: torch.Tensor
-    distance: torch.Tensor
-    intensity: torch.Tensor
-
-
-@dataclass(frozen=True)
-class NetworkFamily:
-    """A kind of network.
-
-    Attributes:
-        name: key in checkpoints and recipes.
-        build: ``build(dimensions, in_channels, out_channels, **arguments)`` → module whose ``forward`` takes
-            ``(N, C, …)`` and returns logits ``(N, out_channels, …)``. In training mode it may return a list of
-            these, each of which has a loss of its own, or :class:`MultitaskLogits`.
-        divisor: spatial sizes must be divisible by ``divisor(arguments)``.
-        dimensions: 2, 3 or both.
-        channels_last: the dimensions in which it runs faster with channels last in memory, as most do.
-    """
-
-    name: str
-    build: Callable[..., nn.Module]
-    divisor: Callable[[Mapping[str, Any]], int]
-    dimensions: tuple[int, ...]
-    channels_last: tuple[int, ...] = (2, 3)
-
-
-_registry: dict[str, NetworkFamily] = {}
-
-
-def register(family: NetworkFamily) -> None:
-    """Make a family known under its name."""
-    if family.name in _registry:
-        raise ValueError(f"network family {family.name!r} is registered twice")
-    _registry[family.name] = family
-
-
-def families() -> dict[str, NetworkFamily]:
-    """All families by name."""
-    for module in _FAMILY_MODULES:
-        importlib.import_module(f"{__package__}.{module}")
-    return dict(_registry)
+# Key in checkpoints and recipes -> module of this package whose FAMILY it is; imported when it is asked for. To add a
+# network: its file here, and a line in this table.
+FAMILIES = {
+    "unet": "unet",
+    "u2net": "u2net",
+    "resunet_a": "resunet_a",
+    "resunet_plus_plus": "resunet_plus_plus",
+    "segresnet": "segresnet",
+    "dynunet": "dynunet",
+    "swin_unetr": "swin_unetr",
+    "attention_unet": "attention_unet",
+    "flexible_unet": "flexible_unet",
+    "encoders": "encoders",
+}
 
 
 def family_of(name: str) -> NetworkFamily:
     """The family of that name.
 
     Raises:
-        CheckpointError: it is not in the registry.
+        CheckpointError: it is not in the table.
     """
-    known = families()
-    if name not in known:
+    if name not in FAMILIES:
         raise CheckpointError(
-            f"Unknown network {name!r}.", f"This version knows {', '.join(sorted(known))}; update it."
+            f"Unknown network {name!r}.", f"This version knows {', '.join(sorted(FAMILIES))}; update it."
         )
-    return known[name]
+    family: NetworkFamily = importlib.import_module(f"{__package__}.{FAMILIES[name]}").FAMILY
+    return family
 
 
 def create_network(

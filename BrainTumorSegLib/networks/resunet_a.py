@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.functional import adaptive_max_pool2d, interpolate
 
 from ..domain.errors import CheckpointError
-from .registry import MultitaskLogits, NetworkFamily, register
+from .family import MultitaskLogits, NetworkFamily
 
 _FINE, _MIDDLE, _COARSE, _PLAIN = (1, 3, 15, 31), (1, 3, 15), (1, 3, 5), (1,)
 # Dilations of each stage; the decoder's from the deepest to full resolution.
@@ -194,4 +194,4 @@ def _divisor(arguments: Mapping[str, Any]) -> int:
     return {"d6": 32, "d7": 64}.get(arguments.get("form", "d6"), 64)
 
 
-register(NetworkFamily("resunet_a", build, _divisor, (2,)))
+FAMILY = NetworkFamily("resunet_a", build, _divisor, (2,))

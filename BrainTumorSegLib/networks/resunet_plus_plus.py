@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .registry import NetworkFamily, register
+from .family import NetworkFamily
 
 WIDTHS = (16, 32, 64, 128, 256)
 RATES = (1, 6, 12, 18)
@@ -149,4 +149,4 @@ def _divisor(arguments: Mapping[str, Any]) -> int:
     return 2 ** (len(arguments.get("widths", WIDTHS)) - 2)
 
 
-register(NetworkFamily("resunet_plus_plus", build, _divisor, (2,)))
+FAMILY = NetworkFamily("resunet_plus_plus", build, _divisor, (2,))

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from .availability import append_availability
-from .registry import NetworkFamily, register
+from .family import NetworkFamily
 
 BLOCKS_DOWN = (1, 2, 2, 4)
 
@@ -56,4 +56,4 @@ def _divisor(arguments: Mapping[str, Any]) -> int:
     return 2 ** (len(arguments.get("blocks_down", BLOCKS_DOWN)) - 1)
 
 
-register(NetworkFamily("segresnet", build, _divisor, (2, 3)))
+FAMILY = NetworkFamily("segresnet", build, _divisor, (2, 3))

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
+from .family import NetworkFamily
 from .instance_norm import allow_single_voxels
-from .registry import NetworkFamily, register
 
 DIVISOR = 32
 
@@ -42,4 +42,4 @@ def _divisor(arguments: Mapping[str, Any]) -> int:
 
 
 # Its tokens are lists of channels: other layouts only cost.
-register(NetworkFamily("swin_unetr", build, _divisor, (2, 3), channels_last=()))
+FAMILY = NetworkFamily("swin_unetr", build, _divisor, (2, 3), channels_last=())

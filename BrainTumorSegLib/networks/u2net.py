@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from ..domain.errors import CheckpointError
-from .registry import NetworkFamily, register
+from .family import NetworkFamily
 
 # Stage → (height of its RSU, middle channels, output channels); height 0 is the dilated RSU-4F without pooling.
 Stage = tuple[int, int, int]
@@ -134,4 +134,4 @@ def _divisor(arguments: Mapping[str, Any]) -> int:
     return 1
 
 
-register(NetworkFamily("u2net", build, _divisor, (2,)))
+FAMILY = NetworkFamily("u2net", build, _divisor, (2,))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .registry import NetworkFamily, register
+from .family import NetworkFamily
 
 
 class DoubleConvolution(nn.Sequential):
@@ -73,4 +73,4 @@ def _divisor(arguments: Mapping[str, Any]) -> int:
     return 2 ** int(arguments.get("levels", 4))
 
 
-register(NetworkFamily("unet", build, _divisor, (2, 3)))
+FAMILY = NetworkFamily("unet", build, _divisor, (2, 3))

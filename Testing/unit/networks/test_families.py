@@ -12,8 +12,8 @@ from torch import nn
 
 from BrainTumorSegLib.domain.errors import CheckpointError
 from BrainTumorSegLib.networks import create_network, encoders
+from BrainTumorSegLib.networks.family import MultitaskLogits
 from BrainTumorSegLib.networks.instance_norm import allow_single_voxels
-from BrainTumorSegLib.networks.registry import MultitaskLogits
 from BrainTumorSegLib.networks.resunet_a import PyramidPooling
 
 
@@ -111,7 +111,7 @@ def test_without_the_library_it_is_said_how_to_install_it(monkeypatch: pytest.Mo
 
 
 def test_the_library_is_imported_only_when_it_is_asked_for() -> None:
-    code = "import sys; from BrainTumorSegLib.networks import families; families();"
+    code = "import sys; from BrainTumorSegLib.networks import FAMILIES, family_of; [family_of(n) for n in FAMILIES];"
     code += " print([name for name in ('segmentation_models_pytorch', 'torchvision', 'monai') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.strip() == "[]"

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from BrainTumorSegLib.domain.errors import CheckpointError
 from BrainTumorSegLib.domain.options import RunOptions
@@ -19,8 +18,8 @@ from BrainTumorSegLib.inference.slicewise import Slicewise
 from BrainTumorSegLib.inference.sliding_window import SlidingWindow
 from BrainTumorSegLib.models.checkpoint_file import load_checkpoint, save_checkpoint
 from BrainTumorSegLib.models.description import NetworkSpec, TilingSpec
-from BrainTumorSegLib.networks import create_network, families, register
-from BrainTumorSegLib.networks.registry import NetworkFamily, family_of
+from BrainTumorSegLib.networks import FAMILIES, create_network
+from BrainTumorSegLib.networks.registry import family_of
 from Testing.samples import Patient, describe_model
 
 # Small forms of every family, to run.
@@ -221,14 +220,6 @@ def test_unknown_networks_and_arguments_are_refused(name: str, options: dict[str
     assert caught.value.remedy
 
 
-def test_the_registry() -> None:
-    known = families()
-    assert set(known) == {
-        "unet", "u2net", "resunet_a", "resunet_plus_plus",
-        "segresnet", "dynunet", "swin_unetr", "attention_unet", "flexible_unet", "encoders",
-    }  # fmt: skip
-    assert all(name == family.name for name, family in known.items())
-    with pytest.raises(ValueError, match="twice"):
-        register(NetworkFamily("unet", lambda **_: nn.Identity(), lambda _: 1, (2,)))
-    known.clear()
-    assert families(), "a caller cannot empty the registry"
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_is_called_as_in_the_table(name: str) -> None:
+    assert family_of(name).name == name

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from BrainTumorSegLib.networks import create_network
-from BrainTumorSegLib.networks.registry import MultitaskLogits
+from BrainTumorSegLib.networks.family import MultitaskLogits
 from Training.losses import create_loss
 from Training.supervision import UNKNOWN, Supervision, boundaries, distances, intensities
 
