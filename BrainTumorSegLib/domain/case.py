@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import InputError, ModalityError
-from .modalities import MODALITIES, TITLES, reference_of
+from .modalities import MODALITIES, TITLES, listed, reference_of
 from .volume import Volume
 
 
@@ -33,6 +33,12 @@ class Case:
         if unknown or not self.images:
             what = f"Unknown modality {sorted(unknown)[0]!r}." if unknown else "No image was given."
             raise ModalityError(what, f"Give some of {', '.join(MODALITIES)}.")
+        cleaned = {modality: without_outer_nan(volume) for modality, volume in self.images.items()}
+        changed = [TITLES[name] for name, volume in cleaned.items() if volume is not self.images[name]]
+        if changed:
+            warning = f"Voxels of {listed(changed)} outside the brain are NaN; they were taken for background."
+            object.__setattr__(self, "images", cleaned)
+            object.__setattr__(self, "warnings", (*self.warnings, warning))
         for modality, volume in self.images.items():
             check_image(volume, modality)
         if not self.reference:
@@ -49,6 +55,21 @@ class Case:
     def reference_volume(self) -> Volume:
         """The volume on whose grid the result lies."""
         return self.images[self.reference]
+
+
+def without_outer_nan(volume: Volume) -> Volume:
+    """The same with 0 for NaN where all NaN lie outside the brain, connected to the border; else the volume itself."""
+    if volume.array.dtype.kind != "f" or volume.array.ndim != 3:
+        return volume
+    unknown = np.isnan(volume.array)
+    if not unknown.any():
+        return volume
+    from scipy import ndimage
+
+    rim = np.ones(unknown.shape, bool)
+    rim[1:-1, 1:-1, 1:-1] = False
+    outside = ndimage.binary_propagation(unknown & rim, mask=unknown)
+    return volume if (unknown & ~outside).any() else volume.with_array(np.where(unknown, 0, volume.array))
 
 
 def check_image(volume: Volume, modality: str) -> None:

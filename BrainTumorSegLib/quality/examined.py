@@ -10,9 +10,9 @@ import numpy as np
 
 from ..domain.volume import Volume
 
-# A face of the image that is filled more than this cuts through the brain: on whole brains the lowest slice, through
-# the brain stem, is filled most, less than a tenth of it.
-_CUT = 0.4
+# Where the image ends, a whole brain is cut at most through its stem and the cerebellum: of 41 patients of BraTS 37 cm²
+# or less lie in an image's outermost slice. A slab or a half shows more; a box inside the brain is filled on all sides.
+_CUT_CM2, _CUT_SHARE = 60.0, 0.4
 
 
 @dataclass(frozen=True)
@@ -55,5 +55,10 @@ class Examined:
     @functools.cached_property
     def shows_part(self) -> bool:
         """Whether the image ends within the brain: a slab, a half, a box cut out of it."""
-        faces = (self.filled.take(end, axis) for axis in range(3) for end in (0, -1))
-        return any(float(face.mean()) > _CUT for face in faces)
+        for axis, step in enumerate(self.reference.spacing):
+            pixel_cm2 = self.reference.voxel_volume / step / 100
+            for end in (0, -1):
+                face = self.filled.take(end, axis)
+                if np.count_nonzero(face) * pixel_cm2 > _CUT_CM2 or float(face.mean()) > _CUT_SHARE:
+                    return True
+        return False

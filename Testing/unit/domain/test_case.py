@@ -137,7 +137,6 @@ def spoiled(value: float, dtype: type = np.float32) -> np.ndarray:
 @pytest.mark.parametrize(
     ("array", "named"),
     [
-        (spoiled(np.nan), "NaN"),
         (spoiled(np.inf), "NaN or infinite"),
         (spoiled(-np.inf), "NaN or infinite"),
         (spoiled(1e300, np.float64), "NaN or infinite"),  # infinite in the network's float32
@@ -153,3 +152,14 @@ def test_unusable_images_are_refused(array: np.ndarray, named: str) -> None:
     with pytest.raises(InputError, match=named) as caught:
         Case("a", {"flair": Volume(array, np.eye(4), "a_flair.nii.gz")})
     assert "FLAIR (a_flair.nii.gz)" in str(caught.value) and caught.value.remedy
+
+
+def test_nan_outside_the_brain_is_background_and_said(patient: Patient) -> None:
+    flair = patient.images["flair"]
+    outside = np.where(flair.array == 0, np.nan, flair.array.astype(np.float32))
+    case = Case("a", {**patient.images, "flair": flair.with_array(outside)})
+    np.testing.assert_array_equal(case.images["flair"].array, flair.array)
+    assert len(case.warnings) == 1 and "FLAIR" in case.warnings[0] and "NaN" in case.warnings[0]
+    outside[tuple(size // 2 for size in outside.shape)] = np.nan  # one in the middle of the brain
+    with pytest.raises(InputError, match="NaN"):
+        Case("a", {"flair": flair.with_array(outside)})

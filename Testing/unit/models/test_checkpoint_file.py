@@ -402,3 +402,18 @@ def test_statistics_of_batch_normalisation_may_be_larger_than_fp16_holds(tmp_pat
     stored = load_checkpoint(save_checkpoint(oracle.description, weights, tmp_path / "m.safetensors")).weights
     assert torch.equal(stored["norm.running_var"], variance) and torch.equal(stored["norm.running_mean"], mean)
     assert stored["norm.weight"].dtype == torch.float16
+
+
+@pytest.mark.parametrize(
+    ("normalisation", "brain"), [("zscore", "extracted"), ("zscore_foreground", "head"), ("none", "head")]
+)
+def test_files_of_schema_2_mean_what_they_meant(tmp_path: Path, normalisation: str, brain: str) -> None:
+    """They did not say what the images must show: a z-score was taken over an extracted brain."""
+    values = with_field(describe_model(), "preprocessing.normalisation", normalisation) | {"schema_version": 2}
+    del values["preprocessing"]["brain"]
+    description = load_checkpoint(forge(tmp_path / "a.safetensors", values)).description
+    assert description.preprocessing.brain == brain
+    saved = load_checkpoint(save_checkpoint(description, make_oracle().weights, tmp_path / "b.safetensors"))
+    assert (saved.description.schema_version, saved.description.preprocessing.brain) == (3, brain)
+    with pytest.raises(CheckpointError, match="kind of image"):
+        load_checkpoint(forge(tmp_path / "c.safetensors", with_field(describe_model(), "preprocessing.brain", "liver")))

@@ -193,7 +193,7 @@ def test_one_convention_holds_for_all_label_maps(tmp_path: Path) -> None:
         samples.write_patient(tmp_path, make_patient(seed), case_id=name, style=style)
     assert find_brats(tmp_path).labels == "brats2021"
     samples.write_patient(tmp_path, make_patient(2), case_id="C", style="brats2023")
-    with pytest.raises(RequestError, match="fit neither") as caught:
+    with pytest.raises(RequestError, match="two ways") as caught:
         find_brats(tmp_path)
     assert "brats2024" in caught.value.remedy
     named = find_brats(tmp_path, "brats2024")
