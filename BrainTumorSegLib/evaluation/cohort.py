@@ -58,7 +58,7 @@ def evaluate_pairs(
         settings = _decided(pairs, settings, jobs, progress.part(0.0, SHARE_OF_READING))
         progress = progress.part(SHARE_OF_READING, 1.0)
     tasks = {case: (case, *files, settings) for case, files in pairs.items()}
-    found = _outcomes(_compare, tasks, jobs, progress, ("Comparing", "Compared"))
+    found = _outcomes(_compare, tasks, jobs, progress, ("Comparing", "Compared", "case"))
     return Evaluation(
         settings,
         {case: outcome for case, outcome in found.items() if isinstance(outcome, CaseResult)},
@@ -73,7 +73,7 @@ def _decided(pairs: Pairs, settings: Settings, jobs: int, progress: Progress) ->
     paths = {
         str(path): (path,) for pair in pairs.values() for path, name in zip(pair, asked, strict=True) if name == "auto"
     }
-    read = _outcomes(_values, paths, jobs, progress, ("Reading", "Read"))
+    read = _outcomes(_values, paths, jobs, progress, ("Reading", "Read", "label map"))
     found = {name: values for name, values in read.items() if values is not None}
     sides = [
         {str(path): found[str(path)] for path in side if str(path) in found}
@@ -93,22 +93,25 @@ def _values(path: Path) -> frozenset[int] | None:
 
 
 def _outcomes(
-    task: Callable[..., T], tasks: Mapping[str, tuple[Any, ...]], jobs: int, progress: Progress, words: tuple[str, str]
+    task: Callable[..., T],
+    tasks: Mapping[str, tuple[Any, ...]],
+    jobs: int,
+    progress: Progress,
+    words: tuple[str, str, str],
 ) -> dict[str, T]:
-    """What a task gives for each arguments, in their order."""
+    """What a task gives for each of the arguments, in their order; words: what is being done, was done, and to what."""
     outcomes: dict[str, T] = {}
-    of = f"{len(tasks)} {'case' if task is _compare else 'file'}{'s' * (len(tasks) != 1)}"
+    doing, done, what = words
 
     def report(message: str) -> None:
         progress.report("evaluate", len(outcomes) / max(len(tasks), 1), message)
 
-    report(f"{words[0]} {of}")
+    report(f"{doing} {len(tasks)} {what}{'s' * (len(tasks) != 1)}")
     steps = _here if min(jobs, len(tasks)) <= 1 else _in_processes
     for step in steps(task, tasks, jobs):
         if step is not None:
             outcomes[step[0]] = step[1]
-        name = f" ({Path(step[0]).name if task is not _compare else step[0]})" if step else ""
-        report(f"{words[1]} {len(outcomes)} of {len(tasks)}{name}")
+        report(f"{done} {len(outcomes)} of {len(tasks)}{f' ({Path(step[0]).name})' if step else ''}")
     return {name: outcomes[name] for name in tasks}
 
 

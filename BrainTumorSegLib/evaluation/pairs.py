@@ -52,7 +52,9 @@ def compare_files(prediction: Path, reference: Path, settings: Settings | None =
         GeometryError: the grids differ and ``settings`` do not say how to bring them together, or the images do not
             overlap.
     """
-    settings = with_conventions(settings or Settings(), _values_in(prediction), _values_in(reference))
+    settings = settings or Settings()
+    if "auto" in (settings.prediction_labels, settings.reference_labels):  # else nothing needs to be read twice
+        settings = with_conventions(settings, _values_in(prediction), _values_in(reference))
     predicted, truth, notes = _read_together(prediction, reference, settings)
     result = compare_volumes(case, predicted.array, truth.array, truth.spacing, settings)
     return dataclasses.replace(result, prediction=prediction, reference=reference, notes=notes)

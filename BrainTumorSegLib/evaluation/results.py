@@ -23,8 +23,8 @@ class Settings:
     """Everything that decides what the numbers of an evaluation are; it belongs into every report of them.
 
     Attributes:
-        measures: names from :data:`~BrainTumorSegLib.metrics.MEASURES`, or ``all``; kept in that table's order.
-        convention: name of the :class:`~BrainTumorSegLib.metrics.EmptyPolicy`.
+        measures: names from :data:`~.metrics.measures.MEASURES`, or ``all``; kept in that table's order.
+        convention: name of the :class:`~.metrics.policy.EmptyPolicy`.
         hd95: definition of HD95: ``directed``, ``pooled`` or ``surfel``.
         tolerance: of surface Dice, in mm.
         tissues: measure the tissue classes NCR and ED, too (ET is a region already).
@@ -121,7 +121,7 @@ class CaseResult:
 
     Attributes:
         case: its id.
-        measures: region → measure → value. The key ``all`` (:data:`~BrainTumorSegLib.metrics.measures.ALL`) holds
+        measures: region → measure → value. The key ``all`` (:data:`~.metrics.measures.ALL`) holds
             measures of all regions together (``miou``) where asked for. NaN: left out under the convention.
         empties: region → which mask is empty (``both``, ``reference``, ``prediction``, or an empty string).
         volumes: region → (predicted, reference) in ml.

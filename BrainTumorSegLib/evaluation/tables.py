@@ -254,7 +254,7 @@ def write_table(
 ) -> None:
     """Write CSV, JSON or Markdown, as the suffix says.
 
-    JSON holds everything. CSV holds one table: that of the comparison where there is one. Markdown holds both, with
+    JSON holds everything. CSV holds one table: the paired one where there is one. Markdown holds both, with
     the conventions below.
     """
     if suffix == ".json":

@@ -123,6 +123,51 @@ def test_another_grid_on_request(cli: Cli, tmp_path: Path) -> None:
     assert wt["dice"] == pytest.approx(2 * 3 / 7) and wt["hd95"] == 1  # columns 1 to 3 of 0 to 3
 
 
+def test_a_resection_cavity_is_not_scored_as_tumour(cli: Cli, tmp_path: Path) -> None:
+    """A folder after treatment: one reference has 3 beside 4, the others 4 alone."""
+    for case in ("A", "B"):
+        write_labels(tmp_path / "pred" / f"{case}.nii.gz", {2: 6, 1: 4, 3: 2})
+    write_labels(tmp_path / "ref" / "A_seg.nii.gz", {4: 8, 2: 6, 1: 4, 3: 2})
+    write_labels(tmp_path / "ref" / "B_seg.nii.gz", {4: 8, 2: 6, 1: 4})
+    folders = tmp_path / "pred", tmp_path / "ref"
+    done = cli("evaluate", *folders, "-o", tmp_path / "t.csv", "--progress", "none")
+    assert done.returncode == 2 and "--ref-labels" in done.stderr and "brats2024" in done.stderr
+    assert not (tmp_path / "t.csv").exists()
+    page = tmp_path / "r.html"
+    done = cli("evaluate", *folders, "--ref-labels", "brats2024", "-o", tmp_path / "t.csv", "--report", page)
+    assert done.returncode == 0, done.stderr
+    header, first, second = read_csv(tmp_path / "t.csv")[:3]
+    assert [first[header.index(f"dice {region}")] for region in ("ET", "TC", "WT")] == ["1", "1", "1"]
+    assert second[header.index("dice ET")] == "0" and second[header.index("dice WT")] == "1"
+    assert first[-2:] == ["brats2023", "brats2024"]
+    assert "brats2024" in page.read_text("utf-8") and "brats2024" in done.stdout
+
+
+def test_masks_of_the_whole_tumour(cli: Cli, tmp_path: Path) -> None:
+    prediction = write_labels(tmp_path / "p.nii.gz", {2: 4, 1: 2, 3: 1})
+    reference = write_labels(tmp_path / "r.nii.gz", {255: 6})
+    refused = cli("evaluate", prediction, reference, "--progress", "none")
+    assert refused.returncode == 2 and "whole" in refused.stderr
+    options = ["--ref-labels", "whole", "-o", tmp_path / "t.json", "--report", tmp_path / "r.html"]
+    done = cli("evaluate", prediction, reference, *options)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "t.json").read_text())
+    assert set(found["mean"]) == {"WT"} and found["mean"]["WT"]["dice"] == pytest.approx(8 / 10)
+    assert found["labels"] == {"prediction": "brats2023", "reference": "whole", "assumed": ["prediction"]}
+
+
+def test_a_lost_header(cli: Cli, tmp_path: Path) -> None:
+    prediction = write_labels(tmp_path / "p.nii.gz", {2: 3}, np.eye(4))
+    reference = write_labels(tmp_path / "r.nii.gz", {2: 4})
+    done = cli("evaluate", prediction, reference, "--progress", "none")
+    assert done.returncode == 2 and "header of the prediction" in done.stderr and "--voxelwise" in done.stderr
+    done = cli("evaluate", prediction, reference, "--voxelwise", "-o", tmp_path / "t.json")
+    assert done.returncode == 0 and "voxel by voxel" in done.stderr
+    found = json.loads((tmp_path / "t.json").read_text())
+    assert found["mean"]["WT"]["dice"] == pytest.approx(6 / 7)
+    assert "voxel by voxel" in found["notes"]["p"][0] and found["settings"]["voxelwise"] is True
+
+
 def test_what_cannot_be_compared(cli: Cli, tmp_path: Path) -> None:
     prediction = write_labels(tmp_path / "p.nii.gz", {2: 4})
     moved = AFFINE.copy()

@@ -438,9 +438,6 @@ def test_agreement_with_a_reference(tmp_path: Path) -> None:
     assert "Agreement" not in page_of(tmp_path / "s.html", case, segmentation).text
 
 
-# --- words -------------------------------------------------------------------------------------------------
-
-
 def test_numbers_in_words() -> None:
     assert [millilitres(v) for v in (0.0, 0.1234, 1.234, 12.34, 123.44)] == ["0.0", "0.123", "1.23", "12.3", "123.4"]
     assert number(float("nan")) == "–" and percent(float("nan")) == "–" and percent(0.256) == "26 %"
