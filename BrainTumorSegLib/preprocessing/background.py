@@ -14,9 +14,9 @@ from ..domain.volume import Volume
 from ..models.description import PreprocessingSpec
 from .steps import Done
 
-# Shares of what is bright: below the first, differences come from rounding; a spline's ringing stays below the second
-# outside the brain, and its negative lobes stay above the third (those of z-scores of a brain do not).
-_ROUNDING, _RINGING, _LOBE = 1e-4, 0.1, 0.35
+# Shares of what is bright: below the first, differences come from rounding; a spline's ringing outside the brain stays
+# below the second. Of what is larger than that, nearly nothing is negative then: of z-scores of a brain, a third is.
+_ROUNDING, _RINGING, _NEGATIVE = 1e-4, 0.1, 0.05
 _BRIGHT_PERCENTILE = 99.5
 # A value is the background's only where most of the border has it.
 _MOST = 0.5
@@ -53,7 +53,9 @@ def find_background(image: np.ndarray) -> tuple[np.ndarray, str] | None:
     if value != 0 and counts.max() >= _MOST * border.size and abs(value) > _ROUNDING * scale:
         return _reached(np.abs(shifted) <= _ROUNDING * scale), f"{value:g}"
     if image.min() < -_ROUNDING * bright:
-        ringing = image.dtype.kind == "f" and abs(value) <= _ROUNDING * bright and image.min() > -_LOBE * bright
+        large = np.abs(image) > _RINGING * bright
+        negative = np.count_nonzero(image[large] < 0) / max(np.count_nonzero(large), 1)
+        ringing = image.dtype.kind == "f" and abs(value) <= _ROUNDING * bright and negative < _NEGATIVE
         return (_reached(image < _RINGING * bright), "ringing around 0") if ringing else None
     near = np.abs(border) <= _ROUNDING * bright
     return (_reached(np.abs(image) <= _ROUNDING * bright), "nearly 0") if near.mean() >= _MOST else None

@@ -13,7 +13,14 @@ from monai.metrics.utils import create_table_neighbour_code_to_surface_area
 from scipy import ndimage
 
 from BrainTumorSegLib.evaluation import Settings, compare_volumes
-from BrainTumorSegLib.evaluation.metrics import POLICIES, Counts, EmptyPolicy, surfel_distances, voxel_surface_distances
+from BrainTumorSegLib.evaluation.metrics import (
+    POLICIES,
+    Counts,
+    EmptyPolicy,
+    SurfaceDistances,
+    surfel_distances,
+    voxel_surface_distances,
+)
 from BrainTumorSegLib.evaluation.metrics.surfel import neighbour_codes, surfel_areas
 from Testing.mask_pairs import Pair, made_pairs, random_pairs
 
@@ -83,12 +90,22 @@ def test_surface_dice_agrees_with_monai_by_area() -> None:
         close(found.surface_dice(1.0), expected, pair)
 
 
+def at_the_edge(found: SurfaceDistances) -> bool:
+    """Whether just 95 % of the area lie within some distance: then rounding decides between it and the next one."""
+    for values, areas in ((found.to_reference, found.predicted_area), (found.to_prediction, found.reference_area)):
+        shares = [areas[values <= value].sum() / areas.sum() for value in np.unique(values)]
+        if np.isclose(shares, 0.95, rtol=0, atol=1e-9).any():
+            return True
+    return False
+
+
 def test_surfels_agree_with_deepmind() -> None:
     deepmind = pytest.importorskip("surface_distance", reason="surface-distance (extra 'test') is not installed")
     for pair in pairs():
         theirs = deepmind.compute_surface_distances(pair.reference, pair.prediction, pair.spacing)
         found = surfel_distances(pair.prediction, pair.reference, pair.spacing)
-        close(found.hd95("surfel"), deepmind.compute_robust_hausdorff(theirs, 95), pair)
+        if not at_the_edge(found):
+            close(found.hd95("surfel"), deepmind.compute_robust_hausdorff(theirs, 95), pair)
         close(found.hd, deepmind.compute_robust_hausdorff(theirs, 100), pair)
         for tolerance in TOLERANCES:
             expected = deepmind.compute_surface_dice_at_tolerance(theirs, tolerance)
