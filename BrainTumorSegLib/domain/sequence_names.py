@@ -12,10 +12,10 @@ MODALITIES = (T1, T1CE, T2, FLAIR)
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 _SPELLINGS: dict[str, tuple[str, ...]] = {
-    T1: ("t1", "t1n", "t1w", "t1pre"),
+    T1: ("t1", "t1n", "t1w", "t1pre", "t1tirm"),
     T1CE: ("t1c", "t1ce", "t1gd", "t1post", "t1km", "t1wce", "ce_t1", "t1gado", "t1mdc", "cet1"),
     T2: ("t2", "t2w"),
-    FLAIR: ("flair", "t2f", "fla", "t2flair", "darkfluid", "dafl", "tirm", "t2tirm"),
+    FLAIR: ("flair", "t2f", "fla", "t2flair", "flairt2", "flairt2w", "darkfluid", "dafl", "tirm", "t2tirm"),
 }
 # What stands for a sequence only where nothing else does: FL is FLAIR in FL_to_SRI, and FLASH in t1_fl_3d.
 _WEAK = {"fl": FLAIR}
@@ -29,23 +29,31 @@ _PRODUCTS = {
 }
 _AGENT_BEFORE = _PRODUCTS | {"contrast", "contraste", "kontrast", "postcontrast", "gadolinium", "gado", "mdc"}
 _AGENT_BEHIND = _AGENT_BEFORE | {"ce", "gd", "gad", "km", "post", "postgd", "postgad", "enhanced", "injected", "inj"}
-_AGENT_DENIED = {"pre", "no", "non", "none", "without", "sans", "ohne", "sin"}
+_AGENT_DENIED = {"pre", "no", "non", "none", "without", "before", "sans", "avant", "ohne", "vor", "sin", "senza"}
 _NATIVE = _AGENT_DENIED | {"native", "nativ", "precontrast", "noncontrast", "unenhanced", "nc"}
 _BIDS_AGENT = re.compile(r"(?:^|_)ce-([a-z0-9]+)")
-_BIDS_ACQUISITION = re.compile(r"(?:^|_)acq-(gd|gado|gad|ce|post|postgd|contrast|postcontrast)(?:_|$)")
+_BIDS_ACQUISITION = re.compile(r"(?:^|_)acq-(?:ce|post|contrast|[a-z0-9]*?(?:gd|gad|gado|postcontrast))(?:_|$)")
 
 # A name that ends so is a label map or a mask, whatever its case is called.
+_MASKS = {"mask", "masks", "brainmask", "seg", "segm", "segmentation", "label", "labels"}
 _NO_SEQUENCE = {
     *("seg", "segm", "segmentation", "segmented", "dseg", "aseg", "label", "labels", "labelmap", "gt"),
     *("mask", "masks", "brainmask", "roi", "lesion", "lesions", "pred", "prediction", "annotation", "overlay"),
 }
+# What is brought onto another stands before these words.
+_ONTO = {"to", "onto"}
+_COREGISTERED = {"reg", "coreg", "registered", "coregistered"}
+# Label maps that say so at the end of their names: ``<case>_seg``, ``<case>-seg``, Slicer's ``<case>.seg``, and the
+# ``_Segm`` of BraTS 2020's patient 355.
+_SEGMENTATION = re.compile(r"(?:^|[-_. ])seg(?:m|mentation)?$", re.IGNORECASE)
 # Words beside a sequence's that make it something else: susceptibility, maps, diffusion.
 _OTHERWISE = {
-    *("star", "swi", "swan", "gre", "hemo", "heme", "haemo", "map", "maps", "mapping", "mapit", "adc", "dwi", "mip"),
+    *("swi", "swan", "hemo", "heme", "haemo", "map", "maps", "mapping", "mapit", "adc", "dwi", "mip"),
     *("perfusion", "perf", "dsc", "dce", "phase", "subtraction", "localizer", "localiser", "scout"),
+    *("diffusion", "dti", "asl", "bold", "biasfield"),
 }
 # With these a T2 is a gradient echo, as a T1 is too, which stays a T1.
-_T2_STAR = {"fl2d", "fl3d", "ffe", "medic"}
+_T2_STAR = {"star", "gre", "fl2d", "fl3d", "ffe", "medic"}
 
 
 def stem(path: Path | str) -> str:
@@ -65,6 +73,15 @@ def is_image(path: Path | str) -> bool:
 def is_segmentation(name: str) -> bool:
     """Whether a file or node name says that it is a label map or a mask."""
     return bool(words := _words(_bare(name))) and words[-1] in _NO_SEQUENCE
+
+
+def case_of_segmentation(path: Path | str) -> str | None:
+    """The case that a file is the segmentation of, by what its name ends with; None for other files and for masks.
+
+    ``P1`` for ``P1_seg.nii.gz``, ``P1-seg.nii.gz``, ``P1.seg.nrrd`` and ``P1_Segm.nii``.
+    """
+    name = stem(path)
+    return _SEGMENTATION.sub("", name) if _SEGMENTATION.search(name) else None
 
 
 def denies_agent(name: str) -> bool:
@@ -104,8 +121,17 @@ def _words(bare: str) -> list[str]:
 
 def _parts(words: list[str]) -> list[list[str]]:
     """The words to look at first, then the others: those before ``to``, then all."""
-    ends = [i for i, word in enumerate(words) if word in ("to", "onto") and i > 0]
-    return [words[: ends[0]], words] if ends else [words]
+    ends = [i for i, word in enumerate(words) if i > 0 and (word in _ONTO or _is_onto(words, i))]
+    if not ends:
+        return [words]
+    before = words[: ends[0]]
+    return [before] if before[-1] in _OTHERWISE | _COREGISTERED else [before, words]
+
+
+def _is_onto(words: Sequence[str], index: int) -> bool:
+    """Whether a word says that the sequence right before it was registered to what follows: ``FLAIR_coreg_T1c``."""
+    named = {spelling for spellings in _SPELLINGS.values() for spelling in spellings}
+    return words[index] in _COREGISTERED and words[index - 1] in named
 
 
 def _spelt(bare: str, words: Sequence[str]) -> str | None:
@@ -125,6 +151,8 @@ def _spelt(bare: str, words: Sequence[str]) -> str | None:
 def _is_otherwise(modality: str, words: Sequence[str], begin: int, end: int) -> bool:
     """Whether words behind those from ``begin`` to ``end``, or right before them, make the sequence another one."""
     around = {*words[end:], *words[max(begin - 1, 0) : begin]}
+    if (begin and words[begin - 1] in _MASKS) or _MASKS & set(words[end:]):
+        return True
     return bool(around & _OTHERWISE) or (modality == T2 and bool(around & _T2_STAR))
 
 

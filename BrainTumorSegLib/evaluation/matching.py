@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from ..domain.errors import RequestError
-from ..domain.modalities import is_image, stem
-
-# Behind the case's name: ``_seg``, ``-seg``, Slicer's ``.seg``, and the ``_Segm`` of BraTS 2020's patient 355.
-_SEGMENTATION = re.compile(r"[-_.]seg(m|mentation)?$", re.IGNORECASE)
+from ..domain.modalities import case_of_segmentation, is_image, stem
 
 
 def match(prediction: Path, reference: Path) -> dict[str, tuple[Path, Path]]:
@@ -59,7 +55,8 @@ def _images(paths: Iterable[Path]) -> list[Path]:
 
 
 def _case_of(path: Path) -> str:
-    return _SEGMENTATION.sub("", stem(path))
+    case = case_of_segmentation(path)
+    return stem(path) if case is None else case
 
 
 def _by_case(paths: Iterable[Path]) -> dict[str, list[Path]]:

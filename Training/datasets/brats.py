@@ -18,7 +18,7 @@ from BrainTumorSegLib.domain.case import Case, check_image
 from BrainTumorSegLib.domain.errors import InputError, RequestError
 from BrainTumorSegLib.domain.grid import Grid, check_overlap
 from BrainTumorSegLib.domain.labels import decide_convention, found_values, read_labels
-from BrainTumorSegLib.domain.modalities import TITLES, is_image, is_segmentation, stem
+from BrainTumorSegLib.domain.modalities import TITLES, case_of_segmentation, is_image, stem
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io.case_folder import find_case, read_case
 from BrainTumorSegLib.io.registry import is_slicer_segmentation, read_label_map, read_volume
@@ -160,7 +160,7 @@ def find_cases(folder: Path) -> dict[str, BratsCase]:
 
 def _brats(folder: Path) -> Iterator[BratsCase]:
     for path in sorted(folder.rglob("[!.]*")):
-        if is_image(path) and is_segmentation(path.name) and path.is_file():
+        if is_image(path) and case_of_segmentation(path) is not None and path.is_file():
             yield BratsCase(path.parent.name, path.parent, path)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from BrainTumorSegLib.domain.errors import ModalityError
-from BrainTumorSegLib.domain.modalities import assign, from_name, is_image, reference_of, stem
+from BrainTumorSegLib.domain.modalities import assign, case_of_segmentation, from_name, is_image, reference_of, stem
 
 SPELLINGS = {
     "t1": ["t1", "t1n", "t1w", "t1_pre", "T1-Pre"],
@@ -102,3 +102,53 @@ def test_images_by_suffix() -> None:
 def test_the_reference_is_the_first_of_t1ce_t1_flair_t2(given: tuple[str, ...], reference: str) -> None:
     assert reference_of(given) == reference
     assert reference_of(reversed(given)) == reference
+
+
+REAL_NAMES = {
+    "flair": [
+        "t2_tirm_tra_dark-fluid", "t2_tirm_tra_da-fl", "t2_space_dark-fluid_sag_p2_iso", "T2 TIRM", "Ax FLAIR T2",
+        "FLAIR_reg_to_T1c.nii.gz", "FL_to_SRI.nii.gz", "P1_FLAIR_coreg_T1c.nii.gz", "FLAIR_to_SRI_brain.nii.gz",
+        "3D FLAIR +C", "AX T2 FLAIR FS", "UCSF-PDGM-0004_FLAIR.nii.gz", "sub-01_acq-gd_FLAIR.nii.gz",
+        "AXIAL_FLAIR_RF2_150", "BraTS-MET-00001-000-t2f.nii.gz",
+    ],
+    "t1ce": [
+        "T1 GADO", "T1_MDC", "T1 +C", "T1+C", "AX T1 C+", "T1 CON CONTRASTE", "t1_mprage_Gadovist", "T1 Dotarem tra",
+        "T1_Magnevist", "T1 ProHance", "T1 MultiHance", "T1 Omniscan", "T1_Clariscan", "T1 Vueway", "GADO T1 SE",
+        "sub-01_acq-gd_T1w.nii.gz", "sub-01_ses-2_acq-mprageGd_T1w.nii.gz", "T1CE_to_SRI.nii.gz", "T1 Gadobutrol",
+        "Gadolinium T1w", "T1c_reg_to_FLAIR.nii.gz", "T1 +Gd", "t1_tse_km", "UCSF-PDGM-0004_T1c.nii.gz",
+        "sub-01_ce-gadavist_T1w.nii.gz", "T1 SE MDC TRA",
+    ],
+    "t1": [
+        "T1 sin contraste", "T1 senza mdc", "T1 ohne KM", "T1_sans_gado", "T1_to_SRI.nii.gz", "T1_star_vibe", "T1 GRE",
+        "T1_reg_to_T1c.nii.gz", "sub-01_acq-mprage_T1w.nii.gz", "t1_fl2d_tra", "T1 prior to contrast",
+        "t1_tirm_tra", "Nguyen_To_t1.nii.gz",
+    ],
+    "t2": ["T2_to_SRI.nii.gz", "t2_tse_tra_512", "T2 TSE AX", "T2w_reg_to_T1.nii.gz", "P1_T2_brain.nii.gz"],
+    None: [
+        "T2_star", "T2star", "T2*", "AX T2* GRE", "t2_fl2d_hemo", "T2_SWI", "SWI", "SWI_T2", "T1_map", "T2_map", "ADC",
+        "T2_ADC", "P1_t1_seg.nii.gz", "P1_t1_segm.nii", "P1_flair_pred.nii.gz", "sub-01_T1w_dseg.nii.gz",
+        "sub-01_FLAIR_lesion.nii.gz", "P1_t1_roi.nii.gz", "P1-t1-label.nrrd", "P1_t2_mask_v2.nii.gz",
+        "W39_1998.09.19_Segm.nii", "T1.seg.nrrd", "DWI_to_T1.nii.gz", "T1 subtraction", "mask_T1.nii.gz",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "modality"), [(n, m) for m, names in REAL_NAMES.items() for n in names])
+def test_names_that_hospitals_and_data_sets_give(name: str, modality: str | None) -> None:
+    assert from_name(name) == modality
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [
+        ("P1_seg.nii.gz", "P1"),
+        ("P1-seg.nii.gz", "P1"),
+        ("P1.seg.nrrd", "P1"),
+        ("W39_1998.09.19_Segm.nii", "W39_1998.09.19"),
+        ("P1-Segmentation.nii.gz", "P1"),
+        ("P1_t1_mask.nii.gz", None),  # a mask of the brain is no expert's segmentation
+        ("P1_segment2_t1.nii.gz", None),
+    ],
+)
+def test_one_rule_for_names_of_segmentations(name: str, case: str | None) -> None:
+    assert case_of_segmentation(name) == case
