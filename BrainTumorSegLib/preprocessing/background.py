@@ -15,8 +15,11 @@ from ..models.description import PreprocessingSpec
 from .steps import Done
 
 # Shares of what is bright: below the first, differences come from rounding; a spline's ringing outside the brain stays
-# below the second. Of what is larger than that, nearly nothing is negative then: of z-scores of a brain, a third is.
-_ROUNDING, _RINGING, _NEGATIVE = 1e-4, 0.1, 0.05
+# below the second.
+_ROUNDING, _RINGING = 1e-4, 0.1
+# What counts as signal at all, and how much of that ringing may be: a shell around the brain. Where more would go, it is
+# the brain itself, as of z-scores, half of which are negative.
+_SIGNAL, _SHELL = 0.02, 0.3
 _BRIGHT_PERCENTILE = 99.5
 # A value is the background's only where most of the border has it.
 _MOST = 0.5
@@ -42,23 +45,28 @@ def find_background(image: np.ndarray) -> tuple[np.ndarray, str] | None:
     """Mask ``(Z, Y, X)`` of a background that is not 0, and what it is in words; None if it is 0, or none is found."""
     border = np.concatenate([face.ravel() for axis in range(3) for face in _faces(image, axis)])
     values, counts = np.unique(border, return_counts=True)
-    value = values[counts.argmax()]
+    value = float(values[counts.argmax()])
     if value == 0 and image.min() >= 0 and not _dusty(values, image):
         return None
     bright = float(np.percentile(image, _BRIGHT_PERCENTILE))
     shifted = image - np.asarray(value, dtype=np.float32)
-    scale = bright - float(value)
+    scale = bright - value
     if scale <= 0:
         return None
     if value != 0 and counts.max() >= _MOST * border.size and abs(value) > _ROUNDING * scale:
         return _reached(np.abs(shifted) <= _ROUNDING * scale), f"{value:g}"
     if image.min() < -_ROUNDING * bright:
-        large = np.abs(image) > _RINGING * bright
-        negative = np.count_nonzero(image[large] < 0) / max(np.count_nonzero(large), 1)
-        ringing = image.dtype.kind == "f" and abs(value) <= _ROUNDING * bright and negative < _NEGATIVE
-        return (_reached(image < _RINGING * bright), "ringing around 0") if ringing else None
+        return _ringing(image, bright) if image.dtype.kind == "f" and abs(value) <= _ROUNDING * bright else None
     near = np.abs(border) <= _ROUNDING * bright
     return (_reached(np.abs(image) <= _ROUNDING * bright), "nearly 0") if near.mean() >= _MOST else None
+
+
+def _ringing(image: np.ndarray, bright: float) -> tuple[np.ndarray, str] | None:
+    """The background of an image that a spline resampled, if it is one."""
+    mask = _reached(image < _RINGING * bright)
+    signal = np.abs(image) > _SIGNAL * bright
+    gone = np.count_nonzero(signal & mask) / max(np.count_nonzero(signal), 1)
+    return (mask, "ringing around 0") if gone < _SHELL else None
 
 
 def _dusty(values: np.ndarray, image: np.ndarray) -> bool:
