@@ -15,10 +15,10 @@ from ..models.description import PreprocessingSpec
 from .steps import Done
 
 # Shares of what is bright: below the first, differences come from rounding; a spline's ringing outside the brain stays
-# below the second.
-_ROUNDING, _RINGING = 1e-4, 0.1
-# What counts as signal at all, and how much of that ringing may be: a shell around the brain. Where more would go, it is
-# the brain itself, as of z-scores, half of which are negative.
+# below the second, and its negative lobes above the third.
+_ROUNDING, _RINGING, _LOBE = 1e-4, 0.1, 0.35
+# What counts as signal at all, and how much of that ringing may be: a shell around the brain. Where more would go, it
+# is the brain itself, as of z-scores, half of which are negative.
 _SIGNAL, _SHELL = 0.02, 0.3
 _BRIGHT_PERCENTILE = 99.5
 # A value is the background's only where most of the border has it.
@@ -65,8 +65,9 @@ def _ringing(image: np.ndarray, bright: float) -> tuple[np.ndarray, str] | None:
     """The background of an image that a spline resampled, if it is one."""
     mask = _reached(image < _RINGING * bright)
     signal = np.abs(image) > _SIGNAL * bright
-    gone = np.count_nonzero(signal & mask) / max(np.count_nonzero(signal), 1)
-    return (mask, "ringing around 0") if gone < _SHELL else None
+    gone = float((signal & mask).sum() / max(signal.sum(), 1))
+    lobes = float(image.min()) > -_LOBE * bright
+    return (mask, "ringing around 0") if lobes and gone < _SHELL else None
 
 
 def _dusty(values: np.ndarray, image: np.ndarray) -> bool:
