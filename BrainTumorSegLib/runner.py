@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .domain.errors import BrainTumorSegError, CancelledError, ExecutionError, error_of
+from .domain.result_record import ResultRecord
 
 POLL_SECONDS = 0.1
 _LOG_LINES = 200
@@ -212,6 +213,15 @@ class EngineRun:
         if "result" not in self._answer:
             raise ExecutionError("The segmentation ended without a result.", "See the log.")
         return dict(self._answer["result"])
+
+    def record(self) -> ResultRecord:
+        """The record of the result, where the command was one that makes one.
+
+        Raises:
+            BrainTumorSegError: the run failed or was cancelled, or its answer is no record.
+        """
+        values = self.answer()
+        return ResultRecord.of_json({name: value for name, value in values.items() if name != "output"}, "The answer")
 
 
 class LocalRun(EngineRun):

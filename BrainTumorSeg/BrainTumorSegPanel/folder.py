@@ -15,7 +15,6 @@ from slicer.i18n import tr as _
 from BrainTumorSegLib.domain.errors import BrainTumorSegError, ExecutionError, InputError, OutputError
 from BrainTumorSegLib.domain.measurements import RegionMeasurement
 from BrainTumorSegLib.domain.options import RunOptions
-from BrainTumorSegLib.domain.result_record import ResultRecord
 from BrainTumorSegLib.io.case_folder import case_folders, case_name
 from BrainTumorSegLib.io.staging import atomic
 from BrainTumorSegLib.runner import EngineRun, clean_up
@@ -169,7 +168,7 @@ class FolderRun:
         case = self.cases[self._index]
         self.log += [f"{case.name}: {line}" for line in engine.log]
         try:
-            record = ResultRecord.of_json(engine.answer())
+            record = engine.record()
             self._place(case)
             case.state, case.measurements = "done", dict(record.measurements)
         except BrainTumorSegError as error:

@@ -148,7 +148,7 @@ class SegmentationRun:
                 self.close()
                 raise self.error
             try:
-                self._node = self._load(self._engine.answer())
+                self._node = self._load(self._engine.record())
             except BrainTumorSegError as error:
                 self._problem = error
                 raise
@@ -156,14 +156,13 @@ class SegmentationRun:
                 self.close()
         return self._node
 
-    def _load(self, answer: Mapping[str, Any]) -> Any:
+    def _load(self, record: ResultRecord) -> Any:
         """Nodes from files. All is read before the scene is touched."""
         from BrainTumorSegLib.io.registry import read_volume
 
         self._check_scene()
         labels = read_volume(self._output)
         maps = {file.name.split(".")[0]: read_volume(file) for file in sorted(self._probabilities.glob("*.nii.gz"))}
-        record = ResultRecord.of_json(answer)
         self.measurements, self.confidence = dict(record.measurements), dict(record.confidence)
         self.warnings += record.warnings
         known = record.regions
