@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     if not found.slices:
         check_writable(arguments.output)
     checkpoint = load_accepted(options.model, console)
-    with staged([*arguments.case, *found.inputs, Path(options.model)]) as staging:
+    with staged([*arguments.case, *_named(arguments).values(), Path(options.model)]) as staging:
         # All outputs are staged first: one that cannot be made ends the run now, not after its work.
         stage = _stage_masks if found.slices else _stage_label_map
         write, record_file = stage(arguments, options, found, checkpoint, staging)

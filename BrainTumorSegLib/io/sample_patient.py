@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..domain.progress import Progress
-from .download import download
+from .fetch import download
 from .user_folder import user_folder
 
 SAMPLE = "BraTS-GLI-00001-000"

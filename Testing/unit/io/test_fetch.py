@@ -16,7 +16,7 @@ from BrainTumorSegLib.domain.errors import CancelledError, ExecutionError
 from BrainTumorSegLib.domain.progress import Progress
 from BrainTumorSegLib.io import sample_patient
 from BrainTumorSegLib.io.case_folder import read_case
-from BrainTumorSegLib.io.download import CHUNK, download
+from BrainTumorSegLib.io.fetch import CHUNK, download
 from BrainTumorSegLib.io.sample_patient import SAMPLE, fetch_sample
 from Testing import samples
 
