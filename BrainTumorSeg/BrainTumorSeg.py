@@ -49,7 +49,7 @@ class BrainTumorSeg(ScriptedLoadableModule):
 
     def __init__(self, parent: Any) -> None:
         ScriptedLoadableModule.__init__(self, parent)
-        parent.title = _("Brain Tumor Segmentation")
+        parent.title = _("Brain Tumour Segmentation")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         parent.dependencies = ["Segmentations", "Terminologies"]
         parent.contributors = ["The BrainTumorSeg contributors"]
@@ -305,7 +305,7 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
     ) -> FolderRun:
         """Segment a folder of patients, one after another, into ``<case>.nii.gz`` and ``measurements.csv``.
 
-        A case that fails is told in the table and in ``cases`` of what is returned; the others go on.
+        A case that fails is named in the table and in ``cases`` of what is returned; the others go on.
 
         Raises:
             BrainTumorSegError: there is no patient, or the output folder cannot be made.

@@ -1,4 +1,4 @@
-"""A folder of patients, one after another: one bad case is told and the rest goes on."""
+"""A folder of patients, one after another: one bad case is named and the rest goes on."""
 
 from __future__ import annotations
 

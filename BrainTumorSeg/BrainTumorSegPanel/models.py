@@ -80,7 +80,7 @@ class ModelsPart:
         if not _known_devices and self._probe is None:
             try:
                 self._probe = DeviceProbe()
-            except (BrainTumorSegError, OSError) as error:  # a run would tell; opening the panel should not
+            except (BrainTumorSegError, OSError) as error:  # a run would say so; opening the panel should not
                 self._ui.deviceSelector.toolTip = _("GPUs could not be looked for: {error}").format(error=error)
             else:
                 self._timer.start()
@@ -98,20 +98,20 @@ class ModelsPart:
         return _("Choose {names}: the model {model} needs it.").format(names=", ".join(lacking), model=description.id)
 
     def licence_accepted(self) -> bool:
-        """Whether the model may be used; a model with restrictive terms asks once."""
+        """Whether the model may be used; a model with a restrictive licence asks once."""
         description = self.description
         if description is None or not pending_licence(description):
             return True
         question = _(
-            "The weights of the model {model} come under these terms:\n\n{weights}\n\n"
-            "Data it was trained on: {data}\n\n{use}\n\nDo you accept them?"
+            "The weights of the model {model} have this licence:\n\n{weights}\n\n"
+            "Data it was trained on: {data}\n\n{use}\n\nDo you accept it?"
         ).format(
             model=description.id,
             weights=description.weights_licence,
             data=description.data_licence or _("not stated"),
             use=description.intended_use,
         )
-        if not slicer.util.confirmYesNoDisplay(question, _("Terms of the model")):
+        if not slicer.util.confirmYesNoDisplay(question, _("Licence of the model")):
             return False
         accept_licence(description)
         return True
@@ -189,7 +189,7 @@ class ModelsPart:
 
 
 def _summary(d: Description) -> str:
-    """What a model needs and gives, how good it is, and its terms, in a few lines."""
+    """What a model needs and gives, how good it is, and its licence, in a few lines."""
     optional = ", ".join(TITLES[name] for name in d.modalities if name not in d.required_modalities)
     needs = ", ".join(TITLES[name] for name in d.required_modalities)
     if not needs:

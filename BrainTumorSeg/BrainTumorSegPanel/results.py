@@ -129,6 +129,9 @@ class ResultsPart:
         reference = reference_volume(node)
         if reference is not None:
             editor.setSourceVolumeNode(reference)
+        # Regions lie over each other: by default a stroke of ET would take TC and WT away beneath it.
+        choices = editor.mrmlSegmentEditorNode()
+        choices.SetOverwriteMode(choices.OverwriteNone)
 
     def _on_show_3d(self) -> None:
         visible = self._ui.show3DButton.checked

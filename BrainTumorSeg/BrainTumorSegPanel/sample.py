@@ -20,7 +20,7 @@ def register_sample_data() -> None:
         return
 
     logic = SampleData.SampleDataLogic
-    logic.registerCustomSampleDataCategory(CATEGORY, title=_("Brain Tumor Segmentation"))
+    logic.registerCustomSampleDataCategory(CATEGORY, title=_("Brain Tumour Segmentation"))
     logic.registerCustomSampleDataSource(
         category=CATEGORY,
         sampleName=SAMPLE,

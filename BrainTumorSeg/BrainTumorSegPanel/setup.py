@@ -104,7 +104,7 @@ def _ensure_packages() -> None:
         "{packages} will be downloaded (about {size} MB) and installed into Slicer's Python. "
         "Packages that Slicer uses stay as they are."
     ).format(packages=", ".join(need.name for need in missing), size=DOWNLOAD_MEGABYTES)
-    if not slicer.util.confirmOkCancelDisplay(question, _("Brain Tumor Segmentation")):
+    if not slicer.util.confirmOkCancelDisplay(question, _("Brain Tumour Segmentation")):
         raise ExecutionError(_("The packages were not installed."), _("Click Segment again to install them."))
     with tempfile.TemporaryDirectory(prefix="BrainTumorSeg-") as folder:
         constraints = Path(folder) / "constraints.txt"
@@ -112,7 +112,7 @@ def _ensure_packages() -> None:
         constraints.write_text("\n".join(lines) + "\n", encoding="utf-8")
         try:
             packaging.pip_ensure(
-                missing, constraints=constraints, prompt_install=False, requester=_("Brain Tumor Segmentation")
+                missing, constraints=constraints, prompt_install=False, requester=_("Brain Tumour Segmentation")
             )
         except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
             raise ExecutionError(

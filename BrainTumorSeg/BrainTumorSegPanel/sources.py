@@ -28,7 +28,7 @@ _TAGS = {
 
 @dataclass(frozen=True)
 class Guess:
-    """A volume that seems to be of a sequence; the higher the rank, the surer."""
+    """A volume that seems to be of a sequence; the higher the rank, the clearer the sign."""
 
     modality: str
     node: Any
@@ -133,7 +133,7 @@ def _remove(volume: Any) -> None:
 
 
 def assign_nodes(nodes: list[Any]) -> dict[str, Guess]:
-    """The surest guess for each sequence; the one loaded first among equals."""
+    """The guess of the highest rank for each sequence; the one loaded first among equals."""
     best: dict[str, Guess] = {}
     for found in filter(None, map(guess, nodes)):
         other = best.get(found.modality)

@@ -224,7 +224,7 @@ def test_cmake_versions(cmake: str) -> None:
 
 def test_readme_says_what_a_visitor_looks_for() -> None:
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    for word in ("not for clinical use", "## Licence", "Apache-2.0", "Slicer", "Brain Tumor Segmentation"):
+    for word in ("not for clinical use", "## Licence", "Apache-2.0", "Slicer", "Brain Tumour Segmentation"):
         assert word in text, word
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
     assert pictures

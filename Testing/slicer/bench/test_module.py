@@ -22,7 +22,7 @@ def test_what_the_module_tells_of_itself(bench: SimpleNamespace, application: Tr
     from Testing.slicer.harness.neighbours import SampleDataLogic
 
     module = slicer.modules.braintumorseg
-    assert module.title == "Brain Tumor Segmentation"
+    assert module.title == "Brain Tumour Segmentation"
     assert module.categories == ["Segmentation"]
     assert "not for clinical use" in module.helpText
     assert "BraTS" in module.acknowledgementText
@@ -102,7 +102,7 @@ def test_cards_of_the_models(panel: Panel) -> None:
     assert "Needs T1, T1ce, T2, FLAIR" in panel.ui.modelInfoLabel.text
     assert "Dice" in panel.ui.modelInfoLabel.text
     assert "brats-unet2d" in panel.ui.modelCardBrowser.toPlainText()
-    assert not panel.ui.removeModelButton.enabled, "it comes along"
+    assert not panel.ui.removeModelButton.enabled, "it is included"
     panel.choose_model("flair-only")
     assert "Needs FLAIR" in panel.ui.modelInfoLabel.text
     panel.choose_model("brats-segresnet")

@@ -132,6 +132,8 @@ def test_on_to_the_segment_editor(panel: Panel, result: Any) -> None:
     assert module.opened == opened + 1
     assert module.editor.segmentation is result
     assert module.editor.volume is panel.ui.t1ceSelector.currentNode()
+    choices = module.editor.mrmlSegmentEditorNode()
+    assert choices.GetOverwriteMode() == choices.OverwriteNone, "ET is painted over TC and WT, not instead of them"
     slicer.util.selectModule("BrainTumorSeg")
 
 

@@ -81,7 +81,7 @@ def test_two_clicks_after_loading(panel: Panel, case: Path, patient: samples.Pat
 
 
 def test_equals_the_command_line_with_a_shipped_model(panel: Panel, tmp_path: Path) -> None:
-    """A synthetic patient of anisotropic voxels, the slice-wise model that comes along, region for region."""
+    """A synthetic patient of anisotropic voxels, the slice-wise model that is included, region for region."""
     from BrainTumorSegLib.phantom import make_phantom
 
     phantom = make_phantom(shape=(40, 60, 60))

@@ -58,6 +58,11 @@ class SegmentEditor:
     def __init__(self) -> None:
         self.segmentation: Any = None
         self.volume: Any = None
+        self._choices = slicer.vtkMRMLSegmentEditorNode()
+
+    def mrmlSegmentEditorNode(self) -> Any:
+        """What is chosen in it: a real node, with its own defaults."""
+        return self._choices
 
     def setSegmentationNode(self, node: Any) -> None:
         """What is edited."""
