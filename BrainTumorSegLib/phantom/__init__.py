@@ -17,7 +17,7 @@ import numpy as np
 from ..domain.case import Case
 from ..domain.volume import Volume
 from .anatomy import Anatomy, draw_anatomy
-from .lattice import Grid, affine_of, head_grid
+from .lattice import Lattice, affine_of, head_lattice
 from .physics import ACQUISITIONS, acquire, relaxation_maps
 from .tumour import Site, Tumour, draw_tumour
 
@@ -51,7 +51,7 @@ def make_phantom(seed: int = 0, shape: tuple[int, int, int] = (155, 240, 240)) -
         raise ValueError(f"a phantom needs {MINIMUM_SIZE} voxels or more along each axis, got {tuple(shape)}")
     # One stream a step: what one step draws does not shift the next one's numbers.
     texture, scanner = (np.random.default_rng([seed, stream]) for stream in (2, 3))
-    grid, box = head_grid(shape)
+    grid, box = head_lattice(shape)
     anatomy, tumour = draw_patient(seed, grid)
     maps = relaxation_maps(texture, grid, anatomy, tumour)
     affine = affine_of(shape)
@@ -65,7 +65,7 @@ def make_phantom(seed: int = 0, shape: tuple[int, int, int] = (155, 240, 240)) -
     return Phantom(Case(f"phantom-{seed}", images), place(tumour.labels))
 
 
-def draw_patient(seed: int, grid: Grid) -> tuple[Anatomy, Tumour]:
+def draw_patient(seed: int, grid: Lattice) -> tuple[Anatomy, Tumour]:
     """Where a patient's tissues lie, before any image is made of them."""
     body, growth = (np.random.default_rng([seed, stream]) for stream in (0, 1))
     site = Site.draw(growth)

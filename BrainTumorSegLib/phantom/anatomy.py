@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from .lattice import Grid
+from .lattice import Lattice
 
 CSF, GREY, WHITE, DEEP, BLOOD = range(5)  # DEEP: thalamus, pallidum and brain stem, of mixed grey and white matter
 
@@ -75,7 +75,7 @@ class _Lobes:
 
 
 def draw_anatomy(
-    rng: np.random.Generator, grid: Grid, displaced: Callable[[Point, np.ndarray], list[np.ndarray]]
+    rng: np.random.Generator, grid: Lattice, displaced: Callable[[Point, np.ndarray], list[np.ndarray]]
 ) -> Anatomy:
     """A brain.
 

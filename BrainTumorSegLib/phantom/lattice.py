@@ -17,7 +17,7 @@ NOISE_POWER = 151 / 315  # mean over all places of the sum of squared cubic B-sp
 
 
 @dataclass(frozen=True)
-class Grid:
+class Lattice:
     """A regular grid.
 
     Attributes:
@@ -39,10 +39,10 @@ class Grid:
         """``z``, ``y``, ``x`` shaped to broadcast."""
         return np.ix_(*self.axes)
 
-    def cut(self, box: tuple[slice, ...]) -> Grid:
+    def cut(self, box: tuple[slice, ...]) -> Lattice:
         """A part of the grid."""
         z, y, x = (axis[part] for axis, part in zip(self.axes, box, strict=True))
-        return Grid((z, y, x), self.spacing)
+        return Lattice((z, y, x), self.spacing)
 
     def around(self, centre: Sequence[float], half: Sequence[float]) -> tuple[slice, ...]:
         """The part within ``half`` mm of a point."""
@@ -79,14 +79,14 @@ def spacing_of(shape: tuple[int, int, int]) -> tuple[float, float, float]:
     return z, y, x
 
 
-def head_grid(shape: tuple[int, int, int]) -> tuple[Grid, tuple[slice, ...]]:
+def head_lattice(shape: tuple[int, int, int]) -> tuple[Lattice, tuple[slice, ...]]:
     """The part of the field of view that can hold brain, and where it lies in the image."""
     spacing = spacing_of(shape)
     z, y, x = (
         ((np.arange(size) + 0.5) * step - 0.5 - middle).astype(np.float32)
         for size, step, middle in zip(shape, spacing, CENTRE, strict=True)
     )
-    whole = Grid((z, y, x), spacing)
+    whole = Lattice((z, y, x), spacing)
     box = whole.around((0, 0, 0), HEAD)
     return whole.cut(box), box
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 from ..domain.labels import ET, NCR
 from ..domain.modalities import FLAIR, T1, T1CE, T2
 from .anatomy import BLOOD, CSF, DEEP, GREY, WHITE, Anatomy
-from .lattice import Grid
+from .lattice import Lattice
 from .tumour import Tumour
 
 RELAXIVITY = 4.5  # r1 of gadolinium chelates in tissue at 3 T, 1/(mM s)
@@ -98,7 +98,7 @@ class Maps:
     fluid: np.ndarray
 
 
-def relaxation_maps(rng: np.random.Generator, grid: Grid, anatomy: Anatomy, tumour: Tumour) -> Maps:
+def relaxation_maps(rng: np.random.Generator, grid: Lattice, anatomy: Anatomy, tumour: Tumour) -> Maps:
     """Every voxel's tissue as numbers, with the texture that tissue has."""
     fine, patchy, coarse = (grid.noise(rng, scale) for scale in (2.4, 4.5, 9))
     necrosis, rim = tumour.labels == NCR, tumour.labels == ET
@@ -124,7 +124,7 @@ def relaxation_maps(rng: np.random.Generator, grid: Grid, anatomy: Anatomy, tumo
 
 
 def acquire(
-    rng: np.random.Generator, grid: Grid, maps: Maps, brain: np.ndarray, acquisition: Acquisition
+    rng: np.random.Generator, grid: Lattice, maps: Maps, brain: np.ndarray, acquisition: Acquisition
 ) -> np.ndarray:
     """One image: signal, partial volume, uneven coil sensitivity, Rician noise, a scale of the scanner's own.
 

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from ..domain.labels import ED, ET, NCR
 from .anatomy import BLOOD, CSF, WHITE, Anatomy, largest
-from .lattice import Grid
+from .lattice import Lattice
 
 REACH = 62.0  # half the box that is searched for tumour, mm
 TRAVEL_STEP = 2.5  # mm
@@ -65,7 +65,7 @@ class Site:
         return [p - o * amount for p, o in zip(point, offset, strict=True)]
 
 
-def draw_tumour(rng: np.random.Generator, grid: Grid, site: Site, anatomy: Anatomy) -> Tumour:
+def draw_tumour(rng: np.random.Generator, grid: Lattice, site: Site, anatomy: Anatomy) -> Tumour:
     """Grow a tumour in a brain; core and oedema get their volumes unless the brain leaves them less room."""
     box = grid.around(site.centre, (REACH,) * 3)
     near, tissue, brain = grid.cut(box), anatomy.tissues[box], anatomy.brain[box]
@@ -92,7 +92,7 @@ def _level(field: np.ndarray, allowed: np.ndarray, count: float) -> float:
 
 
 def _core(
-    rng: np.random.Generator, grid: Grid, site: Site, tissue: np.ndarray, brain: np.ndarray, millilitre: float
+    rng: np.random.Generator, grid: Lattice, site: Site, tissue: np.ndarray, brain: np.ndarray, millilitre: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Masks of the whole core and of the necrosis in it."""
     stretch = rng.uniform(0.85, 1.2, 3)
@@ -108,7 +108,7 @@ def _core(
     return core, deep & (uneven < _level(uneven, core, site.necrosis * core.sum()))
 
 
-def _travel(grid: Grid, cost: np.ndarray, start: np.ndarray) -> np.ndarray:
+def _travel(grid: Lattice, cost: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Length (mm) of the cheapest path from ``start``: round ventricles, along white matter, slowly through grey.
 
     Relaxed over the 26 neighbours on a coarser grid and interpolated.

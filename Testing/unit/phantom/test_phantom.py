@@ -10,7 +10,7 @@ from BrainTumorSegLib.domain.labels import ED, ET, NCR
 from BrainTumorSegLib.domain.modalities import MODALITIES
 from BrainTumorSegLib.phantom import Phantom, draw_patient, make_phantom
 from BrainTumorSegLib.phantom.anatomy import CSF, DEEP, GREY, WHITE
-from BrainTumorSegLib.phantom.lattice import Grid, affine_of, head_grid
+from BrainTumorSegLib.phantom.lattice import Lattice, affine_of, head_lattice
 from BrainTumorSegLib.phantom.physics import ACQUISITIONS, Acquisition, nulling_time, shortened, signal
 from BrainTumorSegLib.phantom.tumour import _travel
 
@@ -31,7 +31,7 @@ def phantom(request: pytest.FixtureRequest, phantoms: dict[int, Phantom]) -> Pha
 @pytest.fixture(scope="module", params=SEEDS)
 def means(request: pytest.FixtureRequest, phantoms: dict[int, Phantom]) -> dict[str, dict[str, float]]:
     """modality → tissue → mean intensity relative to the mean of healthy white matter."""
-    grid, box = head_grid(SHAPE)
+    grid, box = head_lattice(SHAPE)
     anatomy, tumour = draw_patient(request.param, grid)
     healthy = (
         anatomy.brain
@@ -103,7 +103,7 @@ def test_reduced_grid_covers_the_same_field_of_view(phantom: Phantom) -> None:
 
 
 def test_head_grid_agrees_with_the_affine() -> None:
-    grid, box = head_grid(SHAPE)
+    grid, box = head_lattice(SHAPE)
     first = [part.start for part in box]
     world = affine_of(SHAPE) @ (first[2], first[1], first[0], 1)
     # Voxel (119.5, 127, 74) of the 1 mm grid is the middle; x runs left and y back, RAS right and front.
@@ -114,7 +114,7 @@ def test_head_grid_agrees_with_the_affine() -> None:
 
 def test_noise_has_unit_variance_and_its_scale() -> None:
     axis = np.arange(-70, 70, 1.0, dtype=np.float32)
-    noise = Grid((axis, axis, axis), (1.0, 1.0, 1.0)).noise(np.random.default_rng(3), 5)
+    noise = Lattice((axis, axis, axis), (1.0, 1.0, 1.0)).noise(np.random.default_rng(3), 5)
     assert noise.dtype == np.float32
     assert noise.mean() == pytest.approx(0, abs=0.03) and noise.std() == pytest.approx(1, abs=0.03)
     correlations = [np.corrcoef(noise[gap:].ravel(), noise[:-gap].ravel())[0, 1] for gap in (1, 20)]
@@ -190,7 +190,7 @@ def test_core_is_in_one_hemisphere(phantom: Phantom) -> None:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_oedema_prefers_white_matter_and_spares_csf(seed: int) -> None:
-    grid, _ = head_grid(SHAPE)
+    grid, _ = head_lattice(SHAPE)
     anatomy, tumour = draw_patient(seed, grid)
     tissues = anatomy.tissues[tumour.labels == ED]
     assert not (tissues == CSF).any()
@@ -201,7 +201,7 @@ def test_oedema_prefers_white_matter_and_spares_csf(seed: int) -> None:
 
 
 def test_brain_has_its_tissues_in_proportion() -> None:
-    grid, _ = head_grid(SHAPE)
+    grid, _ = head_lattice(SHAPE)
     anatomy, _ = draw_patient(0, grid)
     inside = anatomy.tissues[anatomy.brain]
     grey, white, deep = (float((inside == tissue).mean()) for tissue in (GREY, WHITE, DEEP))
@@ -253,7 +253,7 @@ def test_tissue_has_texture(phantom: Phantom) -> None:
 def _line(cost: list[float]) -> np.ndarray:
     """Travel along a row of 2.5 mm voxels from its first."""
     axis = np.arange(len(cost), dtype=np.float32) * 2.5
-    grid = Grid((axis[:1], axis[:1], axis), (2.5, 2.5, 2.5))
+    grid = Lattice((axis[:1], axis[:1], axis), (2.5, 2.5, 2.5))
     start = np.zeros((1, 1, len(cost)), dtype=bool)
     start[..., 0] = True
     return _travel(grid, np.array(cost).reshape(start.shape), start)[0, 0]
@@ -273,7 +273,7 @@ def test_travel_walks_round_a_wall() -> None:
     cost[0, :4, 2] = np.inf
     start = np.zeros(cost.shape, dtype=bool)
     start[0, 0, 0] = True
-    length = _travel(Grid((axis[:1], axis, axis), (2.5, 2.5, 2.5)), cost, start)
+    length = _travel(Lattice((axis[:1], axis, axis), (2.5, 2.5, 2.5)), cost, start)
     # From (0, 0) to (0, 4) past the gap at (4, 2): down and up in 8 steps, 4 of them diagonal.
     assert length[0, 0, 4] == pytest.approx(2.5 * (4 + 4 * np.sqrt(2)), rel=1e-5)
 
