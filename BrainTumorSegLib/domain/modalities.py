@@ -17,8 +17,10 @@ from .sequence_names import (
     case_of_segmentation,
     denies_agent,
     from_name,
+    gives_agent,
     is_image,
     is_segmentation,
+    is_something_else,
     stem,
 )
 
@@ -116,7 +118,7 @@ class Recognition:
 
 
 def recognise(name: str, tags: Mapping[str, str] | None = None) -> Recognition | None:
-    """Which sequence a series is, by its name and its DICOM tags; None where they do not tell.
+    """Which sequence a series is, by its name and its DICOM tags; None where they do not tell, or say something else.
 
     Args:
         name: of the file or node.
@@ -125,10 +127,14 @@ def recognise(name: str, tags: Mapping[str, str] | None = None) -> Recognition |
     """
     tags = tags or {}
     agent = tags.get("ContrastBolusAgent", "")
-    by_times = _from_times(tags)
+    agent = agent if gives_agent(agent) else ""
+    description = tags.get("SeriesDescription", "")
+    if is_something_else(name) or (from_name(name) is None and is_something_else(description)):
+        return None  # echo and repetition time of SWI are those of a T1
+    by_times = _from_times(tags, agent)
     if by_times == FLAIR:  # no name tells it better: some call their FLAIR a T2
         return Recognition(FLAIR, "inversion time", _times(tags), rank=4)
-    for text, by, rank in ((name, "name", 3), (tags.get("SeriesDescription", ""), "series description", 2)):
+    for text, by, rank in ((name, "name", 3), (description, "series description", 2)):
         modality = from_name(text)
         if modality == T1 and agent and not denies_agent(text):
             return Recognition(T1CE, by, text, agent, rank)
@@ -139,7 +145,7 @@ def recognise(name: str, tags: Mapping[str, str] | None = None) -> Recognition |
     return Recognition(by_times, "timing", _times(tags), agent if by_times == T1CE else "", 1)
 
 
-def _from_times(tags: Mapping[str, str]) -> str | None:
+def _from_times(tags: Mapping[str, str], agent: str) -> str | None:
     """Weighting from echo, repetition and inversion time, within what clinical protocols use."""
     echo, repetition, inversion = (_number(tags.get(f"{name}Time")) for name in ("Echo", "Repetition", "Inversion"))
     if echo is None:
@@ -148,7 +154,7 @@ def _from_times(tags: Mapping[str, str]) -> str | None:
         return FLAIR
     short_inversion = inversion is not None and 300 <= inversion < 1500  # MPRAGE, IR-SPGR
     if echo < 30 and (short_inversion or (repetition is not None and repetition < 1200)):
-        return T1CE if tags.get("ContrastBolusAgent") else T1
+        return T1CE if agent else T1
     if echo >= 60 and not inversion and (repetition or 0) >= 2000:
         return T2
     return None

@@ -52,6 +52,11 @@ _OTHERWISE = {
     *("perfusion", "perf", "dsc", "dce", "phase", "subtraction", "localizer", "localiser", "scout"),
     *("diffusion", "dti", "asl", "bold", "biasfield"),
 }
+# Series that are none of the four by themselves, without a sequence's word beside them.
+_OTHER_SERIES = {
+    *("t2star", "t2starw", "tof", "mra", "mrv", "angio", "qsm", "fieldmap", "fmap", "trace", "tracew", "ep2d", "csi"),
+    *("rcbv", "rcbf", "cbv", "cbf", "mtt", "ttp", "survey"),
+}
 # With these a T2 is a gradient echo, as a T1 is too, which stays a T1.
 _T2_STAR = {"star", "gre", "fl2d", "fl3d", "ffe", "medic"}
 
@@ -87,6 +92,21 @@ def case_of_segmentation(path: Path | str) -> str | None:
 def denies_agent(name: str) -> bool:
     """Whether a name says that no contrast agent was given."""
     return any(word in _NATIVE for word in _words(_bare(name)))
+
+
+def gives_agent(text: str) -> bool:
+    """Whether a contrast agent's field in a header names one, and does not say "none"."""
+    letters = re.sub(r"[^a-z]", "", text.lower())
+    return letters not in ("", "na", "nil") and not _NATIVE & set(_words(text.lower()))
+
+
+def is_something_else(name: str) -> bool:
+    """Whether a name says that the image is none of the four, but, say, a label map, SWI or diffusion."""
+    if from_name(name) is not None:
+        return False
+    words = set(_words(_bare(name)))
+    t2_star = bool(words & _T2_STAR) and bool(words & {"t2", "t2w"})
+    return is_segmentation(name) or t2_star or bool(words & (_OTHERWISE | _OTHER_SERIES | _MASKS))
 
 
 def from_name(name: str) -> str | None:

@@ -151,7 +151,7 @@ def is_slicer_segmentation(path: Path | str) -> bool:
     Raises:
         InputError: it is missing or no volume at all.
     """
-    return format_of(Path(path)) is NRRD and segmentation_nrrd.is_segmentation(Path(path))
+    return format_of(Path(path)) is NRRD and segmentation_nrrd.names_segments(Path(path))
 
 
 def writer_of(path: Path | str) -> Format:

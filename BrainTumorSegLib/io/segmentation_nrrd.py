@@ -30,7 +30,7 @@ _NAMES = {
 }
 
 
-def is_segmentation(path: Path) -> bool:
+def names_segments(path: Path) -> bool:
     """Whether a NRRD file names segments in its header."""
     with path.open("rb") as file:
         header = file.read(1 << 16).split(b"\n\n", 1)[0]

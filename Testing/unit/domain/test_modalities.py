@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 
 from BrainTumorSegLib.domain.errors import ModalityError
-from BrainTumorSegLib.domain.modalities import assign, case_of_segmentation, from_name, is_image, reference_of, stem
+from BrainTumorSegLib.domain.modalities import (
+    assign,
+    case_of_segmentation,
+    from_name,
+    is_image,
+    recognise,
+    reference_of,
+    stem,
+)
 
 SPELLINGS = {
     "t1": ["t1", "t1n", "t1w", "t1_pre", "T1-Pre"],
@@ -152,3 +160,40 @@ def test_names_that_hospitals_and_data_sets_give(name: str, modality: str | None
 )
 def test_one_rule_for_names_of_segmentations(name: str, case: str | None) -> None:
     assert case_of_segmentation(name) == case
+
+
+SHORT = {"EchoTime": "20", "RepetitionTime": "28"}  # SWI's, and within what a T1 has
+
+
+def known(name: str, tags: dict[str, str]) -> tuple[str, str]:
+    found = recognise(name, tags)
+    assert found is not None
+    return found.modality, found.agent
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SWI", "swi_tra", "T2*", "t2_fl2d_hemo", "AX T2 GRE", "T1 map", "ADC", "ep2d_diff_trace", "TOF 3D", "DWI b1000",
+        "P1_t1_seg", "tumour mask", "T1 subtraction", "fieldmap",
+    ],
+)  # fmt: skip
+def test_what_says_that_it_is_something_else_is_not_known_by_its_times(text: str) -> None:
+    assert known("7", SHORT)[0] == "t1"
+    assert recognise(text, SHORT) is None
+    assert recognise("7", {**SHORT, "SeriesDescription": text}) is None
+    assert recognise(text, {"EchoTime": "90", "RepetitionTime": "9000", "InversionTime": "2500"}) is None
+    assert known("FLAIR", {**SHORT, "SeriesDescription": text})[0] == "flair"  # the name was given by hand
+
+
+@pytest.mark.parametrize(
+    ("agent", "modality"),
+    [
+        ("Gadovist", "t1ce"), ("10 ml", "t1ce"), ("NONE", "t1"), ("No", "t1"), ("without", "t1"), ("no contrast", "t1"),
+        ("0", "t1"), ("N/A", "t1"), ("", "t1"),
+    ],
+)  # fmt: skip
+def test_an_agent_that_was_denied_is_none(agent: str, modality: str) -> None:
+    tags = {**SHORT, "ContrastBolusAgent": agent}
+    for name, given in (("7", tags), ("T1 MPRAGE", tags), ("7", {**tags, "SeriesDescription": "T1 MPRAGE"})):
+        assert known(name, given) == (modality, agent if modality == "t1ce" else "")
