@@ -15,7 +15,7 @@ from slicer.i18n import tr as _
 from BrainTumorSegLib.domain.errors import BrainTumorSegError, ExecutionError, InputError, OutputError
 from BrainTumorSegLib.domain.measurements import RegionMeasurement
 from BrainTumorSegLib.domain.options import RunOptions
-from BrainTumorSegLib.io.case_folder import case_folders, case_name
+from BrainTumorSegLib.io import case_folder
 from BrainTumorSegLib.io.staging import atomic
 from BrainTumorSegLib.runner import EngineRun, clean_up
 
@@ -29,27 +29,27 @@ class CaseOutcome:
     """What became of a patient: ``waiting``, ``running``, ``done``, ``failed`` or ``cancelled``."""
 
     name: str
-    folder: Path
+    files: case_folder.CaseFiles
     state: str = "waiting"
     error: str = ""
     measurements: dict[str, RegionMeasurement] = field(default_factory=dict)
 
 
 def find_cases(folder: Path) -> list[CaseOutcome]:
-    """The patients of a folder: its folders that hold images, or the folder itself.
+    """The patients of a folder: its folders that hold images, or files named so in the folder itself.
 
     Raises:
         InputError: no folder, or none in it.
     """
     if not folder.is_dir():
         raise InputError(_("{folder} is not a folder.").format(folder=folder), _("Choose a folder of patients."))
-    found = case_folders(folder)
+    found = case_folder.find_cases(folder)
     if not found:
         raise InputError(
             _("{folder} holds no patient.").format(folder=folder),
             _("It should hold one folder a patient, with files named like t1.nii.gz."),
         )
-    return [CaseOutcome(case_name(path), path) for path in found]
+    return [CaseOutcome(case.id, case) for case in found]
 
 
 class FolderRun:
@@ -145,6 +145,9 @@ class FolderRun:
         while not self._cancelled and self._index + 1 < len(self.cases):
             self._index += 1
             case = self.cases[self._index]
+            if case.files.problem:
+                case.state, case.error = "failed", case.files.problem
+                continue
             try:
                 self._engine = EngineRun(self._arguments(case), self._folder / "cancel")
             except BrainTumorSegError as error:
@@ -161,7 +164,7 @@ class FolderRun:
 
     def _arguments(self, case: CaseOutcome) -> list[str]:
         output = str(self._folder / f"{case.name}.nii.gz")
-        return ["segment", str(case.folder), "-o", output, *self._options.arguments()]
+        return ["segment", *case.files.arguments, "-o", output, *self._options.arguments()]
 
     def _finish(self, engine: EngineRun) -> None:
         """Take over a case that has ended."""

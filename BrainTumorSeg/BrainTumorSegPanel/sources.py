@@ -97,8 +97,9 @@ def case_files(paths: Iterable[Path]) -> dict[str, Path]:
     """
     given = list(paths)
     if len(given) == 1 and given[0].is_dir():
-        return dict(find_case(given[0]).files)
-    found = assign(file for file in given if file.is_file() and is_image(file) and file.name[0] != ".")
+        found = dict(find_case(given[0]).files)
+    else:
+        found = assign(file for file in given if file.is_file() and is_image(file) and file.name[0] != ".")
     if not found:
         where = given[0] if given else _("This")
         raise InputError(

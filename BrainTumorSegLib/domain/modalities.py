@@ -15,6 +15,7 @@ from .sequence_names import (
     T1CE,
     T2,
     case_of_segmentation,
+    case_of_sequence,
     denies_agent,
     from_name,
     gives_agent,
@@ -36,6 +37,7 @@ __all__ = [
     "TITLES",
     "Recognition",
     "assign",
+    "by_case",
     "case_of_segmentation",
     "from_name",
     "is_image",
@@ -90,6 +92,28 @@ def assign(paths: Iterable[Path]) -> dict[str, Path]:
             )
         found[modality] = path
     return {modality: found[modality] for modality in MODALITIES if modality in found}
+
+
+def by_case(paths: Iterable[Path]) -> dict[str, list[Path]]:
+    """Case → its sequences, where files of one folder are several patients'; empty where they are one's.
+
+    They are several where a sequence is there twice and the names begin differently (``A_t1, A_flair, B_t1, B_flair``),
+    with more than one sequence for some of them, or the same for all. ``P1_thick_t1ce`` beside ``P1_t1ce`` is P1's.
+    """
+    groups: dict[str, dict[Path, str]] = {}
+    for path in sorted(paths):
+        if modality := from_name(path.name):
+            groups.setdefault(case_of_sequence(path), {})[path] = modality
+    for name in sorted(groups, key=len):
+        for longer in [other for other in groups if other != name and other.startswith(name)]:
+            part = not name or not longer[len(name)].isalnum()
+            if part and name in groups and min(len(groups[name]), len(groups[longer])) == 1:
+                groups[name] |= groups.pop(longer)
+    given = [modality for group in groups.values() for modality in group.values()]
+    sequences = [set(group.values()) for group in groups.values()]
+    alike = all(one == sequences[0] for one in sequences)
+    several = len(groups) > 1 and "" not in groups and (alike or max(map(len, sequences)) > 1)
+    return {name: list(groups[name]) for name in sorted(groups)} if several and len(set(given)) < len(given) else {}
 
 
 def reference_of(given: Iterable[str]) -> str:

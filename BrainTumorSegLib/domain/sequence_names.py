@@ -52,6 +52,13 @@ _OTHERWISE = {
     *("perfusion", "perf", "dsc", "dce", "phase", "subtraction", "localizer", "localiser", "scout"),
     *("diffusion", "dti", "asl", "bold", "biasfield"),
 }
+# What stands between a patient's name and the sequence's, and tells of neither.
+_ACQUISITION = re.compile(
+    r"(?:^|[-_. :])(?:(?:ce|acq|run|rec|desc|part|echo|space|inv|res)-[a-z0-9]+|ax|axi|axial|tra|sag|sagittal|cor|"
+    r"coronal|[23]d|iso|se|tse|fse|tfe|gre|ir|mprage|space|cube|vista|bravo|spgr|"
+    + "|".join(sorted(_AGENT_BEHIND | _NATIVE))
+    + r")$"
+)
 # Series that are none of the four by themselves, without a sequence's word beside them.
 _OTHER_SERIES = {
     *("t2star", "t2starw", "tof", "mra", "mrv", "angio", "qsm", "fieldmap", "fmap", "trace", "tracew", "ep2d", "csi"),
@@ -109,6 +116,24 @@ def is_something_else(name: str) -> bool:
     return is_segmentation(name) or t2_star or bool(words & (_OTHERWISE | _OTHER_SERIES | _MASKS))
 
 
+def case_of_sequence(path: Path | str) -> str:
+    """The case that an image's name begins with, up to the words of its sequence; empty where it begins with those.
+
+    ``P1`` for ``P1_t1.nii.gz``, ``P1-AX_T1_post.nii`` and ``P1_FLAIR_to_T1c.nii.gz``; ``sub-01`` for
+    ``sub-01_ce-gd_T1w.nii.gz``.
+    """
+    name = stem(path)
+    found = list(re.finditer(r"[a-z0-9]+", name.lower()))
+    words = [word[0] for word in found]
+    begin = next((place[0] for part in _parts(words) if (place := _place(part))), None)
+    if begin is None:
+        begin = max((i for i, word in enumerate(words) if word in _WEAK), default=0)
+    case = name[: found[begin].start()].rstrip("-_. :") if found else ""
+    while acquisition := _ACQUISITION.search(case.lower()):
+        case = case[: acquisition.start()].rstrip("-_. :")
+    return case
+
+
 def from_name(name: str) -> str | None:
     """The modality a file or node name speaks of, or None.
 
@@ -156,15 +181,24 @@ def _is_onto(words: Sequence[str], index: int) -> bool:
 
 def _spelt(bare: str, words: Sequence[str]) -> str | None:
     """The modality that words spell; empty where the last one that they spell is something else."""
+    place = _place(words)
+    if place is None:
+        return None
+    begin, end, modality = place
+    if _is_otherwise(modality, words, begin, end):
+        return ""
+    return T1CE if modality == T1 and _tells_of_agent(bare, words, begin, end) else modality
+
+
+def _place(words: Sequence[str]) -> tuple[int, int, str] | None:
+    """Begin and end of the last words that spell a modality, and which."""
     for end in range(len(words), 0, -1):
         for length in (2, 1):
             begin = max(end - length, 0)
             spelling = "".join(words[begin:end])
             for modality, spellings in _SPELLINGS.items():
                 if spelling in spellings:
-                    if _is_otherwise(modality, words, begin, end):
-                        return ""
-                    return T1CE if modality == T1 and _tells_of_agent(bare, words, begin, end) else modality
+                    return begin, end, modality
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from ..domain.modalities import (
     MODALITIES,
     TITLES,
     assign,
+    by_case,
     from_name,
     is_image,
     is_segmentation,
+    listed,
     stem,
 )
 from ..domain.volume import Volume
@@ -28,6 +30,9 @@ from .images2d import channels_for, is_mask, is_slice, read_pages, slice_order, 
 from .registry import head_of, is_dicom, read_volume
 
 _BY_NAME = "Name each sequence: --t1 FILE --t1ce FILE --t2 FILE --flair FILE."
+# Folders of the Decathlon's images: one file of four channels a case. nnU-Net's of that name number single sequences.
+_DECATHLON = ("imagesTr", "imagesTs")
+_NNUNET = re.compile(r"_\d{4}$")
 _CONVERT = "Convert the series with dcm2niix, or load them in 3D Slicer (its DICOM module) and segment them there."
 
 
@@ -42,6 +47,8 @@ class CaseFiles:
         slices: 2D images that are the patient's slices, in their order, where it is such a patient.
         channels: a file that holds all sequences as its channels (Decathlon), where it is such a patient.
         beside: files that lie beside those, and are as little to be replaced.
+        folder: that holds this case and no other, where there is one.
+        problem: why the case cannot be read, where its files cannot be told apart.
     """
 
     id: str
@@ -50,6 +57,16 @@ class CaseFiles:
     slices: tuple[Path, ...] = ()
     channels: Path | None = None
     beside: tuple[Path, ...] = ()
+    folder: Path | None = None
+    problem: str = ""
+
+    @property
+    def arguments(self) -> list[str]:
+        """What names this case on the command line of ``braintumorseg segment``."""
+        if self.folder:
+            return [str(self.folder)]
+        own = (self.channels,) if self.channels else self.slices
+        return [*map(str, own), *(word for name, path in self.files.items() for word in (f"--{name}", str(path)))]
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -65,8 +82,10 @@ class CaseFiles:
             optional: those of them that may be missing.
 
         Raises:
-            InputError, GeometryError, ModalityError: a file is unusable.
+            InputError, GeometryError, ModalityError: a file is unusable, or the files cannot be told apart.
         """
+        if self.problem:
+            raise ModalityError(self.problem, _BY_NAME)
         if self.slices:
             pages = [page for path in self.slices for page in read_pages(path)]
             channels = channels_for(modalities, optional, max(len(page) for page in pages))
@@ -106,23 +125,54 @@ def find_case(paths: Path | str | Sequence[Path | str], files: Mapping[str, Path
 
 
 def find_cases(root: Path) -> list[CaseFiles]:
-    """The patients below a folder: one a folder that holds images whose names tell, at most two levels down.
+    """The patients below a folder: one a folder that holds images whose names tell, at most three levels down; several
+    where one folder holds those of several; one a file in a Decathlon data set.
 
-    A folder whose files cannot be told apart is not among them; :func:`find_case` says why.
+    A case whose files cannot be told apart is among them, with its ``problem``.
 
     Raises:
         InputError: the folder does not exist.
     """
     if not root.is_dir():
         raise InputError(f"{root} is no folder.", "Check the path.")
-    return [case for folder in case_folders(root) if (case := _quietly(folder)) is not None]
+    found = [case for folder in case_folders(root) for case in _cases_in(folder)]
+    found += [CaseFiles(stem(path), channels=path) for path in _decathlon(root)]
+    twice = {name for name, count in Counter(case.id for case in found).items() if count > 1}
+    return [replace(case, id=_full_name(case, root)) if case.id in twice else case for case in found]
 
 
-def _quietly(folder: Path) -> CaseFiles | None:
-    try:
-        return find_case(folder)
-    except RequestError:
-        return None
+def _cases_in(folder: Path) -> list[CaseFiles]:
+    """The patients whose sequences are right in a folder."""
+    images = [path for path in sorted(_visible(folder)) if path.is_file() and is_image(path)]
+    groups = by_case(images)
+    if not groups:
+        try:
+            return [_folder(folder, {})]
+        except RequestError as error:
+            return [CaseFiles(case_name(folder), beside=tuple(images), folder=folder, problem=str(error))]
+    cases = []
+    for name, paths in groups.items():
+        others = [path for path in images if re.match(rf"{re.escape(name)}(?![A-Za-z0-9])", path.name)]
+        left_out = {path.name: _why(path) for path in others if path not in paths}
+        try:
+            cases.append(CaseFiles(name, assign(paths), left_out, beside=tuple(images)))
+        except ModalityError as error:
+            cases.append(CaseFiles(name, left_out=left_out, beside=tuple(images), problem=str(error)))
+    return cases
+
+
+def _full_name(case: CaseFiles, root: Path) -> str:
+    """A case's name with those of the folders around it."""
+    if case.folder:
+        return "_".join(case.folder.relative_to(root).parts) or case.id
+    return "_".join((*case.inputs[0].parent.relative_to(root).parts, case.id))
+
+
+def _decathlon(folder: Path) -> list[Path]:
+    """The files of a Decathlon data set's images, of its root or of one of its folders."""
+    places = [folder] if folder.resolve().name in _DECATHLON else [folder / name for name in _DECATHLON]
+    files = [path for place in places if place.is_dir() for path in sorted(_visible(place)) if path.is_file()]
+    return [path for path in files if is_image(path) and not from_name(path.name) and not _NNUNET.search(stem(path))]
 
 
 def case_folders(folder: Path, depth: int = 3) -> list[Path]:
@@ -148,11 +198,16 @@ def _folder(folder: Path, files: Mapping[str, Path]) -> CaseFiles:
     """A case folder, or the only one inside a folder."""
     entries = sorted(path for path in _visible(folder) if path.is_file())
     images = [path for path in entries if is_image(path)]
-    found = assign(path for path in images if from_name(path.name) not in files) | dict(files)
+    open_ones = [path for path in images if from_name(path.name) not in files]
+    if groups := by_case(open_ones):
+        first, *_ = groups
+        one = " ".join(f"--{from_name(path.name)} {path}" for path in groups[first])
+        raise InputError(f"{folder} holds {len(groups)} cases, such as {first}.", f"Give one: {one}.")
+    found = assign(open_ones) | dict(files)
     if found:
         left_out = {path.name: _why(path) for path in images if path not in found.values()}
         sequences = {name: found[name] for name in MODALITIES if name in found}
-        return CaseFiles(case_name(folder), sequences, left_out, beside=tuple(images))
+        return CaseFiles(case_name(folder), sequences, left_out, beside=tuple(images), folder=folder)
     if any(is_slice(path) for path in entries):
         return _slices([path for path in entries if is_slice(path)], {}, folder.resolve().name)
     inner = [path for path in case_folders(folder) if path != folder]
@@ -163,6 +218,12 @@ def _folder(folder: Path, files: Mapping[str, Path]) -> CaseFiles:
         raise InputError(
             f"{folder} is {what}: it holds {len(inner)}, such as {inner[0].relative_to(folder)}.", "Give one of them."
         )
+    if volumes := _decathlon(folder):
+        if len(volumes) == 1:
+            return CaseFiles(stem(volumes[0]), channels=volumes[0])
+        held = Counter(path.parent.name for path in volumes)
+        what = listed([f"{count} case{'s' if count > 1 else ''} in {name}" for name, count in held.items()])
+        raise InputError(f"{folder} is a Decathlon data set: it holds {what}.", f"Give one of them: {volumes[0]}.")
     if any(is_dicom(_head(path)) for path in _some_files(folder)):
         raise InputError(f"{folder} holds DICOM files.", _CONVERT)
     raise ModalityError(f"{folder} holds no file whose name speaks of T1, T1ce, T2 or FLAIR.", _BY_NAME)

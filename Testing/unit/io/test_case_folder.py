@@ -12,9 +12,9 @@ from PIL import Image
 
 from BrainTumorSegLib import segment
 from BrainTumorSegLib.domain.errors import GeometryError, InputError, ModalityError, RequestError
-from BrainTumorSegLib.io.case_folder import case_folders, case_of, find_case, find_images, read_case
+from BrainTumorSegLib.io.case_folder import case_folders, case_of, find_case, find_cases, find_images, read_case
 from BrainTumorSegLib.io.registry import write_volume
-from Testing.samples import Patient
+from Testing.samples import Patient, write_decathlon
 
 WriteCase = Callable[..., Path]
 
@@ -156,3 +156,82 @@ def test_a_sequence_that_covers_little_of_the_brain(patient: Patient) -> None:
 def test_names_of_folders_that_say_nothing(tmp_path: Path) -> None:
     with pytest.raises(ModalityError, match="no file whose name"):
         find_case(tmp_path)
+
+
+def test_a_flat_folder_of_several_patients(tmp_path: Path, patient: Patient) -> None:
+    for name in ("A_t1", "A_flair", "A_seg", "B_t1", "B_flair", "AB_flair", "AB_t1"):
+        put(patient, tmp_path / f"{name}.nii.gz")
+    with pytest.raises(InputError, match="holds 3 cases, such as A") as caught:
+        find_case(tmp_path)
+    assert f"--t1 {tmp_path / 'A_t1.nii.gz'}" in caught.value.remedy
+    cases = {case.id: case for case in find_cases(tmp_path)}
+    assert sorted(cases) == ["A", "AB", "B"]
+    for name, case in cases.items():
+        assert case.files == {word: tmp_path / f"{name}_{word}.nii.gz" for word in ("t1", "flair")}
+        assert case.read().id == name and not case.problem
+        assert list(case.left_out) == (["A_seg.nii.gz"] if name == "A" else [])
+        assert tmp_path / "A_seg.nii.gz" in case.inputs
+    expected = ["--t1", str(tmp_path / "B_t1.nii.gz"), "--flair", str(tmp_path / "B_flair.nii.gz")]
+    assert cases["B"].arguments == expected
+
+
+def test_patients_with_one_sequence_each_are_told_apart(tmp_path: Path, patient: Patient) -> None:
+    for name in ("A", "B", "C"):
+        put(patient, tmp_path / f"{name}_flair.nii.gz")
+    assert [case.id for case in find_cases(tmp_path)] == ["A", "B", "C"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("P1_t1ce", "P1_t1gd", "P1_flair"),
+        ("P1_AX_T1_post", "P1_SAG_T1_post", "P1_flair"),
+        ("P1_thick_t1ce", "P1_t1ce", "P1_flair", "P1_t2"),
+        ("t1ce", "thick_t1ce", "flair"),
+        ("5_t1ce", "6_t1ce", "7_flair"),
+        ("sub-1_ce-gd_run-1_T1w", "sub-1_ce-gd_run-2_T1w", "sub-1_FLAIR"),
+    ],
+)
+def test_two_files_for_a_sequence_of_one_patient(tmp_path: Path, patient: Patient, names: tuple[str, ...]) -> None:
+    folder = tmp_path / "P"
+    for name in names:
+        put(patient, folder / f"{name}.nii.gz")
+    put(patient, tmp_path / "Q" / "flair.nii.gz")
+    with pytest.raises(ModalityError, match="look like T1ce") as caught:
+        find_case(folder)
+    wrong, right = find_cases(tmp_path)
+    assert (wrong.id, wrong.problem, right.id, right.problem) == ("P", str(caught.value), "Q", "")
+    with pytest.raises(ModalityError, match="look like T1ce"):
+        wrong.read()
+
+
+def test_a_clash_in_a_flat_folder_concerns_its_patient_only(tmp_path: Path, patient: Patient) -> None:
+    for name in ("A_t1ce", "A_t1gd", "A_flair", "B_t1ce", "B_flair"):
+        put(patient, tmp_path / f"{name}.nii.gz")
+    first, second = find_cases(tmp_path)
+    assert "A_t1gd" in first.problem and (second.id, second.problem) == ("B", "")
+
+
+def test_cases_of_one_name_in_different_folders(tmp_path: Path, patient: Patient) -> None:
+    for place in ("HGG/A", "LGG/A", "LGG/B"):
+        put(patient, tmp_path / place / "flair.nii.gz")
+    assert [case.id for case in find_cases(tmp_path)] == ["HGG_A", "LGG_A", "B"]
+
+
+def test_a_decathlon_data_set(tmp_path: Path, patient: Patient) -> None:
+    root = tmp_path / "Task01_BrainTumour"
+    for folder, names in (("imagesTr", ("BRATS_001", "BRATS_002")), ("imagesTs", ("BRATS_485",)), ("labelsTr", ())):
+        (root / folder).mkdir(parents=True)
+        for name in names:
+            write_decathlon(root / folder / f"{name}.nii.gz")
+            (root / folder / f"._{name}.nii.gz").write_bytes(b"x")
+    put(patient, root / "labelsTr" / "BRATS_001.nii.gz")
+    with pytest.raises(InputError, match="2 cases in imagesTr and 1 case in imagesTs") as caught:
+        find_case(root)
+    assert "BRATS_001.nii.gz" in caught.value.remedy
+    cases = find_cases(root)
+    assert [case.id for case in cases] == ["BRATS_001", "BRATS_002", "BRATS_485"]
+    assert cases[2].arguments == [str(root / "imagesTs" / "BRATS_485.nii.gz")]
+    np.testing.assert_array_equal(cases[0].read().images["t2"].array, patient.images["t2"].array)
+    assert find_case(root / "imagesTs").id == "BRATS_485"
+    assert [case.id for case in find_cases(root / "imagesTr")] == ["BRATS_001", "BRATS_002"]
