@@ -49,7 +49,7 @@ def find_cases(folder: Path) -> list[CaseOutcome]:
             _("{folder} holds no patient.").format(folder=folder),
             _("It should hold one folder a patient, with files named like t1.nii.gz."),
         )
-    return [CaseOutcome(case.id, case) for case in found]
+    return [CaseOutcome(case.id, case, "failed" if case.problem else "waiting", case.problem) for case in found]
 
 
 class FolderRun:
@@ -145,8 +145,7 @@ class FolderRun:
         while not self._cancelled and self._index + 1 < len(self.cases):
             self._index += 1
             case = self.cases[self._index]
-            if case.files.problem:
-                case.state, case.error = "failed", case.files.problem
+            if case.state == "failed":  # its files cannot be told apart
                 continue
             try:
                 self._engine = EngineRun(self._arguments(case), self._folder / "cancel")

@@ -39,6 +39,7 @@ __all__ = [
     "assign",
     "by_case",
     "case_of_segmentation",
+    "case_of_sequence",
     "from_name",
     "is_image",
     "is_segmentation",

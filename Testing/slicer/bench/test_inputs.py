@@ -114,6 +114,25 @@ def test_a_folder_without_images(panel: Panel, tmp_path: Path) -> None:
     assert snapshot() == before
 
 
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("A_t1", "A_flair", "B_t1", "B_flair"), "holds 2 cases, such as A"),
+        (("imagesTr/BRATS_001", "imagesTr/BRATS_002"), "2 cases in imagesTr"),
+    ],
+)
+def test_a_folder_of_several_patients(panel: Panel, tmp_path: Path, names: tuple[str, ...], words: str) -> None:
+    for name in names:
+        file = tmp_path / "root" / f"{name}.nii.gz"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    before = snapshot()
+    panel.desk.answer(str(tmp_path / "root"))
+    panel.click("loadFolderButton")
+    assert words in panel.desk.take()[-1].text
+    assert snapshot() == before
+
+
 def test_a_broken_file_loads_nothing(panel: Panel, case: Path) -> None:
     next(case.glob("*t2w*")).write_bytes(b"nothing of the kind")
     before = snapshot()

@@ -181,6 +181,24 @@ def test_a_folder_of_patients(panel: Panel, case: Path, tmp_path: Path) -> None:
     assert snapshot() == before
 
 
+def test_patients_in_one_folder(panel: Panel, case: Path, tmp_path: Path) -> None:
+    patients, output = tmp_path / "patients", tmp_path / "out"
+    patients.mkdir()
+    for file in case.iterdir():
+        for name in ("A", "B"):
+            shutil.copy(file, patients / f"{name}-{file.name.rsplit('-', 1)[1]}")
+    shutil.copy(patients / "B-t1c.nii.gz", patients / "B-t1gd.nii.gz")
+    panel.ui.cohortInputPath.currentPath = str(patients)
+    panel.ui.cohortOutputPath.currentPath = str(output)
+    panel.click("cohortRunButton")
+    panel.wait_until(lambda: not panel.ui.cohortCancelButton.enabled)
+    states = {row[0]: row[1] for row in panel.table("cohortTable")[1:]}
+    assert states["A"] == "done" and "B-t1gd" in states["B"] and states["B"].startswith("failed")
+    assert sorted(path.name for path in output.iterdir()) == ["A.nii.gz", "measurements.csv"]
+    rows = [line for line in (output / "measurements.csv").read_text().splitlines() if line.startswith("B,")]
+    assert len(rows) == 1 and "B-t1gd" in rows[0]
+
+
 def test_one_run_at_a_time(panel: Panel, case: Path, tmp_path: Path) -> None:
     panel.load(case)
     shutil.copytree(case, tmp_path / "patients" / "A")

@@ -8,6 +8,7 @@ from BrainTumorSegLib.domain.errors import ModalityError
 from BrainTumorSegLib.domain.modalities import (
     assign,
     case_of_segmentation,
+    case_of_sequence,
     from_name,
     is_image,
     recognise,
@@ -197,3 +198,22 @@ def test_an_agent_that_was_denied_is_none(agent: str, modality: str) -> None:
     tags = {**SHORT, "ContrastBolusAgent": agent}
     for name, given in (("7", tags), ("T1 MPRAGE", tags), ("7", {**tags, "SeriesDescription": "T1 MPRAGE"})):
         assert known(name, given) == (modality, agent if modality == "t1ce" else "")
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [
+        ("BraTS-GLI-00001-000-t1c.nii.gz", "BraTS-GLI-00001-000"),
+        ("UPENN-GBM-00001_11_T1GD_unstripped.nii.gz", "UPENN-GBM-00001_11"),
+        ("P1_FLAIR_to_T1c.nii.gz", "P1"),
+        ("sub-01_ses-2_ce-gd_run-1_T1w.nii.gz", "sub-01_ses-2"),
+        ("P 7_AX_T1_post.nrrd", "P 7"),
+        ("T1-cohort_007_t2.nii", "T1-cohort_007"),
+        ("P1_FL.nii.gz", "P1"),
+        ("Müller_t1.nii.gz", "Müller"),
+        ("AX T1 POST GAD", ""),
+        ("flair.nii.gz", ""),
+    ],
+)
+def test_the_case_that_the_name_of_a_sequence_begins_with(name: str, case: str) -> None:
+    assert case_of_sequence(name) == case
