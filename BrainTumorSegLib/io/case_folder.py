@@ -135,7 +135,10 @@ def find_cases(root: Path) -> list[CaseFiles]:
     """
     if not root.is_dir():
         raise InputError(f"{root} is no folder.", "Check the path.")
-    found = [case for folder in case_folders(root) for case in _cases_in(folder)]
+    folders = case_folders(root)
+    if folders == [root]:  # a template beside the folders of the patients hides none of them
+        folders += _inner_folders(root, 3)
+    found = [case for folder in folders for case in _cases_in(folder)]
     found += [CaseFiles(stem(path), channels=path) for path in _decathlon(root)]
     twice = {name for name, count in Counter(case.id for case in found).items() if count > 1}
     return [replace(case, id=_full_name(case, root)) if case.id in twice else case for case in found]
@@ -179,6 +182,10 @@ def case_folders(folder: Path, depth: int = 3) -> list[Path]:
     """Folders that hold sequences: this one, or those below it, at most three levels down (BIDS: subject, session)."""
     if any(from_name(path.name) for path in _visible(folder) if path.is_file() and is_image(path)):
         return [folder]
+    return _inner_folders(folder, depth)
+
+
+def _inner_folders(folder: Path, depth: int) -> list[Path]:
     inner = sorted(path for path in _visible(folder) if path.is_dir()) if depth else []
     return [found for path in inner for found in case_folders(path, depth - 1)]
 

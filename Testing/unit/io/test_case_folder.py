@@ -218,6 +218,13 @@ def test_cases_of_one_name_in_different_folders(tmp_path: Path, patient: Patient
     assert [case.id for case in find_cases(tmp_path)] == ["HGG_A", "LGG_A", "B"]
 
 
+def test_an_image_beside_the_folders_of_patients_hides_none(tmp_path: Path, patient: Patient) -> None:
+    root = tmp_path / "study"
+    for name in ("atlas_T1", "A/flair", "B/flair", "B/derived/flair"):
+        put(patient, root / f"{name}.nii.gz")
+    assert [case.id for case in find_cases(root)] == ["study", "A", "B"]
+
+
 def test_a_decathlon_data_set(tmp_path: Path, patient: Patient) -> None:
     root = tmp_path / "Task01_BrainTumour"
     for folder, names in (("imagesTr", ("BRATS_001", "BRATS_002")), ("imagesTs", ("BRATS_485",)), ("labelsTr", ())):
