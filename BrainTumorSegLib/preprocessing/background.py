@@ -54,11 +54,14 @@ def find_background(image: np.ndarray) -> tuple[np.ndarray, str] | None:
     if scale <= 0:
         return None
     if value != 0 and counts.max() >= _MOST * border.size and abs(value) > _ROUNDING * scale:
-        return _reached(np.abs(shifted) <= _ROUNDING * scale), f"{value:g}"
+        mask = np.abs(shifted) <= _ROUNDING * scale
+        # Where nothing is darker it is no grey value of a tissue, so it is the background of enclosed places, too.
+        darkest = value - float(image.min()) <= _ROUNDING * scale
+        return mask if darkest else _reached(mask), f"{value:g}"
     if image.min() < -_ROUNDING * bright:
         return _ringing(image, bright) if image.dtype.kind == "f" and abs(value) <= _ROUNDING * bright else None
     near = np.abs(border) <= _ROUNDING * bright
-    return (_reached(np.abs(image) <= _ROUNDING * bright), "nearly 0") if near.mean() >= _MOST else None
+    return (np.abs(image) <= _ROUNDING * bright, "nearly 0") if near.mean() >= _MOST else None
 
 
 def _ringing(image: np.ndarray, bright: float) -> tuple[np.ndarray, str] | None:

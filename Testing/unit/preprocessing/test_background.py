@@ -47,8 +47,18 @@ def test_a_value_of_the_background_inside_the_brain_stays(patient: Patient) -> N
     image = np.where(volume.array != 0, volume.array, 100)
     middle = tuple(size // 2 for size in image.shape)
     image[middle] = 100
+    image[middle[0], middle[1], middle[2] + 1] = 90  # darker: so 100 is a grey value of tissues as well
     cleaned, _ = remove_background(volume.with_array(image), "t1", SPEC)
     assert cleaned.array[middle] == 100
+
+
+@pytest.mark.parametrize("value", [-1000, -1, 5e-7])
+def test_an_enclosed_hole_is_background_too_where_nothing_is_darker(patient: Patient, value: float) -> None:
+    volume = patient.images["t1"]
+    image = volume.array.copy()
+    image[tuple(size // 2 for size in image.shape)] = 0
+    other = np.where(image != 0, image, value).astype(np.float32)
+    np.testing.assert_array_equal(remove_background(volume.with_array(other), "t1", SPEC)[0].array, image)
 
 
 def test_what_is_not_background_anywhere_is_no_background_of_a_model_of_heads(patient: Patient) -> None:
