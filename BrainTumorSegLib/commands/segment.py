@@ -72,7 +72,8 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         record.write(record_file)
         write_page(case, result, report_file)
     show(record, console)
-    what = f"{len(images)} masks to " if images else ""
+    masks = len(result.labels.array)
+    what = f"{masks} {'mask' if masks == 1 else 'masks'} to " if images else ""
     console.say(f"Wrote {what}{arguments.output}")
     console.result({"output": str(arguments.output), **record.as_json()})
     return 0

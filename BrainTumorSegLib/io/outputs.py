@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from ..domain.modalities import IMAGE_SUFFIXES, is_image, stem
 
 _ELSEWHERE = "Choose another name or folder for it."
 _SLICE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
+# Name of the mask of an image, or of a page of it.
+_MASK = re.compile(r"(?P<image>(?P<pages>.+?)(?:_\d{4})?)_mask\.png")
 # Files of ours that bear no mark of it: what a run may replace even in a folder that it reads.
 _MAPS = {f"{region}.nii.gz" for region in REGIONS} | {"montage.png"}
 
@@ -62,6 +65,10 @@ def check_destination(
             continue
         if same_place(destination, given):
             raise OutputError(f"The output {destination} is the input {given}.", _ELSEWHERE)
+        if _lies_beside(destination, given) and _belongs_to_case(destination.resolve(), record):
+            raise OutputError(
+                f"{destination} lies beside the input {given} and was not made by this program.", _ELSEWHERE
+            )
         sidecar = given.with_name(f"{stem(given)}.json")
         if sidecar.exists() and same_place(destination, sidecar) and not (record and _is_ours(sidecar)):
             raise OutputError(f"{destination} describes the input {given}.", _ELSEWHERE)
@@ -92,9 +99,7 @@ def check_mask(destination: Path, record: Path) -> None:
     """
     if not os.path.lexists(destination):
         return
-    images = (_content(record) or {}).get("images") if _is_ours(record) else None
-    ours = {f"{Path(str(name)).stem}_mask.png" for name in images or ()}
-    if destination.name not in ours:
+    if not _is_our_mask(destination, record):
         raise OutputError(f"{destination} is there already and was not made by this program.", _ELSEWHERE)
 
 
@@ -126,6 +131,11 @@ def _ignores_case(folder: Path) -> bool:
     return twin.exists() and folder.samefile(twin)
 
 
+def _lies_beside(file: Path, image: Path) -> bool:
+    """Whether two images are in one folder, where an expert's segmentation may lie."""
+    return is_image(file) and is_image(image) and file.parent.resolve() == image.parent.resolve()
+
+
 def _lies_in(file: Path, folder: Path) -> bool:
     return file.resolve().is_relative_to(folder.resolve())
 
@@ -141,9 +151,16 @@ def _belongs_to_case(file: Path, record: bool) -> bool:
         return False
     if _is_ours(file.with_name(f"{stem(file)}.json")):
         return False
-    listed = _content(file.with_name("segmentation.json")) or {}
-    masks = {f"{Path(str(name)).stem}_mask.png" for name in listed.get("images") or ()}
-    return file.name not in masks
+    return not _is_our_mask(file, file.with_name("segmentation.json"))
+
+
+def _is_our_mask(file: Path, record: Path) -> bool:
+    """Whether a record names the image that a mask belongs to, or the pages' image."""
+    if not _is_ours(record):
+        return False
+    stems = {Path(str(name)).stem for name in _content(record).get("images") or ()}
+    found = _MASK.fullmatch(file.name)
+    return found is not None and not stems.isdisjoint(found.group("image", "pages"))
 
 
 def _is_ours(file: Path) -> bool:

@@ -54,6 +54,14 @@ def test_a_run_can_be_repeated(cli: Cli, model: Path, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
 
 
+def test_an_experts_segmentation_beside_images_given_by_name_stays(cli: Cli, model: Path, tmp_path: Path) -> None:
+    folder = samples.write_patient(tmp_path, case_id="case")
+    before = content(tmp_path)
+    done = cli("segment", *flags(folder), "-o", folder / "case_seg.nii.gz", "--model", model)
+    assert done.returncode == 2 and "case_seg.nii.gz lies beside" in done.stderr
+    assert content(tmp_path) == before
+
+
 def test_masks_that_an_expert_drew_stay(cli: Cli, tmp_path: Path) -> None:
     model = samples.write_oracle(
         tmp_path / "flat.safetensors",

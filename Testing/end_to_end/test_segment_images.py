@@ -59,6 +59,18 @@ def test_each_image_gets_its_mask(cli: Cli, flat_model: Path, slices: list[Path]
     assert "Wrote 20 masks" in done.stdout and "P1" in (tmp_path / "r.html").read_text()
 
 
+def test_the_pages_of_an_image_are_slices_and_the_run_can_be_repeated(
+    cli: Cli, flat_model: Path, slices: list[Path], tmp_path: Path
+) -> None:
+    first, *others = [Image.open(path) for path in slices]
+    first.save(tmp_path / "stack.tif", save_all=True, append_images=others)
+    for _ in range(2):
+        done = cli("segment", tmp_path / "stack.tif", "-o", tmp_path / "out", "--model", flat_model)
+        assert done.returncode == 0 and "Wrote 20 masks" in done.stdout, done.stderr
+    masks = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "out").glob("stack_*_mask.png"))]
+    assert np.array_equal(np.stack(masks) > 0, samples.make_patient().labels.array > 0)
+
+
 def test_the_images_are_normalised_together(cli: Cli, flat_model: Path, slices: list[Path], tmp_path: Path) -> None:
     """Beside a much brighter slice the tumour is no longer bright."""
     middle, bright = slices[8], tmp_path / "bright.png"

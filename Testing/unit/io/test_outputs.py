@@ -76,6 +76,27 @@ def test_images_of_a_folder_that_is_read_are_refused_and_our_earlier_results_are
         OURS.write(staging.path(folder / "result.json", record=True))
 
 
+def test_a_segmentation_beside_an_image_that_was_given_by_name_stays(image: Path) -> None:
+    expert, ours = image.with_name("P_seg.nii.gz"), image.with_name("result.nii.gz")
+    check_outputs([expert], [image])
+    for path in (expert, ours):
+        path.write_bytes(b"x")
+    OURS.write(image.with_name("result.json"))
+    with pytest.raises(OutputError, match="lies beside"):
+        check_outputs([expert], [image])
+    check_outputs([ours, image.with_name("ET.nii.gz"), image.parent.parent / "P_seg.nii.gz"], [image])
+
+
+def test_masks_of_the_pages_of_an_image_are_ours(tmp_path: Path) -> None:
+    OURS.write(tmp_path / "segmentation.json")
+    for name in ("a_mask.png", "a_0002_mask.png", "b_0002_mask.png"):
+        (tmp_path / name).write_bytes(b"x")
+    check_mask(tmp_path / "a_mask.png", tmp_path / "segmentation.json")
+    check_mask(tmp_path / "a_0002_mask.png", tmp_path / "segmentation.json")
+    with pytest.raises(OutputError):
+        check_mask(tmp_path / "b_0002_mask.png", tmp_path / "segmentation.json")
+
+
 def test_a_record_replaces_records_only(tmp_path: Path) -> None:
     file = tmp_path / "x.json"
     check_record(file)

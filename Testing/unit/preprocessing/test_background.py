@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from scipy import ndimage
 
 from BrainTumorSegLib.domain.case import Case
@@ -11,6 +12,7 @@ from BrainTumorSegLib.domain.modalities import MODALITIES
 from BrainTumorSegLib.evaluation.metrics import dice
 from BrainTumorSegLib.inference.pipeline import segment_case
 from BrainTumorSegLib.models.description import PreprocessingSpec
+from BrainTumorSegLib.phantom import make_phantom
 from BrainTumorSegLib.preprocessing import prepare
 from BrainTumorSegLib.preprocessing.background import find_background, remove_background
 from BrainTumorSegLib.preprocessing.normalisation import normalise
@@ -24,6 +26,28 @@ def test_a_background_of_zero_is_left_alone(patient: Patient) -> None:
         assert remove_background(volume, "t1", SPEC)[0] is volume
         scaled = volume.with_array(normalise(volume.array))  # z-scores of a brain are negative, too
         assert remove_background(scaled, "t1", SPEC)[0] is scaled
+
+
+def test_z_scores_of_a_brain_are_left_alone() -> None:
+    for volume in make_phantom(shape=(26, 40, 40)).case.images.values():
+        scores = normalise(volume.array)
+        assert find_background(scores) is None
+        assert find_background(np.round(100 * scores).astype(np.int16)) is None
+
+
+@pytest.mark.parametrize("shift", [0.5, (0.3, 0.7, 0.2)])
+@pytest.mark.parametrize("dtype", [np.float32, np.int16])
+def test_ringing_of_splines_is_found(shift: float | tuple[float, ...], dtype: type) -> None:
+    """Images moved by SciPy's cubic spline and by ITK's; what is left is the brain, moved, and voxels at its edge."""
+    for volume in make_phantom(shape=(52, 80, 80)).case.images.values():
+        image = volume.array.astype(dtype)
+        move = sitk.TranslationTransform(3, [-step for step in np.broadcast_to(shift, 3)[::-1].tolist()])
+        still = sitk.GetImageFromArray(image)
+        moved = sitk.GetArrayFromImage(sitk.Resample(still, still, move, sitk.sitkBSpline, 0.0))
+        brain = ndimage.shift((volume.array != 0).astype(np.float32), shift, order=1) > 0.5
+        for rung in (moved, ndimage.shift(image, shift, order=3)):
+            cleaned, _ = remove_background(volume.with_array(rung), "t1", SPEC)
+            assert dice(cleaned.array != 0, brain) > 0.93 > dice(rung != 0, brain)
 
 
 def test_a_head_is_left_alone() -> None:
