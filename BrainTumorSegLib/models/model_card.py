@@ -1,27 +1,87 @@
-"""The model card: Markdown made from a checkpoint's own description (Mitchell 2019, Model Cards)."""
+"""The model card, made from a checkpoint's own description (Mitchell 2019, Model Cards)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from ..domain.labels import REGIONS
 from ..domain.modalities import TITLES, taken
 from .description import AccuracyRecord, Description, PostprocessingSpec
 
 
+@dataclass(frozen=True)
+class CardTable:
+    """A table of a card, every row as long as the head."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+# A paragraph, the items of a list, or a table.
+CardBlock = str | tuple[str, ...] | CardTable
+
+
+@dataclass(frozen=True)
+class CardSection:
+    """A section of a card, its blocks in order."""
+
+    title: str
+    blocks: tuple[CardBlock, ...]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """All that a user should know of a model before relying on it, as plain text.
+
+    Attributes:
+        id: the model's.
+        summary: what it is, with its version.
+        intended_use: what it is for and what not.
+        sections: the rest, in order.
+    """
+
+    id: str
+    summary: str
+    intended_use: str
+    sections: tuple[CardSection, ...]
+
+
+def card_of(d: Description) -> ModelCard:
+    """The card of a model."""
+    licences = (f"Weights: {d.weights_licence or 'not stated'}", f"Data: {d.data_licence or 'not stated'}")
+    return ModelCard(
+        d.id,
+        f"{d.title}. Version {d.version}.",
+        d.intended_use,
+        (
+            CardSection("What it takes and gives", (_interface(d),)),
+            CardSection("How accurate it is", _accuracy(d.accuracy)),
+            CardSection("How it was made", (_training(d),)),
+            CardSection("Licences", (licences,)),
+        ),
+    )
+
+
 def model_card(d: Description) -> str:
-    """All that a user should know of a model before relying on it."""
-    parts = [
-        f"# {d.id}\n\n{d.title}. Version {d.version}.\n\n**{d.intended_use}**",
-        f"## What it takes and gives\n\n{_interface(d)}",
-        f"## How accurate it is\n\n{_accuracy(d.accuracy)}",
-        f"## How it was made\n\n{_training(d)}",
-        f"## Licences\n\n- Weights: {d.weights_licence or 'not stated'}\n- Data: {d.data_licence or 'not stated'}",
-    ]
+    """The card of a model as Markdown."""
+    card = card_of(d)
+    parts = [f"# {card.id}", card.summary, f"**{card.intended_use}**"]
+    for section in card.sections:
+        parts += [f"## {section.title}", *map(_markdown, section.blocks)]
     return "\n\n".join(parts) + "\n"
 
 
-def _interface(d: Description) -> str:
+def _markdown(block: CardBlock) -> str:
+    if isinstance(block, str):
+        return block
+    if isinstance(block, CardTable):
+        rows = [block.head, ("---",) * len(block.head), *block.rows]
+        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join(f"- {item}" for item in block)
+
+
+def _interface(d: Description) -> tuple[str, ...]:
     p = d.preprocessing
     spacing = " × ".join(f"{mm:g}" if mm else "own" for mm in reversed(p.spacing))
     stripped = "be skull-stripped and " if p.brain == "extracted" else ""
@@ -34,7 +94,7 @@ def _interface(d: Description) -> str:
         f"normalisation {p.normalisation}" + (", bias field corrected by N4" if p.bias_correction == "n4" else ""),
         f"Post-processing: {'; '.join(_postprocessing(d.postprocessing))}",
     ]
-    return "\n".join(f"- {line}." for line in lines)
+    return tuple(f"{line}." for line in lines)
 
 
 def _postprocessing(q: PostprocessingSpec) -> Iterator[str]:
@@ -46,36 +106,35 @@ def _postprocessing(q: PostprocessingSpec) -> Iterator[str]:
     yield f"enhancing tumour below {q.minimum_et_mm3:g} mm³ in all becomes necrotic core"
 
 
-def _accuracy(records: tuple[AccuracyRecord, ...]) -> str:
+def _accuracy(records: tuple[AccuracyRecord, ...]) -> tuple[CardBlock, ...]:
     if not records:
-        return "Not measured."
+        return ("Not measured.",)
     regions = [region for region in REGIONS if any(region in record.values for record in records)]
-    rows = [["Measure", *regions, "Cases", "Data", "Empty masks"], ["---"] * (len(regions) + 4)]
+    rows = []
     for record in (record for record in records if not record.modalities):
         figures = [f"{record.values[region]:.3f}" if region in record.values else "" for region in regions]
-        rows.append([record.measure, *figures, str(record.cases), record.data, record.convention])
-    return f"{_rows(rows)}\n\nFigures are means over the cases.{_subsets(records)}"
+        rows.append((record.measure, *figures, str(record.cases), record.data, record.convention))
+    whole = CardTable(("Measure", *regions, "Cases", "Data", "Empty masks"), tuple(rows))
+    return whole, "Figures are means over the cases.", *_subsets(records)
 
 
-def _subsets(records: tuple[AccuracyRecord, ...]) -> str:
+def _subsets(records: tuple[AccuracyRecord, ...]) -> Iterator[CardBlock]:
     """What is left of the accuracy where sequences are missing."""
     subsets = [record for record in records if record.modalities]
     if not subsets:
-        return ""
+        return
     regions = list(subsets[0].values)
-    rows = [["Given", *regions], ["---"] * (len(regions) + 1)]
-    rows += [
-        [", ".join(TITLES[name] for name in r.modalities), *(f"{r.values[region]:.3f}" for region in regions)]
-        for r in subsets
-    ]
-    return f"\n\n{subsets[0].measure} on the same cases where only these sequences are given:\n\n{_rows(rows)}"
+    yield f"{subsets[0].measure} on the same cases where only these sequences are given:"
+    yield CardTable(
+        ("Given", *regions),
+        tuple(
+            (", ".join(TITLES[name] for name in r.modalities), *(f"{r.values[region]:.3f}" for region in regions))
+            for r in subsets
+        ),
+    )
 
 
-def _rows(rows: list[list[str]]) -> str:
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def _training(d: Description) -> str:
+def _training(d: Description) -> tuple[str, ...]:
     t = d.training
     before = t.recipe.get("notes", {}).get("before", "")  # a run that went on from other weights
     versions = ", ".join(f"{name} {version}" for name, version in t.versions.items())
@@ -87,4 +146,4 @@ def _training(d: Description) -> str:
         f"Optimiser steps: {t.steps}" + (f", after {before}" if before else ""),
         f"Made with: {versions or 'not stated'}" + (f", commit {t.commit[:12]}" if t.commit else ""),
     ]
-    return "\n".join(f"- {line}" for line in lines)
+    return tuple(lines)
