@@ -8,6 +8,8 @@ from scipy import ndimage
 from ..domain.labels import REGIONS
 from ..domain.volume import Volume, bounding_box
 
+IMPLAUSIBLE = "This result is not plausible: "  # how the sentence begins
+
 # The largest tumours of BraTS, oedema included, fill about a quarter of the brain; what fills half of it is none.
 _LARGEST_SHARE = 0.5
 # Nor is half of an adult brain, where the skull is still there and makes the share small.
@@ -40,4 +42,4 @@ def implausible(labels: Volume, filled: np.ndarray) -> str:
             reason = f"the tumour would be in {pieces} pieces"
     if not reason:
         return ""
-    return f"This result is not plausible: {reason}. Do not use it; check that the images fit the model."
+    return f"{IMPLAUSIBLE}{reason}. Do not use it; check that the images fit the model."

@@ -10,13 +10,13 @@ from ..domain.case import Case
 from ..domain.labels import REGIONS
 from ..domain.measurements import RegionMeasurement
 from ..domain.modalities import TITLES
+from ..domain.result_record import ResultRecord
 from ..domain.segmentation import Segmentation
+from ..quality.plausibility import IMPLAUSIBLE
 from .figures.montage import render_montage
-from .page import escape, page, picture, region_label, row, section, table, warnings
-from .records import plain, provenance, spoken
+from .page import Group, Picture, Row, Table, render
+from .records import facts, plain, spoken, stated
 from .words import NOTHING, measure_title, measured, millilitres, number, percent
-
-_WITHHELD = "withheld"
 
 
 def write_report(case: Case, segmentation: Segmentation, path: Path, reference: dict[str, Any] | None = None) -> None:
@@ -32,34 +32,37 @@ def write_report(case: Case, segmentation: Segmentation, path: Path, reference: 
     Raises:
         OSError: the disk refused.
     """
-    sizes = segmentation.measurements
-    sections = (
-        warnings(segmentation.warnings),
-        f"<section>{_volumes(sizes, segmentation)}</section>",
-        _agreement(reference) if reference else "",
-        section("Picture", _picture(case, segmentation, sizes)),
-        f"<section>{provenance(segmentation.provenance)}</section>",
+    record = ResultRecord.of(segmentation)
+    text = render(
+        "case.html",
+        title=record.case,
+        kicker="Brain tumour segmentation",
+        sortable=False,
+        warnings=record.warnings,
+        sizes=_sizes(record),
+        withheld=_withheld(record),
+        agreement=_agreement(reference or {}),
+        remarks=_remarks(reference or {}),
+        picture=Picture(render_montage(case, segmentation), _description(case, record.measurements)),
+        provenance=facts(stated(record.provenance)),
     )
-    text = page(segmentation.case_id, "Brain tumour segmentation", sections)
     Path(path).write_bytes(text.encode("utf-8"))
 
 
-def _volumes(sizes: Mapping[str, RegionMeasurement], segmentation: Segmentation) -> str:
-    rows = [
-        row(
-            region_label(name),
-            (
-                millilitres(size.volume_ml),
-                percent(size.share),
-                str(size.lesions),
-                number(size.largest_diameter_mm) if size.lesions else NOTHING,
-                number(size.largest_axial_diameter_mm) if size.lesions else NOTHING,
-                _expected(name, size, segmentation),
-            ),
+def _sizes(record: ResultRecord) -> Table:
+    withheld = _withheld(record)
+    rows = []
+    for name, size in record.measurements.items():
+        cells = (
+            millilitres(size.volume_ml),
+            percent(size.share),
+            str(size.lesions),
+            number(size.largest_diameter_mm) if size.lesions else NOTHING,
+            number(size.largest_axial_diameter_mm) if size.lesions else NOTHING,
+            _expected(record, name, "withheld" if withheld and size.lesions else NOTHING),
         )
-        for name, size in sizes.items()
-    ]
-    head = (
+        rows.append(Row(name, cells, region=True))
+    heads = (
         "Region",
         "Volume (mL)",
         "Share of the tumour",
@@ -68,44 +71,40 @@ def _volumes(sizes: Mapping[str, RegionMeasurement], segmentation: Segmentation)
         "In an axial slice (mm)",
         "Expected Dice",
     )
-    found = table("Sizes", head, rows)
-    if any(_expected(name, size, segmentation) == _WITHHELD for name, size in sizes.items()):
-        found += '<p class="quiet">The expected Dice is withheld for the reason given under “Please note”.</p>'
-    return found
+    return Table("Sizes", heads, (Group(tuple(rows)),))
 
 
-def _expected(name: str, size: RegionMeasurement, segmentation: Segmentation) -> str:
-    """The expected Dice; where a check withheld it, the word for that."""
-    if name in segmentation.confidence:
-        return measured("dice", segmentation.confidence[name])
-    return _WITHHELD if size.lesions and segmentation.warnings else NOTHING
+def _expected(record: ResultRecord, region: str, otherwise: str) -> str:
+    return measured("dice", record.confidence[region]) if region in record.confidence else otherwise
 
 
-def _agreement(reference: Mapping[str, Any]) -> str:
-    """Table of region → measure → value; what is no region's becomes a remark below it."""
+def _withheld(record: ResultRecord) -> str:
+    """Why no Dice is expected: the warning of the plausibility check; empty where it found nothing."""
+    if record.confidence:
+        return ""
+    return next((warning for warning in record.warnings if warning.startswith(IMPLAUSIBLE)), "")
+
+
+def _agreement(reference: Mapping[str, Any]) -> Table | None:
+    """Table of region → measure → value."""
     regions = {name: values for name, values in reference.items() if isinstance(values, Mapping)}
     names = list(dict.fromkeys(name for values in regions.values() for name in values))
-    rows = [
-        row(region_label(region), (_cell(name, values.get(name)) for name in names))
+    rows = tuple(
+        Row(region, tuple(_cell(name, values.get(name)) for name in names), region=True)
         for region, values in regions.items()
-    ]
-    head = ["Region", *(escape(measure_title(name)) for name in names)]
-    found = table("Agreement with the reference", head, rows) if regions else ""
-    remarks = ((spoken(name), value) for name, value in reference.items() if name not in regions)
-    notes = "".join(f"<p>{escape(name)}: {plain(value)}</p>" for name, value in remarks)
-    return f"<section>{found}{notes}</section>"
+    )
+    heads = ("Region", *(measure_title(name) for name in names))
+    return Table("Agreement with the reference", heads, (Group(rows),)) if rows else None
+
+
+def _remarks(reference: Mapping[str, Any]) -> list[str]:
+    """What is said of an agreement and is no region's."""
+    rest = ((name, value) for name, value in reference.items() if not isinstance(value, Mapping))
+    return [f"{spoken(name)}: {plain(value)}" for name, value in rest]
 
 
 def _cell(name: str, value: Any) -> str:
     return measured(str(name), value) if isinstance(value, float) else plain(value)
-
-
-def _picture(case: Case, segmentation: Segmentation, sizes: Mapping[str, RegionMeasurement]) -> str:
-    image = picture(render_montage(case, segmentation), _description(case, sizes))
-    return (
-        f'<figure><div class="wide montage" role="region" aria-label="Picture" tabindex="0">{image}</div>'
-        "<figcaption>Axial slices in radiological view: the patient's left is on the right.</figcaption></figure>"
-    )
 
 
 def _description(case: Case, measurements: Mapping[str, RegionMeasurement]) -> str:

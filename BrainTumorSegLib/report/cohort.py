@@ -12,17 +12,17 @@ from pathlib import Path
 
 from .. import __version__
 from ..evaluation.metrics.measures import MEASURES
-from ..evaluation.metrics.summary import Paired
+from ..evaluation.metrics.summary import RESAMPLES, Paired
 from ..evaluation.results import Evaluation
 from .agreement import VolumeAgreement
-from .cohort_tables import case_table, comparison_table, conventions, headline, summary_table, volume_table
+from .cohort_tables import case_table, conventions, headline, paired_table, summary_table, volume_table
 from .examples import Example, examples, ranking_measure
-from .figures.overlays import FALSE, MISSED, Overlay, sheet
+from .figures.overlays import FALSE, MISSED, sheet
 from .figures.plots import Plot, bland_altman, distribution, scatter
 from .origin import Origin, origin_of
-from .page import escape, listing, page, patch, picture, region_label, section, warnings
-from .records import markdown, provenance, record
-from .words import measured, printable
+from .page import Picture, render
+from .records import facts
+from .words import NOTHING, measured, printable
 
 MINIMUM_FOR_AGREEMENT = 3  # cases: two differences say nothing of their spread
 
@@ -50,6 +50,31 @@ class ReportOptions:
     date: datetime.date | None = None
 
 
+@dataclass(frozen=True)
+class ExamplePart:
+    """A case as the page shows it: heading, rows of pictures with their titles, or why there are none."""
+
+    heading: str
+    panels: tuple[tuple[tuple[Picture, str], ...], ...]
+    remark: str
+
+
+@dataclass(frozen=True)
+class ExampleSection:
+    """The worst and the best cases, the measure they are ranked by, and why pictures are missing."""
+
+    measure: str
+    parts: tuple[ExamplePart, ...]
+    reasons: str
+    missed: tuple[int, ...] = MISSED
+    false: tuple[int, ...] = FALSE
+
+    @property
+    def pictured(self) -> bool:
+        """Whether there is any picture."""
+        return any(part.panels for part in self.parts)
+
+
 def write_cohort_report(evaluation: Evaluation, path: Path, options: ReportOptions | None = None) -> None:
     """Write the report as one HTML file without links to anything outside it, and its figures if asked for.
 
@@ -70,48 +95,44 @@ def write_cohort_report(evaluation: Evaluation, path: Path, options: ReportOptio
     shown = examples(evaluation, options.examples, options.images)
     agreements = _agreements(evaluation)
     spread, volumes = list(_distributions(evaluation)), list(_volume_plots(agreements, evaluation))
-    sections = {
-        "summary": ("Summary", headline(evaluation) + _spaced(summary_table(evaluation))),
-        "comparison": _comparison_section(evaluation, options),
-        "distributions": ("Distributions", _distribution_section(spread)),
-        "volumes": ("Volumes", _volume_section(agreements, volumes)),
-        "examples": ("Worst and best cases", _example_section(evaluation, shown)),
-        "cases": ("All cases", case_table(evaluation)),
-        "conventions": ("Conventions", conventions(evaluation)),
-        "model": ("Model", _model_section(origin)),
-        "versions": ("Versions", record("What made this report", _versions(options.date), untitled=True)),
-    }
-    filled = {anchor: part for anchor, part in sections.items() if part[1]}
-    text = page(
-        evaluation.title or "Prediction against reference",
-        "Evaluation of brain tumour segmentation",
-        (
-            warnings(_remarks(evaluation, origin)),
-            *(section(title, content, anchor=anchor, style=anchor) for anchor, (title, content) in filled.items()),
-        ),
-        lead=_lead(evaluation, options, {anchor: title for anchor, (title, _) in filled.items()}),
+    comparisons, other = options.comparisons or (None, "")
+    text = render(
+        "cohort.html",
+        title=evaluation.title or "Prediction against reference",
+        kicker="Evaluation of brain tumour segmentation",
         sortable=True,
+        warnings=list(_remarks(evaluation, origin)),
+        leading=_leading(evaluation, options),
+        tiles=headline(evaluation),
+        summary=summary_table(evaluation),
+        paired=paired_table(comparisons, evaluation, other) if comparisons is not None else None,
+        other=other,
+        resamples=RESAMPLES,
+        distributions=[plot.svg() for plot in spread],
+        agreement=volume_table(agreements),
+        volumes=[plot.svg() for plot in volumes],
+        examples=_examples(evaluation, shown),
+        cases=case_table(evaluation),
+        nothing=NOTHING,
+        conventions=conventions(evaluation),
+        provenance=facts(origin.facts),
+        card=origin.card,
+        versions=facts(_versions(options.date)),
     )
     if options.figure:
         _write_figures([*spread, *volumes], shown, options.figure)
     Path(path).write_bytes(text.encode("utf-8"))
 
 
-def _spaced(content: str) -> str:
-    return f'<div class="spaced">{content}</div>'
-
-
-def _lead(evaluation: Evaluation, options: ReportOptions, titles: Mapping[str, str]) -> str:
-    """What was compared, and the way to the sections."""
+def _leading(evaluation: Evaluation, options: ReportOptions) -> list[tuple[str, str]]:
+    """What was compared: title and value."""
     count = len(evaluation.results)
-    facts = [
+    found = [
         ("Cases", f"{count}" + (f" of {count + len(evaluation.failures)}" if evaluation.failures else "")),
         *((title, source) for title, source in zip(("Predictions", "References"), options.sources, strict=True)),
         ("Date", _date(options.date)),
     ]
-    entries = "".join(f"<div><dt>{title}</dt><dd>{escape(value)}</dd></div>" for title, value in facts if value)
-    links = listing(f'<a href="#{anchor}">{escape(title)}</a>' for anchor, title in titles.items())
-    return f'<dl class="facts">{entries}</dl><nav aria-label="Sections">{links}</nav>'
+    return [(title, value) for title, value in found if value]
 
 
 def _date(given: datetime.date | None) -> str:
@@ -158,80 +179,22 @@ def _volume_plots(agreements: Sequence[VolumeAgreement], evaluation: Evaluation)
     yield from (scatter(agreement, cases) for agreement in agreements)
 
 
-def _plots(plots: Sequence[Plot]) -> str:
-    return f'<div class="plots">{"".join(f"<figure>{plot.svg()}</figure>" for plot in plots)}</div>' if plots else ""
-
-
-def _comparison_section(evaluation: Evaluation, options: ReportOptions) -> tuple[str, str]:
-    if options.comparisons is None:
-        return "Comparison", ""
-    comparisons, other = options.comparisons
-    return f"Comparison with {other}", comparison_table(comparisons, evaluation, other)
-
-
-def _distribution_section(plots: Sequence[Plot]) -> str:
-    if not plots:
-        return ""
-    return _plots(plots) + (
-        '<p class="quiet">Boxes reach from the lower to the upper quartile with the median as a line and the mean as a '
-        "diamond; whiskers end at the last value within 1.5 interquartile ranges. Each point is a case; a hollow "
-        "triangle is one with an empty mask, valued by the convention.</p>"
-    )
-
-
-def _volume_section(agreements: Sequence[VolumeAgreement], plots: Sequence[Plot]) -> str:
-    found = _spaced(volume_table(agreements))
-    if plots:
-        found += _plots(plots) + (
-            '<p class="quiet">Above, differences over means: the solid line is the bias, the band its 95 % interval, '
-            "dashed lines are the limits of agreement. Below, predicted over reference volumes with the line of "
-            "identity.</p>"
-        )
-    return found
-
-
-def _example_section(evaluation: Evaluation, shown: Sequence[Example]) -> str:
+def _examples(evaluation: Evaluation, shown: Sequence[Example]) -> ExampleSection | None:
     measure = ranking_measure(evaluation)
     if not shown or measure is None:
-        return ""
-    words = f"<p>Ranked by the mean {escape(measure.label)} of ET, TC and WT. "
-    if not any(example.overlays for example in shown):
-        reasons = sorted({example.remark for example in shown})
-        rest = listing(_heading(example, measure.name) for example in shown)
-        return f"{words}There are no pictures: {escape(' '.join(reasons))}</p>{rest}"
-    words += (
-        "Each row shows the axial slice with most wrong voxels of a region, in radiological view (the patient’s left "
-        "is on the right).</p>"
-    )
-    keys = [f"{region_label(region)}" for region in ("ET", "TC", "WT")]
-    keys += [f"{patch(MISSED)}Missed (false negative)", f"{patch(FALSE)}False (false positive)"]
-    keys += [f"{patch((255, 255, 255), ring=True)}Outline of the reference"]
-    return words + listing(keys, style="legend") + "".join(_example(example, measure.name) for example in shown)
-
-
-def _heading(example: Example, measure: str) -> str:
-    return f"{example.kind.capitalize()}: {escape(example.case)}, {measured(measure, example.score)}"
-
-
-def _example(example: Example, measure: str) -> str:
-    heading = f"<h3>{_heading(example, measure)}</h3>"
-    if not example.overlays:
-        return f'<div class="together">{heading}<p>{escape(example.remark)}</p></div>'
-    return f'<div class="together">{heading}{"".join(_row_of_panels(example, o) for o in example.overlays)}</div>'
-
-
-def _row_of_panels(example: Example, overlay: Overlay) -> str:
-    figures = "".join(
-        f"<figure>{picture(panel.jpeg(), f'{example.case}: {panel.description}')}"
-        f"<figcaption>{escape(panel.title)}</figcaption></figure>"
-        for panel in overlay.panels
-    )
-    return f'<div class="panels">{figures}</div>'
-
-
-def _model_section(origin: Origin) -> str:
-    found = provenance(origin.facts, "How the predictions were made") if origin.facts else ""
-    return found + (f'<div class="card">{markdown(origin.card)}</div>' if origin.card else "")
+        return None
+    parts = []
+    for example in shown:
+        heading = f"{example.kind.capitalize()}: {example.case}, {measured(measure.name, example.score)}"
+        panels = tuple(
+            tuple(
+                (Picture(panel.jpeg(), f"{example.case}: {panel.description}"), panel.title) for panel in overlay.panels
+            )
+            for overlay in example.overlays
+        )
+        parts.append(ExamplePart(heading, panels, example.remark))
+    reasons = " ".join(sorted({example.remark for example in shown}))
+    return ExampleSection(measure.label, tuple(parts), reasons)
 
 
 def _versions(date: datetime.date | None) -> dict[str, str]:

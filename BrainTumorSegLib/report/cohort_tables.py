@@ -1,21 +1,21 @@
-"""The figures of a cohort in words: headline, tables, conventions."""
+"""The figures of a cohort as plain data: headline, tables, conventions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..domain.labels import REGIONS
-from ..evaluation.metrics.measures import ALL, Measure
+from ..evaluation.metrics.measures import Measure
 from ..evaluation.metrics.policy import PENALTY, EmptyPolicy
-from ..evaluation.metrics.summary import RESAMPLES, Paired, Summary
+from ..evaluation.metrics.summary import Paired, Summary
 from ..evaluation.results import CaseResult, Evaluation
 from .agreement import VolumeAgreement
-from .page import escape, framed_table, listing, region_label, row, sorted_by, table
+from .page import Group, Row, Table
 from .words import NOTHING, measured, millilitres, number
 
-_MASK_EMPTY = "†"
 _KINDS = {"both": "both empty", "reference": "reference empty", "prediction": "prediction empty"}
 _FAMILIES = {
     "overlap": "Dice, IoU, surface Dice",
@@ -25,36 +25,80 @@ _FAMILIES = {
 }
 
 
-def headline(evaluation: Evaluation) -> str:
+@dataclass(frozen=True)
+class TileEntry:
+    """A measure of a tile: its value, of what kind that is, and its interval or quartiles."""
+
+    label: str
+    value: str
+    small: str
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A region's first measures at a glance."""
+
+    region: str
+    entries: tuple[TileEntry, ...]
+
+
+@dataclass(frozen=True)
+class CaseRow:
+    """A case and its cells: value, and whether a mask is empty."""
+
+    case: str
+    cells: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True)
+class CaseTable:
+    """A row a case, a column a measure and region.
+
+    Attributes:
+        measures: label and number of regions, in the order of the columns.
+        columns: the regions of the columns.
+        rows: one a case.
+    """
+
+    measures: tuple[tuple[str, int], ...]
+    columns: tuple[str, ...]
+    rows: tuple[CaseRow, ...]
+
+    @property
+    def marked(self) -> bool:
+        """Whether a mask of any cell is empty."""
+        return any(empty for row in self.rows for _, empty in row.cells)
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """What decides the numbers: sentences, what an empty mask counts as, and where that is from."""
+
+    sentences: tuple[str, ...]
+    table: Table
+    source: str
+
+
+def headline(evaluation: Evaluation) -> list[Tile]:
     """A tile a region with the first two measures: mean of fractions, median of distances."""
     fit = [measure for measure in _by_measure(evaluation) if not measure.counts and measure.name != "miou"]
     first: dict[str, Measure] = {}  # of each unit: Dice and HD95, if they are there
     for measure in fit:
         first.setdefault(measure.unit, measure)
     measures = list(first.values())[:2]
-    told = [region for region in REGIONS if region in evaluation.settings.regions]
-    return f'<div class="tiles">{"".join(_tile(evaluation, region, measures) for region in told)}</div>'
+    shown = [region for region in REGIONS if region in evaluation.settings.regions]
+    return [Tile(region, tuple(_entry(measure, evaluation, region) for measure in measures)) for region in shown]
 
 
-def _tile(evaluation: Evaluation, region: str, measures: Sequence[Measure]) -> str:
-    entries = []
-    for measure in measures:
-        summary = evaluation.summary(region, measure.name)
-        value, around, kind = summary.mean, summary.interval, "mean"
-        if not np.isfinite(measure.high):  # a penalty for a missing mask would rule the mean
-            value, around, kind = summary.median, (summary.q25, summary.q75), "median"
-        digits = 3 if measure.high == 1 else 1
-        low, high = (measured(measure.name, end, digits=digits) for end in around)
-        spread = f"{'95 % interval' if kind == 'mean' else 'quartiles'} {low} to {high}" if summary.n > 1 else ""
-        entries.append(
-            f'<div><dt>{escape(measure.label)}</dt><dd class="big">{measured(measure.name, value, digits=digits)}</dd>'
-            f'<dd class="small">{kind if summary.n > 1 else ""}{"; " if spread else ""}{spread}</dd></div>'
-        )
-    colour = "rgb({},{},{})".format(*REGIONS[region].colour)
-    return (
-        f'<div class="tile" style="border-color:{colour}"><h3>{escape(REGIONS[region].title)} '
-        f"<abbr>{region}</abbr></h3><dl>{''.join(entries)}</dl></div>"
-    )
+def _entry(measure: Measure, evaluation: Evaluation, region: str) -> TileEntry:
+    summary = evaluation.summary(region, measure.name)
+    value, around, kind, spread = summary.mean, summary.interval, "mean", "95 % interval"
+    if not np.isfinite(measure.high):  # a penalty for a missing mask would rule the mean
+        value, around, kind, spread = summary.median, (summary.q25, summary.q75), "median", "quartiles"
+    digits = 3 if measure.high == 1 else 1
+    low, high = (measured(measure.name, end, digits=digits) for end in around)
+    small = f"{kind}; {spread} {low} to {high}" if summary.n > 1 else ""
+    return TileEntry(measure.label, measured(measure.name, value, digits=digits), small)
 
 
 def _by_measure(evaluation: Evaluation) -> dict[Measure, list[str]]:
@@ -65,37 +109,34 @@ def _by_measure(evaluation: Evaluation) -> dict[Measure, list[str]]:
     return found
 
 
-def summary_table(evaluation: Evaluation) -> str:
+def summary_table(evaluation: Evaluation) -> Table:
     """A row a measure and region."""
     heads = (
         "Region", "n", "Mean", "SD", "95 % interval of the mean", "Median", "25 %", "75 %", "Min", "Max",
         "Empty masks",
     )  # fmt: skip
-    bodies = []
+    groups = []
     for measure, regions in _by_measure(evaluation).items():
         rows = (
-            row(region_label(r, short=True), _summary_cells(measure, evaluation.summary(r, measure.name)))
-            for r in regions
+            Row(region, tuple(_summary_cells(measure, evaluation.summary(region, measure.name))), region=True)
+            for region in regions
         )
-        bodies.append(_group(measure, rows, len(heads)))
-    return table("Summary over the cases", heads, bodies, style="grid") + (
-        '<p class="quiet">SD divides by n. Quartiles interpolate linearly. Intervals of the mean are bootstrap '
-        f"percentiles of {RESAMPLES} resamples of the cases.</p>"
-    )
+        groups.append(Group(tuple(rows), measure.label))
+    return Table("Summary over the cases", heads, tuple(groups), "grid")
 
 
-def _summary_cells(measure: Measure, summary: Summary) -> Iterator[str]:
-    def told(value: float) -> str:
+def _summary_cells(measure: Measure, summary: Summary) -> Iterator[str | tuple[str, ...]]:
+    def spelt(value: float) -> str:
         return measured(measure.name, value, digits=max(measure.digits, 2))
 
-    low, high = (told(end) for end in summary.interval)
+    low, high = (spelt(end) for end in summary.interval)
     yield str(summary.n)
-    yield told(summary.mean)
-    yield told(summary.sd)
+    yield spelt(summary.mean)
+    yield spelt(summary.sd)
     yield f"{low} to {high}" if low != NOTHING else NOTHING
-    yield from (told(value) for value in (summary.median, summary.q25, summary.q75))
+    yield from (spelt(value) for value in (summary.median, summary.q25, summary.q75))
     yield from (measured(measure.name, value) for value in (summary.low, summary.high))
-    yield "<br>".join(_empties(measure, summary)) or "none"
+    yield tuple(_empties(measure, summary)) or "none"
 
 
 def _empties(measure: Measure, summary: Summary) -> Iterator[str]:
@@ -109,7 +150,7 @@ def _empties(measure: Measure, summary: Summary) -> Iterator[str]:
         yield f"{summary.left_out - counted} × undefined: left out"
 
 
-def comparison_table(comparisons: Mapping[str, Mapping[str, Paired]], evaluation: Evaluation, other: str) -> str:
+def paired_table(comparisons: Mapping[str, Mapping[str, Paired]], evaluation: Evaluation, other: str) -> Table:
     """A row a measure and region: both means, their difference, the paired test.
 
     Args:
@@ -118,105 +159,74 @@ def comparison_table(comparisons: Mapping[str, Mapping[str, Paired]], evaluation
         other: title of the other.
     """
     heads = ("Region", "Pairs", "This, mean", "Other, mean", "Difference", "95 % interval", "Wilcoxon p")
-    bodies = []
+    groups = []
     for measure, regions in _by_measure(evaluation).items():
-        rows = []
-        for region in regions:
-            if measure.name not in comparisons.get(region, ()):
-                continue  # the other method does not know this region
-            pair = comparisons[region][measure.name]
-            values = (pair.first, pair.second, pair.difference, *pair.interval)
-            first, second, difference, low, high = (
-                measured(measure.name, value, digits=max(measure.digits, 2)) for value in values
-            )
-            interval = f"{low} to {high}" if low != NOTHING else NOTHING
-            p = "< 0.001" if pair.p < 0.001 else number(pair.p, 3)
-            rows.append(row(region_label(region, short=True), (str(pair.n), first, second, difference, interval, p)))
-        bodies.append(_group(measure, rows, len(heads)))
-    return table(f"Against {other}, case by case", heads, bodies, style="grid untitled") + (
-        '<p class="quiet">Differences are this − other, over the cases in which both are defined. Intervals are '
-        f"bootstrap percentiles of {RESAMPLES} resamples of the pairs; p is that of the two-sided signed-rank test, "
-        "not corrected for the number of tests.</p>"
-    )
-
-
-def _group(measure: Measure, rows: Iterable[str], columns: int) -> str:
-    """Rows of one measure under its name."""
-    heading = f'<tr class="group"><th scope="rowgroup" colspan="{columns}">{escape(measure.label)}</th></tr>'
-    return f"<tbody>{heading}{''.join(rows)}</tbody>"
-
-
-def volume_table(agreements: Sequence[VolumeAgreement]) -> str:
-    """A row a region: mean volumes, bias, limits of agreement, concordance."""
-    rows = [
-        row(
-            region_label(a.region, short=True),
-            (
-                str(a.n),
-                millilitres(float(np.mean(a.reference))),
-                millilitres(float(np.mean(a.predicted))),
-                f"{_signed(a.bias)} ({_signed(a.bias_interval[0])} to {_signed(a.bias_interval[1])})",
-                f"{_signed(a.lower)} to {_signed(a.upper)}",
-                f"± {number(a.limit_error, 2)}",
-                number(a.concordance, 3),
-            ),
+        rows = (  # the other method may not know a region
+            Row(region, _paired_cells(measure, comparisons[region][measure.name]), region=True)
+            for region in regions
+            if measure.name in comparisons.get(region, ())
         )
-        for a in agreements
-    ]
+        groups.append(Group(tuple(rows), measure.label))
+    return Table(f"Against {other}, case by case", heads, tuple(groups), "grid untitled")
+
+
+def _paired_cells(measure: Measure, pair: Paired) -> tuple[str, ...]:
+    values = (pair.first, pair.second, pair.difference, *pair.interval)
+    first, second, difference, low, high = (
+        measured(measure.name, value, digits=max(measure.digits, 2)) for value in values
+    )
+    interval = f"{low} to {high}" if low != NOTHING else NOTHING
+    return str(pair.n), first, second, difference, interval, "< 0.001" if pair.p < 0.001 else number(pair.p, 3)
+
+
+def volume_table(agreements: Sequence[VolumeAgreement]) -> Table:
+    """A row a region: mean volumes, bias, limits of agreement, concordance."""
     heads = (
         "Region", "n", "Reference, mean (mL)", "Predicted, mean (mL)", "Bias (95 % interval), mL",
         "Limits of agreement (mL)", "95 % interval of each limit (mL)", "Concordance",
     )  # fmt: skip
-    return table("Agreement of the volumes", heads, rows, style="grid") + (
-        '<p class="quiet">Bias is the mean of predicted − reference, the limits of agreement are bias ± 1.96 standard '
-        "deviations of the differences (n − 1), with intervals as Bland and Altman (1986) have them. Concordance is "
-        "Lin’s coefficient (1989).</p>"
+    rows = tuple(Row(agreement.region, _volume_cells(agreement), region=True) for agreement in agreements)
+    return Table("Agreement of the volumes", heads, (Group(rows),), "grid")
+
+
+def _volume_cells(a: VolumeAgreement) -> tuple[str, ...]:
+    return (
+        str(a.n),
+        millilitres(float(np.mean(a.reference))),
+        millilitres(float(np.mean(a.predicted))),
+        f"{_signed(a.bias)} ({_signed(a.bias_interval[0])} to {_signed(a.bias_interval[1])})",
+        f"{_signed(a.lower)} to {_signed(a.upper)}",
+        f"± {number(a.limit_error, 2)}",
+        number(a.concordance, 3),
     )
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}") if np.isfinite(value) else NOTHING
+    return f"{value:+z.2f}".replace("-", "\N{MINUS SIGN}") if np.isfinite(value) else NOTHING
 
 
-def case_table(evaluation: Evaluation) -> str:
-    """A row a case, a column a measure and region; a click on a heading sorts."""
-    groups = _by_measure(evaluation)
-    first = f'<th scope="col" rowspan="2" data-column="0">{sorted_by("Case")}</th>'
-    for measure, regions in groups.items():
-        first += f'<th scope="colgroup" colspan="{len(regions)}">{escape(measure.label)}</th>'
-    second = "".join(
-        f'<th scope="col" data-column="{index + 1}">{sorted_by("All" if region == ALL else region)}</th>'
-        for index, (region, _) in enumerate(evaluation.columns())
-    )
-    rows = [_case_row(evaluation, case, result) for case, result in evaluation.results.items()]
-    found = framed_table("Every case", f"<tr>{first}</tr><tr>{second}</tr>", rows, style="grid untitled")
-    return found + (
-        f'<p class="quiet">{_MASK_EMPTY} A mask is empty: the value is that of the convention, {NOTHING} where it is '
-        "left out.</p>"
-        if _MASK_EMPTY in found
-        else ""
+def case_table(evaluation: Evaluation) -> CaseTable:
+    """A row a case, a column a measure and region."""
+    return CaseTable(
+        tuple((measure.label, len(regions)) for measure, regions in _by_measure(evaluation).items()),
+        tuple(region for region, _ in evaluation.columns()),
+        tuple(CaseRow(case, tuple(_case_cells(evaluation, result))) for case, result in evaluation.results.items()),
     )
 
 
-def _case_row(evaluation: Evaluation, case: str, result: CaseResult) -> str:
-    cells = []
+def _case_cells(evaluation: Evaluation, result: CaseResult) -> Iterator[tuple[str, bool]]:
     for region, measure in evaluation.columns():
-        mark = f"<sup>{_MASK_EMPTY}</sup>" if measure.family and result.empties.get(region) else ""
-        cells.append(measured(measure.name, result.measures[region][measure.name]) + mark)
-    return row(escape(case), cells, style="name")
+        value = measured(measure.name, result.measures[region][measure.name])
+        yield value, bool(measure.family and result.empties.get(region))
 
 
-def conventions(evaluation: Evaluation) -> str:
-    """What decides the numbers: sentences, and what an empty mask counts as."""
+def conventions(evaluation: Evaluation) -> Conventions:
+    """What decides the numbers."""
     policy = evaluation.settings.policy
-    sentences = listing(escape(sentence) for sentence in evaluation.settings.words())
-    rows = [row(escape(title), _rule_cells(policy, family)) for family, title in _FAMILIES.items()]
+    rows = tuple(Row(title, tuple(_rule_cells(policy, family))) for family, title in _FAMILIES.items())
     heads = ("Measure", "Both masks empty", "Only the reference empty", "Only the prediction empty")
-    return (
-        sentences
-        + f'<div class="spaced">{table(f"What an empty mask counts as: {policy.title}", heads, rows)}</div>'
-        + f'<p class="quiet">Source: {escape(policy.source)}.</p>'
-    )
+    table = Table(f"What an empty mask counts as: {policy.title}", heads, (Group(rows),))
+    return Conventions(tuple(evaluation.settings.words()), table, policy.source)
 
 
 def _rule_cells(policy: EmptyPolicy, family: str) -> Iterator[str]:

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ..domain.errors import CheckpointError
-from ..domain.modalities import stem
+from ..domain.errors import CheckpointError, InputError
+from ..domain.result_record import read_record, record_path
 from ..models.catalogue import load_model, resolve
 from ..models.checkpoint_file import read_description
-from ..models.model_card import model_card
+from ..models.model_card import ModelCard, card_of
+from .records import stated
 from .words import number
 
 # What `braintumorseg segment` writes down of each run and what is the same for a whole cohort, if all is well.
@@ -27,12 +28,12 @@ class Origin:
 
     Attributes:
         facts: what and value, for a table.
-        card: the model's card, Markdown; empty where no model is known.
+        card: the model's card, where the model is known.
         remarks: sentences that a reader must see, such as predictions of different models.
     """
 
     facts: Mapping[str, Any] = field(default_factory=dict)
-    card: str = ""
+    card: ModelCard | None = None
     remarks: tuple[str, ...] = ()
 
 
@@ -55,21 +56,19 @@ def origin_of(predictions: Iterable[Path | None], model: str | Path | None = Non
     if len(_distinct(run.get("model") for run in runs)) > 1:
         remarks.append("The predictions were made by different models.")
     if model is not None:
-        return Origin(facts, model_card(read_description(resolve(model))), tuple(remarks))
+        return Origin(facts, card_of(read_description(resolve(model))), tuple(remarks))
     return Origin(facts, _card_of(facts.get("model")), tuple(remarks))
 
 
 def _provenance(prediction: Path) -> Mapping[str, Any]:
     """The record beside a prediction; empty where there is none or the file is something else's."""
-    file = prediction.with_name(f"{stem(prediction)}.json")
+    file = record_path(prediction)
     if not file.is_file():
         return {}
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # a JSON file of another program may lie there, damaged or not
+        return stated(read_record(file).provenance)
+    except InputError:  # a JSON file of another program may lie there, damaged or not
         return {}
-    found = content.get("provenance") if isinstance(content, dict) else None
-    return found if isinstance(found, dict) else {}
 
 
 def _shared(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -96,12 +95,12 @@ def _distinct(values: Iterable[Any]) -> list[Any]:
     return found
 
 
-def _card_of(model: Any) -> str:
+def _card_of(model: Any) -> ModelCard | None:
     """The card of an installed model that is the very one a record names."""
     if not isinstance(model, Mapping):
-        return ""
+        return None
     try:
         checkpoint = load_model(str(model.get("id", "")))
     except CheckpointError:  # made by a model that is not installed here: its name and digest stand in the record
-        return ""
-    return model_card(checkpoint.description) if checkpoint.digest == model.get("sha256") else ""
+        return None
+    return card_of(checkpoint.description) if checkpoint.digest == model.get("sha256") else None

@@ -29,8 +29,8 @@ def shortened(text: str, length: int) -> str:
 
 
 def number(value: float, digits: int = 1) -> str:
-    """A number for a table; a dash where there is none."""
-    return f"{value:.{digits}f}" if math.isfinite(value) else NOTHING
+    """A number for a table; a dash where there is none. What rounds to zero has no sign."""
+    return f"{value:z.{digits}f}" if math.isfinite(value) else NOTHING
 
 
 def millilitres(volume: float) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
 
 from ...evaluation.metrics.measures import ALL, Measure
 from ..agreement import VolumeAgreement
@@ -57,7 +58,7 @@ class Plot:
         )
         return buffer.getvalue()
 
-    def svg(self) -> str:
+    def svg(self) -> Markup:
         """For a page: an ``<svg>`` element without links, its text and lines in the page's own colours."""
         import matplotlib
 
@@ -72,7 +73,7 @@ class Plot:
             text = text.replace(f'<g id="{identity}">', f'<g id="{identity}"><title>{html.escape(hint)}</title>', 1)
         return self._at_home(text)
 
-    def _at_home(self, text: str) -> str:
+    def _at_home(self, text: str) -> Markup:
         """Names of elements that are unique in a page, colours and letters of the page."""
         text = re.sub(r'\bid="([^"]+)"', rf'id="{self.name}-\1"', text)
         text = re.sub(r'(?:xlink:)?href="#([^"]+)"', rf'href="#{self.name}-\1"', text)
@@ -84,7 +85,7 @@ class Plot:
         text = re.sub(r"font: ([0-9.]+px) inherit", r"font-size: \1", text)
         view = re.search(r'viewBox="[^"]+"', text)
         opening = f'<svg {view[0] if view else ""} role="img" aria-label="{html.escape(self.description)}">'
-        return opening + text[text.index(">") + 1 :]
+        return Markup(opening + text[text.index(">") + 1 :])  # Matplotlib escapes what it writes
 
 
 def distribution(measure: Measure, values: Mapping[str, Mapping[str, float]], empties: Mapping[str, set[str]]) -> Plot:

@@ -6,7 +6,6 @@ import base64
 import datetime
 import hashlib
 import itertools
-import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,12 +15,14 @@ import pytest
 
 from BrainTumorSegLib.cli import main
 from BrainTumorSegLib.domain.errors import CheckpointError, InputError
+from BrainTumorSegLib.domain.result_record import ModelRecord, Provenance, ResultRecord
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.evaluation import CaseResult, Evaluation, Settings, paired_evaluations
 from BrainTumorSegLib.io.registry import write_volume
+from BrainTumorSegLib.models.model_card import CardSection, CardTable, ModelCard
 from BrainTumorSegLib.report import ReportOptions, write_cohort_report
 from BrainTumorSegLib.report.origin import origin_of
-from BrainTumorSegLib.report.records import markdown
+from BrainTumorSegLib.report.page import render
 from BrainTumorSegLib.report.words import DISCLAIMER
 
 MODEL = "brats-segresnet"
@@ -174,7 +175,7 @@ def test_agreement_of_volumes_by_hand(page: Page) -> None:
     assert tumour_core[5] == "−3.96 to −0.04"
 
 
-def test_conventions_are_told(page: Page, tmp_path: Path) -> None:
+def test_conventions_are_stated(page: Page, tmp_path: Path) -> None:
     text = page.text
     for sentence in Settings(measures=("dice", "hd95")).words():
         assert sentence in text
@@ -183,12 +184,12 @@ def test_conventions_are_told(page: Page, tmp_path: Path) -> None:
     assert page_of(tmp_path, strict).text.count("left out") >= 5
 
 
-def test_a_comparison_is_that_of_the_evaluations(tmp_path: Path) -> None:
+def test_a_paired_comparison_is_that_of_the_evaluations(tmp_path: Path) -> None:
     first = evaluation(COHORT, title="ours")
     second = evaluation({case: (0.4, 0.6, 0.6) for case in COHORT}, title="theirs")
     options = ReportOptions(comparisons=(paired_evaluations(first, second), "theirs"))
     page = page_of(tmp_path, first, options)
-    assert "Comparison with theirs" in page.text
+    assert "Paired comparison with theirs" in page.text
     row = next(row for row in page.tables["Against theirs, case by case"] if row[0].strip() == "WT")
     assert row[1:5] == ["3", "0.8000", "0.6000", "0.2000"]
 
@@ -290,8 +291,8 @@ def test_wrong_requests_end_before_the_work(
 ) -> None:
     places = folders(tmp_path)
     assert main(["evaluate", *places, *(option.format(tmp_path) for option in options)]) == 2
-    told = capsys.readouterr()
-    assert word in told.err and "Dice" not in told.out
+    shown = capsys.readouterr()
+    assert word in shown.err and "Dice" not in shown.out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pred", "ref"]
 
 
@@ -299,19 +300,20 @@ def test_wrong_requests_end_before_the_work(
 
 
 def record(folder: Path, case: str, **model: str) -> Path:
-    facts = {"model": {"id": MODEL, "version": "1", **model}, "device": "cpu", "seconds": 3.0 if case == "a" else 5.0}
-    (folder / f"{case}.json").write_text(json.dumps({"case": case, "provenance": facts}), encoding="utf-8")
+    weights = ModelRecord(**{"id": MODEL, "version": "1", **model})
+    provenance = Provenance(weights, device="cpu", seconds=3.0 if case == "a" else 5.0)
+    ResultRecord(case, {}, "brats2023", ("WT",), {}, provenance=provenance).write(folder / f"{case}.json")
     return folder / f"{case}.nii.gz"
 
 
-def test_what_all_predictions_share_is_told_once(tmp_path: Path) -> None:
+def test_what_all_predictions_share_stands_once(tmp_path: Path) -> None:
     origin = origin_of([record(tmp_path, "a"), record(tmp_path, "b")])
     assert origin.facts["model"] == {"id": MODEL, "version": "1"} and origin.facts["device"] == "cpu"
     assert origin.facts["seconds a case"] == "median 4.0 (from 3.0 to 5.0)" and origin.remarks == ()
-    assert origin.card == ""  # the record names no digest, so it may be another file of that name
+    assert origin.card is None  # the record names no digest, so it may be another file of that name
 
 
-def test_different_models_and_missing_records_are_told(tmp_path: Path) -> None:
+def test_different_models_and_missing_records_are_remarked(tmp_path: Path) -> None:
     files = [record(tmp_path, "a"), record(tmp_path, "b", version="2"), tmp_path / "c.nii.gz"]
     (tmp_path / "c.json").write_text("[1, 2", encoding="utf-8")
     origin = origin_of(files)
@@ -324,8 +326,8 @@ def test_card_of_the_very_model(tmp_path: Path) -> None:
     from BrainTumorSegLib.models.catalogue import load_model
 
     origin = origin_of([record(tmp_path, "a", sha256=load_model(MODEL).digest)])
-    assert origin.card.startswith(f"# {MODEL}")
-    assert origin_of([record(tmp_path, "a", sha256="0" * 64)]).card == ""
+    assert origin.card and origin.card.id == MODEL
+    assert origin_of([record(tmp_path, "a", sha256="0" * 64)]).card is None
 
 
 def test_card_of_a_named_model_is_in_the_page(tmp_path: Path) -> None:
@@ -336,9 +338,10 @@ def test_card_of_a_named_model_is_in_the_page(tmp_path: Path) -> None:
     assert not (tmp_path / "s.html").exists()
 
 
-def test_markdown_of_cards() -> None:
-    text = "# T <b>\n\nA **bold** `x`\nline.\n\n## U\n- one\n- two\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n"
-    found = markdown(text)
-    assert found.startswith("<h3>T &lt;b&gt;</h3><p>A <strong>bold</strong> <code>x</code> line.</p><h4>U</h4>")
-    assert "<ul><li>one</li><li>two</li></ul>" in found
-    assert '<th scope="col">a</th><th scope="col">b</th>' in found and "<td>2</td>" in found and "---" not in found
+def test_a_card_has_its_lists_and_tables_and_is_escaped() -> None:
+    evil = "<b>{{ 7 * 7 }}"
+    table = CardTable(("Measure", "ET"), (("Dice", evil),))
+    card = ModelCard(evil, "What it is.", evil, (CardSection(evil, (evil, ("one", evil), table)),))
+    page = Page(render("card.html", card=card))
+    assert page.text.count(evil) == 6 and not page.of("b")
+    assert "<li>one</li>" in page.source and '<th scope="row">Dice</th>' in page.source
