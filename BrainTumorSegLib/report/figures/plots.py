@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -70,7 +69,8 @@ class Plot:
         text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
         text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
         for identity, hint in self.hints.items():
-            text = text.replace(f'<g id="{identity}">', f'<g id="{identity}"><title>{html.escape(hint)}</title>', 1)
+            opening = Markup('<g id="{}">').format(identity)
+            text = text.replace(opening, opening + Markup("<title>{}</title>").format(hint), 1)
         return self._at_home(text)
 
     def _at_home(self, text: str) -> Markup:
@@ -84,8 +84,9 @@ class Plot:
         text = re.sub(r"'DejaVu Sans'[^;\"]*", "inherit", text).replace("font-family: inherit", "")
         text = re.sub(r"font: ([0-9.]+px) inherit", r"font-size: \1", text)
         view = re.search(r'viewBox="[^"]+"', text)
-        opening = f'<svg {view[0] if view else ""} role="img" aria-label="{html.escape(self.description)}">'
-        return Markup(opening + text[text.index(">") + 1 :])  # Matplotlib escapes what it writes
+        inside = Markup(text[text.index(">") + 1 :])  # Matplotlib escapes what it writes
+        box = Markup(view[0]) if view else ""
+        return Markup('<svg {} role="img" aria-label="{}">').format(box, self.description) + inside
 
 
 def distribution(measure: Measure, values: Mapping[str, Mapping[str, float]], empties: Mapping[str, set[str]]) -> Plot:
