@@ -139,12 +139,22 @@ def export(
     """
     weights, steps = network_weights(training_checkpoint)
     description = describe_run(recipe, split, steps)
-    checkpoint = save_sound(description, weights, destination)
-    if not measured:
-        print("There are no validation patients." if not split.measured else "Accuracy was not measured.")
-        return checkpoint
-    held_out = measured[0].id in split.monitoring
-    part = "held-out fold of the training patients" if held_out else "validation patients"
+    with atomic(destination) as part:  # a measurement that fails leaves the file of an earlier run
+        checkpoint = save_sound(description, weights, part)
+        if measured:
+            records = _accuracy(checkpoint, recipe, split, measured, device)
+            checkpoint = save_sound(dataclasses.replace(description, accuracy=tuple(records)), weights, part)
+        else:
+            print("There are no validation patients." if not split.measured else "Accuracy was not measured.")
+    return dataclasses.replace(checkpoint, path=destination)
+
+
+def _accuracy(
+    checkpoint: Checkpoint, recipe: Recipe, split: Split, measured: Sequence[LabelledCase], device: str
+) -> list[AccuracyRecord]:
+    """The accuracy of a checkpoint's file, printed on the way."""
+    description = checkpoint.description
+    part = "held-out fold of the training patients" if measured[0].id in split.monitoring else "validation patients"
     names = [labelled.id for labelled in measured]
     shown = _with_bar(measured, f"Measuring {description.id}")
     evidence = dict(zip(names, gather(checkpoint, shown, device=device), strict=True))
@@ -155,20 +165,17 @@ def export(
             dataclasses.replace(checkpoint, description=bare), measured, device=device
         ),
     }
-    print(f"Accuracy on {len(measured)} patients ({part}), state of step {steps}:\n{format_tables(tables)}", flush=True)
+    step = description.training.steps
+    print(f"Accuracy on {len(measured)} patients ({part}), state of step {step}:\n{format_tables(tables)}", flush=True)
     whole = AccuracyRecord(f"{recipe.data.name}, {part}", len(measured), "Dice", "brats2021", {})
     records = [dataclasses.replace(whole, measure=name, values=means(table)) for name, table in tables.items()]
     for subset in description.modality_subsets[1:]:
         values = means(measure_dice(checkpoint, measured, modalities=subset, device=device))
         print(f"{' '.join(subset):<20}" + "".join(f"  {region} {v:.4f}" for region, v in values.items()), flush=True)
         records.append(dataclasses.replace(whole, values=values, modalities=subset))
-    calibration = summary(list(evidence.values()))
-    records += [
-        dataclasses.replace(whole, measure=name, convention="left out", values=figures)
-        for name, values in calibration.items()
-        if (figures := defined(values))
-    ]
-    return save_sound(dataclasses.replace(description, accuracy=tuple(records)), weights, destination)
+    figures = {name: defined(values) for name, values in summary(list(evidence.values())).items()}
+    left_out = dataclasses.replace(whole, convention="left out")
+    return records + [dataclasses.replace(left_out, measure=name, values=v) for name, v in figures.items() if v]
 
 
 def save_sound(description: Description, weights: Mapping[str, torch.Tensor], destination: Path) -> Checkpoint:

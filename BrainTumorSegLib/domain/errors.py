@@ -100,5 +100,5 @@ _KINDS: dict[str, type[BrainTumorSegError]] = {
 
 
 def error_of(code: str, message: str, remedy: str = "") -> BrainTumorSegError:
-    """The error that another process told of; of an unknown kind, an :class:`ExecutionError`."""
+    """The error that another process reported; of an unknown kind, an :class:`ExecutionError`."""
     return _KINDS.get(code, ExecutionError)(message, remedy)

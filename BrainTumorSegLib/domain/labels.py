@@ -85,11 +85,11 @@ def label_names(regions: Collection[str] = tuple(REGIONS)) -> dict[int, str]:
 
     A label stands for the outer region as a whole where the inner one is not known: 2 for WT where WT is all.
     """
-    told = tissues_of(regions)
+    tellable = tissues_of(regions)
     names = {BACKGROUND: "background"}
     for label, tissue, region in ((NCR, "NCR", "TC"), (ED, "ED", "WT"), (ET, "ET", "ET")):
-        if tissue in told or region in regions:
-            names[label] = tissue if tissue in told else region
+        if tissue in tellable or region in regions:
+            names[label] = tissue if tissue in tellable else region
     return names
 
 

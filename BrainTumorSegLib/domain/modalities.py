@@ -132,7 +132,7 @@ class Recognition:
         by: what it is known by: ``inversion time``, ``name``, ``series description`` or ``timing``.
         text: the name, description or times that say so.
         agent: the contrast agent, where that made a T1 a T1ce.
-        rank: the higher, the surer.
+        rank: the higher, the more certain.
     """
 
     modality: str

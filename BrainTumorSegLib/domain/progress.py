@@ -1,4 +1,4 @@
-"""Progress and cancellation of a run, told to whoever listens."""
+"""Progress and cancellation of a run, for whoever listens."""
 
 from __future__ import annotations
 

@@ -159,8 +159,8 @@ class ResultRecord:
             plain = _from_first(values) if schema == 1 else dict(values)
             plain.pop("schema", None)
             measured = {name: _measurement(m, name) for name, m in plain.pop("measurements").items()}
-            sure = {name: value for name, value in plain.pop("confidence").items() if value is not None}
-            return from_json(cls, {**plain, "measurements": {}, "confidence": sure}).with_measurements(measured)
+            confidence = {name: value for name, value in plain.pop("confidence").items() if value is not None}
+            return from_json(cls, {**plain, "measurements": {}, "confidence": confidence}).with_measurements(measured)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise InputError(f"{source} is damaged: {error}.", "Run the segmentation again.") from error
 

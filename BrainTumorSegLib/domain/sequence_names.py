@@ -35,6 +35,8 @@ _BIDS_AGENT = re.compile(r"(?:^|_)ce-([a-z0-9]+)")
 _BIDS_ACQUISITION = re.compile(r"(?:^|_)acq-(?:ce|post|contrast|[a-z0-9]*?(?:gd|gad|gado|postcontrast))(?:_|$)")
 
 # A name that ends so is a label map or a mask, whatever its case is called.
+# Before a sequence they make it a mask of it; others there are mostly names of patients or studies.
+_BEFORE = {"mask", "masks", "brainmask"}
 _MASKS = {"mask", "masks", "brainmask", "seg", "segm", "segmentation", "label", "labels"}
 _NO_SEQUENCE = {
     *("seg", "segm", "segmentation", "segmented", "dseg", "aseg", "label", "labels", "labelmap", "gt"),
@@ -205,7 +207,7 @@ def _place(words: Sequence[str]) -> tuple[int, int, str] | None:
 def _is_otherwise(modality: str, words: Sequence[str], begin: int, end: int) -> bool:
     """Whether words behind those from ``begin`` to ``end``, or right before them, make the sequence another one."""
     around = {*words[end:], *words[max(begin - 1, 0) : begin]}
-    if (begin and words[begin - 1] in _MASKS) or _MASKS & set(words[end:]):
+    if (begin and words[begin - 1] in _BEFORE) or _MASKS & set(words[end:]):
         return True
     return bool(around & _OTHERWISE) or (modality == T2 and bool(around & _T2_STAR))
 

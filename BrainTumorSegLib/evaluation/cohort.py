@@ -42,7 +42,7 @@ def evaluate_pairs(
         settings: how to measure.
         jobs: processes; 1 works in this one.
         title: name of the method.
-        progress: told of each case; its cancellation ends the run.
+        progress: hears of each case; its cancellation ends the run.
 
     Returns:
         Results and failures; a failed case is no exception. Its settings name the label conventions that were decided

@@ -74,11 +74,11 @@ class Settings:
 
         Only those that the label conventions of both sides can tell: WT alone against masks of the whole tumour.
         """
-        told = set(REGIONS)
+        known = set(REGIONS)
         for name in (self.prediction_labels, self.reference_labels):
-            told &= set(CONVENTIONS[name].regions if name in CONVENTIONS else REGIONS)
-        regions = {name: region for name, region in REGIONS.items() if name in told}
-        return {**regions, **(tissues_of(told) if self.tissues else {})}
+            known &= set(CONVENTIONS[name].regions if name in CONVENTIONS else REGIONS)
+        regions = {name: region for name, region in REGIONS.items() if name in known}
+        return {**regions, **(tissues_of(known) if self.tissues else {})}
 
     def measured_alike(self, other: Settings) -> bool:
         """Whether figures under both settings can be paired: all agrees but how the files spell their labels."""

@@ -1,4 +1,4 @@
-"""How sure a model is of what it found: calibrated probabilities, and the Dice that they promise."""
+"""Confidence: calibrated probabilities, and the Dice that they promise."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def segment_case(
         checkpoint: the model.
         options: device, precision, test-time augmentation, preprocessing, reference; the model is ``checkpoint``'s.
         keep_probabilities: keep the region probabilities in the result.
-        progress: told how far the run is; ends it when cancelled.
+        progress: hears how far the run is; ends it when cancelled.
 
     Raises:
         ModalityError: a required modality is missing.

@@ -27,7 +27,7 @@ def download(
         address: http, https or file.
         destination: where it shall lie; its folder is made.
         sha256: hexadecimal digest of the whole file.
-        progress: told of the share that has come (stage ``download``); its cancellation ends the download.
+        progress: hears of the share that has come (stage ``download``); its cancellation ends the download.
         remedy: what the user can do where it fails.
 
     Returns:

@@ -86,7 +86,7 @@ def read_pages(path: Path | str) -> list[np.ndarray]:
 
 
 def page_count(path: Path) -> int:
-    """How many pages an image has; 1 where that cannot be told, as reading it will say why."""
+    """How many pages an image has; 1 where that cannot be seen, as reading it will say why."""
     from PIL import Image
 
     try:

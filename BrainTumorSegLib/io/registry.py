@@ -62,7 +62,7 @@ def format_of(path: Path) -> Format:
     """The format of a volume's file, by its content.
 
     Raises:
-        InputError: it is none of them; the message says what it is, where that can be told.
+        InputError: it is none of them; the message says what it is, where that can be seen.
     """
     head = head_of(path)
     for known in FORMATS:

@@ -1,4 +1,4 @@
-"""The models that are installed: those that come along, and the user's own."""
+"""The models that are installed: those that are included, and the user's own."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ def add(path: Path | str) -> InstalledModel:
     """Copy a checkpoint into the user's folder, verified first.
 
     Raises:
-        CheckpointError: damaged, or its id is taken by a model that comes along.
+        CheckpointError: damaged, or its id is taken by a model that is included.
     """
     checkpoint = load_checkpoint(path)
     checkpoint.build()  # unknown networks and weights that do not fit are refused here
     description = checkpoint.description
     models, _ = installed()
     if description.id in models and models[description.id].embedded:
-        raise CheckpointError(f"A model with the id {description.id} comes along.", "Export yours under another id.")
+        raise CheckpointError(f"A model with the id {description.id} is included.", "Export yours under another id.")
     destination = models_folder() / f"{description.id}{SUFFIX}"
     with atomic(destination) as part:
         part.write_bytes(Path(path).read_bytes())
@@ -92,12 +92,12 @@ def remove(model: str) -> Path:
     """Delete one of the user's own models.
 
     Raises:
-        CheckpointError: unknown, or it comes along with the program.
+        CheckpointError: unknown, or it is included in the program.
     """
     models, _ = installed()
     if model not in models:
         raise CheckpointError(f"There is no model {model!r}.", f"Installed are {', '.join(models) or 'none'}.")
     if models[model].embedded:
-        raise CheckpointError(f"Model {model} comes along and stays.", "Only models that were added can be removed.")
+        raise CheckpointError(f"Model {model} is included and stays.", "Only models that were added can be removed.")
     models[model].path.unlink()
     return models[model].path

@@ -102,7 +102,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     content = path.read_bytes()
     header, body = _split(content, str(path))
     metadata = header["__metadata__"]
-    read_json(metadata[_DESCRIPTION_KEY], str(path))  # a newer schema may have another digest: it is told first
+    read_json(metadata[_DESCRIPTION_KEY], str(path))  # a newer schema may have another digest: it is said first
     if metadata.get(_DIGEST_KEY) != _digest(header, body):
         raise CheckpointError(f"{path} is damaged: its digest does not match.", AGAIN)
     description = parse_description(metadata[_DESCRIPTION_KEY], str(path))

@@ -76,8 +76,8 @@ class PostprocessingSpec:
             lies round a tumour, and what else shines in T2 and FLAIR are more often lesions of another kind.
         minimum_et_mm3: ET smaller than this in all becomes NCR: a handful of voxels is more often
             an error than a lesion, and BraTS scores a false one with 0.
-        temperatures: what a region's logits are divided by where its probabilities are told, so that a share p of the
-            voxels told as p is tumour. How sure the model is of a region is told only where one is named.
+        temperatures: what a region's logits are divided by where its probabilities are given, so that a share p of the
+            voxels given as p is tumour. The expected Dice of a region is given only where one is named.
     """
 
     thresholds: dict[str, float] = field(default_factory=dict)

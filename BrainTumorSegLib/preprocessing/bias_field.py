@@ -14,7 +14,7 @@ _COARSE_MM = 8.0
 _ITERATIONS = (20, 20)
 # Where an image is smaller, in voxels of that size, finer ones are used.
 _FEWEST = 12
-# Thinner stacks have no field that could be told from the tissues.
+# Thinner stacks have no field that could be known from the tissues.
 _THINNEST = 8
 
 

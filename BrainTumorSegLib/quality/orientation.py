@@ -45,7 +45,7 @@ def outline(mask: np.ndarray) -> np.ndarray:
 
 
 def turns() -> Iterator[Turn]:
-    """All 24 ways to lie, as permutation and direction of the axes, but for left and right exchanged."""
+    """All 24 ways to lie, as permutation and direction of the axes, but for left and right swapped."""
     for order in itertools.permutations(range(3)):
         for signs in itertools.product((1, -1), repeat=2):
             yield order, (*signs, 1)

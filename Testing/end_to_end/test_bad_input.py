@@ -87,10 +87,10 @@ def test_an_unusable_image(cli: Cli, model: Path, tmp_path: Path, spoil: Callabl
     folder = write_case(tmp_path / "case")
     spoil(folder / "case_t1ce.nii.gz")
     done = cli("segment", *flags(folder), "-o", tmp_path / "new" / "o.nii.gz", "--model", model, "--progress", "none")
-    told = done.stderr.strip()
-    assert done.returncode == 2, told
-    assert word in told and "t1ce" in told
-    assert "\n" not in told and "Traceback" not in told
+    reported = done.stderr.strip()
+    assert done.returncode == 2, reported
+    assert word in reported and "t1ce" in reported
+    assert "\n" not in reported and "Traceback" not in reported
     assert not (tmp_path / "new").exists()
 
 

@@ -1,4 +1,4 @@
-"""A run that is told to stop stops, with exit code 130 and nothing half-written."""
+"""A run that is reported to stop stops, with exit code 130 and nothing half-written."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_the_cancel_file(environment: dict[str, str], slow_model: Path, case_fol
     process = start(environment, slow_model, case_folder, tmp_path / "out" / "o.nii.gz", "--cancel-file", cancel)
     wait_for_windows(process)
     cancel.touch()
-    _, told = process.communicate(timeout=20)
-    assert process.returncode == 130 and "Cancelled" in told
+    _, reported = process.communicate(timeout=20)
+    assert process.returncode == 130 and "Cancelled" in reported
     assert not (tmp_path / "out").exists()
 
 
@@ -57,8 +57,8 @@ def test_signals(
     process = start(environment, slow_model, case_folder, tmp_path / "out" / "o.nii.gz")
     wait_for_windows(process)
     process.send_signal(number)
-    _, told = process.communicate(timeout=20)
-    assert process.returncode == 130 and "Traceback" not in told
+    _, reported = process.communicate(timeout=20)
+    assert process.returncode == 130 and "Traceback" not in reported
     assert not (tmp_path / "out").exists()
 
 

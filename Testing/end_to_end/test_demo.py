@@ -1,4 +1,4 @@
-"""``braintumorseg demo``: the synthetic patient with the models that come along."""
+"""``braintumorseg demo``: the synthetic patient with the models that are included."""
 
 from __future__ import annotations
 

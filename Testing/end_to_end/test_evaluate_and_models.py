@@ -215,8 +215,8 @@ def test_ctrl_c_leaves_nothing(environment: dict[str, str], tmp_path: Path, jobs
         if "of 40 (" in line:
             break
     os.killpg(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=60)  # returns when the last process that could write has ended
-    assert process.returncode == 130 and "Cancelled" in told and "Traceback" not in told
+    _, reported = process.communicate(timeout=60)  # returns when the last process that could write has ended
+    assert process.returncode == 130 and "Cancelled" in reported and "Traceback" not in reported
     assert not (tmp_path / "out").exists()
 
 

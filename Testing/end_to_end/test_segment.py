@@ -124,11 +124,11 @@ def test_a_named_file_settles_what_names_leave_open(cli: Cli, model: Path, tmp_p
     assert settled.returncode == 0, settled.stderr
 
 
-def test_terms_of_weights_are_told_once(cli: Cli, case_folder: Path, tmp_path: Path) -> None:
+def test_terms_of_weights_are_reported_once(cli: Cli, case_folder: Path, tmp_path: Path) -> None:
     model = make_model(tmp_path / "bound.safetensors", weights_licence="CC BY-NC-SA 4.0")
     arguments = ("segment", case_folder, "-o", tmp_path / "out.nii.gz", "--model", model, "--progress", "json")
     first, second = cli(*arguments), cli(*arguments)
     assert first.returncode == second.returncode == 0, first.stderr
-    told = [line for line in first.stderr.splitlines() if "CC BY-NC-SA 4.0" in line]
-    assert len(told) == 1 and "bound" in told[0] and "accept" in told[0]
+    reported = [line for line in first.stderr.splitlines() if "CC BY-NC-SA 4.0" in line]
+    assert len(reported) == 1 and "bound" in reported[0] and "accept" in reported[0]
     assert "CC BY-NC-SA" not in second.stderr

@@ -138,7 +138,7 @@ def test_images_that_cannot_be_used(cli: Cli, flat_model: Path, slices: list[Pat
 
 
 def test_the_model_that_comes_along_finds_a_made_tumour(cli: Cli, tmp_path: Path) -> None:
-    """``lgg-unet`` on every fifth millimetre of a synthetic patient; its terms are told at first use."""
+    """``lgg-unet`` on every fifth millimetre of a synthetic patient; its terms are reported at first use."""
     phantom = make_phantom(shape=(31, 128, 128))
     channels = [phantom.case.images[name].array.astype(float) for name in LGG]
     stack = np.stack([255 * a / np.percentile(a, 99.9) for a in channels], axis=-1).clip(0, 255).astype(np.uint8)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("BrainTumorSeg", "BrainTumorSegLib")
-# The weights that come along. They are large, and a tree without them still builds: so they are named.
+# The weights that are included. They are large, and a tree without them still builds: so they are named.
 WEIGHTS = (
     "BrainTumorSegLib/models/checkpoints/brats-segresnet.safetensors",
     "BrainTumorSegLib/models/checkpoints/brats-unet2d.safetensors",

@@ -17,7 +17,7 @@ from Testing.slicer.harness.start import VARIABLE
 ROOT = Path(__file__).resolve().parents[2]
 BENCH = Path(__file__).parent / "bench"
 FILES = sorted(path.name for path in BENCH.glob("test_*.py"))
-# Two processes import what the tests need; what they lack is told by the loader, not by Python.
+# Two processes import what the tests need; what they lack is reported by the loader, not by Python.
 PROBE = "import PySide6.QtWidgets, PySide6.QtUiTools, slicer"
 
 

@@ -117,7 +117,11 @@ def find_brats(folder: Path, labels: str = "auto") -> DataSet:
     """
     cases = find_cases(folder)
     if (folder / "imagesTr").is_dir():
-        return DataSet(cases, labels="decathlon")
+        if labels not in ("auto", "decathlon"):
+            raise RequestError(
+                f"{folder} is of the Decathlon, whose labels are not {labels}.", "Leave out data.labels."
+            )
+        return DataSet(cases)
     paths = [case.segmentation for case in cases.values()]
     chosen = labels
     if labels == "auto":

@@ -171,11 +171,12 @@ def _read(source: Path, channels: tuple[str, ...], problems: list[str]) -> list[
     shapes: dict[int, list[Polygons | RunLengths]] = {number: [] for number in entries}
     for annotation in annotations:
         where = f"{source}, annotation {annotation.get('id')},"
-        if annotation.get("image_id") not in shapes:
+        number = str(annotation.get("image_id"))
+        if not number.lstrip("-").isdigit() or int(number) not in shapes:
             problems.append(f"{where} is of an unknown image {annotation.get('image_id')!r}")
             continue
         try:
-            shapes[annotation["image_id"]] += _shapes(annotation)
+            shapes[int(number)] += _shapes(annotation)
         except (ValueError, TypeError, KeyError, IndexError) as error:
             problems.append(f"{where} has no usable shape ({error})")
     return list(_stacks(source, channels, names, sizes, shapes))
@@ -200,8 +201,8 @@ def _places(folder: Path, name: str) -> list[Path]:
 
     Programs write the paths of their own machine: ``train\a.jpg`` of Windows, ``/data/upload/1/a.jpg`` of a server.
     """
-    plain = name.replace("\\", "/").lstrip("/")
-    names = dict.fromkeys((plain, PurePosixPath(plain).name))
+    plain = name.replace("\\", "/")
+    names = dict.fromkeys((name, plain.lstrip("/"), PurePosixPath(plain).name))
     return [place / one for one in names for place in (folder, folder / IMAGES)]
 
 
@@ -221,6 +222,8 @@ def _shapes(annotation: Mapping[str, Any]) -> list[Polygons | RunLengths]:
             raise ValueError("a polygon has fewer than three corners")
         return [Polygons(tuple(tuple((float(x), float(y)) for x, y in outline) for outline in outlines))]
     left, top, wide, high = (float(value) for value in annotation["bbox"])
+    if not np.isfinite([left, top, wide, high]).all():
+        raise ValueError("its box has no finite place")
     right, bottom = left + wide, top + high
     return [Polygons((((left, top), (right, top), (right, bottom), (left, bottom)),))]
 

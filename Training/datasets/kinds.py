@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from BrainTumorSegLib.domain.errors import InputError
+from BrainTumorSegLib.domain.errors import InputError, RequestError
 
 from .brats import find_brats
 from .case import DataSet
@@ -37,6 +37,8 @@ def find_data(recipe: Recipe, folder: Path) -> DataSet:
     Raises:
         RequestError: there is nothing of that kind, or nothing that can be used.
     """
+    if recipe.data.labels != "auto" and recipe.data.kind != "brats":
+        raise RequestError(f"data.labels is for BraTS, not for {recipe.data.kind} data.", "Leave it out.")
     found = FINDERS[recipe.data.kind](folder, recipe)
     if not found.cases:
         raise InputError(f"{folder} holds no usable patient: {'; '.join(found.problems)}.", "Mend the files.")

@@ -3,7 +3,7 @@
 Prints, a region, the expected calibration error (Naeini 2015; Guo 2017, arXiv 1706.04599) and how far the Dice that
 the model expects is from the Dice that is measured. On patients of a held-out fold it also finds the temperatures
 that calibrate the probabilities best, for ``postprocessing.temperatures`` of the recipe: never on the validation
-patients, which judge, and never on training patients, on which a network is too sure.
+patients, which judge, and never on training patients, on which a network is overconfident.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ _TEMPERATURES = (0.25, 8.0)
 
 @dataclass(frozen=True)
 class RegionEvidence:
-    """One region of one patient: what was told, and what is.
+    """One region of one patient: what was predicted, and what is.
 
     Attributes:
         probability, truth: of the voxels of the box around what is tumour in truth or result, MARGIN_MM wider on every
-            side, flat; those of which nothing is known are left out. Far from tumours all are right and sure.
+            side, flat; those of which nothing is known are left out. Far from tumours all are right and certain.
         expected, measured: Dice, of all voxels; none is expected (NaN) of a region that was not found.
     """
 
@@ -56,16 +56,18 @@ class RegionEvidence:
 
 
 def expected_calibration_error(probability: np.ndarray, truth: np.ndarray, bins: int = BINS) -> float:
-    """Mean over the voxels of the distance between told and true share of tumour, in bins of equal width."""
+    """Mean over the voxels of the distance between predicted and true share of tumour, in bins of equal width."""
     if not probability.size:
         return 0.0
     place = np.minimum((probability * bins).astype(int), bins - 1)
-    told, true = (np.bincount(place, weights=values, minlength=bins) for values in (probability, truth))
-    return float(np.abs(told - true).sum() / probability.size)
+    predicted, true = (np.bincount(place, weights=values, minlength=bins) for values in (probability, truth))
+    return float(np.abs(predicted - true).sum() / probability.size)
 
 
 def best_temperature(evidence: Sequence[RegionEvidence]) -> float:
-    """The temperature with the lowest cross-entropy, every patient weighing alike."""
+    """The temperature with the lowest cross-entropy, every patient weighing alike; NaN where nothing was predicted."""
+    if not any(one.probability.any() for one in evidence):
+        return math.nan
 
     def loss(logarithm: float) -> float:
         return float(np.mean([_cross_entropy(one, float(np.exp(logarithm))) for one in evidence]))
@@ -75,8 +77,8 @@ def best_temperature(evidence: Sequence[RegionEvidence]) -> float:
 
 
 def _cross_entropy(one: RegionEvidence, temperature: float) -> float:
-    told = np.clip(calibrated(one.probability, temperature), 1e-6, 1 - 1e-6)
-    return float(-np.mean(np.where(one.truth, np.log(told), np.log1p(-told)))) if told.size else 0.0
+    predicted = np.clip(calibrated(one.probability, temperature), 1e-6, 1 - 1e-6)
+    return float(-np.mean(np.where(one.truth, np.log(predicted), np.log1p(-predicted)))) if predicted.size else 0.0
 
 
 def gather(
@@ -171,8 +173,8 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = patients(checkpoint, arguments.data, arguments.patients)
     evidence = []
     for name, one in zip(chosen, gather(checkpoint, chosen.values(), device=arguments.device), strict=True):
-        told = ", ".join(f"{region} {e.expected:.2f} ({e.measured:.2f})" for region, e in one.items())
-        print(f"{name}: expected (measured) Dice {told}", flush=True)
+        predicted = ", ".join(f"{region} {e.expected:.2f} ({e.measured:.2f})" for region, e in one.items())
+        print(f"{name}: expected (measured) Dice {predicted}", flush=True)
         evidence.append(one)
     regions = [region for region in REGIONS if region in evidence[0]]
     lines = [["", *regions]]
@@ -188,6 +190,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _cooled(one: RegionEvidence, temperature: float) -> RegionEvidence:
+    temperature = temperature if math.isfinite(temperature) else 1.0
     return dataclasses.replace(one, probability=calibrated(one.probability, temperature))
 
 

@@ -42,7 +42,7 @@ def test_cancel_within_two_seconds(panel: Panel, case: Path) -> None:
     assert nodes["t1"].GetScene() is not None
 
 
-def test_a_killed_child_is_told_once(panel: Panel, case: Path) -> None:
+def test_a_killed_child_is_reported_once(panel: Panel, case: Path) -> None:
     start_slow(panel, case)
     before = snapshot()
     for process in engines():

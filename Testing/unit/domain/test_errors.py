@@ -35,10 +35,15 @@ def test_exit_codes(kind: str, code: int) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in vars(errors).values() if inspect.isclass(kind)])
 def test_an_error_comes_back_from_its_code(kind: type[errors.BrainTumorSegError]) -> None:
-    told = errors.error_of(kind.code, "What.", "Do.")
-    assert (told.code, told.exit_code, str(told), told.remedy) == (kind.code, kind.exit_code, "What.", "Do.")
+    reported = errors.error_of(kind.code, "What.", "Do.")
+    assert (reported.code, reported.exit_code, str(reported), reported.remedy) == (
+        kind.code,
+        kind.exit_code,
+        "What.",
+        "Do.",
+    )
     if kind is not errors.BrainTumorSegError:
-        assert type(told) is kind
+        assert type(reported) is kind
 
 
 def test_a_code_of_a_newer_version_is_a_failed_run() -> None:

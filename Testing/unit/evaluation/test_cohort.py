@@ -58,11 +58,11 @@ def pairs(tmp_path: Path) -> Pairs:
 
 
 def test_one_bad_case_does_not_keep_the_others_and_processes_change_nothing(pairs: Pairs) -> None:
-    told: list[tuple[float, str]] = []
-    here = evaluate_pairs(pairs, progress=Progress(lambda _, fraction, message: told.append((fraction, message))))
+    reported: list[tuple[float, str]] = []
+    here = evaluate_pairs(pairs, progress=Progress(lambda _, fraction, message: reported.append((fraction, message))))
     assert list(here.results) == ["case0", "case1", "case2", "case4"]
     assert isinstance(here.failures["case3"], InputError) and here.failures["case3"].remedy
-    assert told[-1] == (1.0, "Compared 5 of 5 (case4)")
+    assert reported[-1] == (1.0, "Compared 5 of 5 (case4)")
     apart = evaluate_pairs(pairs, jobs=2)
     assert apart.results == here.results and list(apart.results) == list(here.results)
     assert apart.failures["case3"].sentence() == here.failures["case3"].sentence()
@@ -70,9 +70,9 @@ def test_one_bad_case_does_not_keep_the_others_and_processes_change_nothing(pair
 
 
 def test_half_of_a_run(pairs: Pairs) -> None:
-    told: list[float] = []
-    evaluate_pairs(pairs, progress=Progress(lambda _, fraction, __: told.append(fraction)).part(0.5, 1.0))
-    assert told[0] == 0.5 and told[-1] == 1.0
+    reported: list[float] = []
+    evaluate_pairs(pairs, progress=Progress(lambda _, fraction, __: reported.append(fraction)).part(0.5, 1.0))
+    assert reported[0] == 0.5 and reported[-1] == 1.0
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -122,7 +122,7 @@ def test_the_terminal_has_no_line_beyond_its_width() -> None:
     assert lines[0].index("Dice") <= lines[1].index("ET") < lines[0].index("Sensitivity") <= lines[1].index("ET", 50)
 
 
-def test_empties_are_told_with_how_they_counted() -> None:
+def test_empties_are_reported_with_how_they_counted() -> None:
     said = empty_lines(cohort(Settings(("dice", "hd95")), shift=1))
     assert said[0] == "ET: empty in the prediction alone in 1 case, counted as Dice 0.0000, HD95 10.39 mm"
     said = empty_lines(cohort(Settings(("dice", "hd95"), convention="nnunet"), shift=2))

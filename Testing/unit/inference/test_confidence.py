@@ -75,9 +75,9 @@ def test_a_result_says_how_sure_the_model_is(patient: Patient, tiny_checkpoint: 
     assert np.array_equal(doubtful.labels.array, sure.labels.array)
     assert doubtful.confidence["ET"] < 0.6 and doubtful.confidence["WT"] == sure.confidence["WT"]
     assert any("unsure of ET (expected Dice 0." in warning for warning in doubtful.warnings)
-    told = doubtful.probabilities["ET"]
+    reported = doubtful.probabilities["ET"]
     spacing = doubtful.labels.spacing
-    assert confidence(told, told >= 0.5, spacing) == pytest.approx(doubtful.confidence["ET"])
+    assert confidence(reported, reported >= 0.5, spacing) == pytest.approx(doubtful.confidence["ET"])
 
 
 def test_a_region_that_was_not_found_has_no_confidence(patient: Patient, tiny_checkpoint: WriteCheckpoint) -> None:

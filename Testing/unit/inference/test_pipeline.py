@@ -218,7 +218,7 @@ def test_what_to_expect_of_the_sequences_given_is_said_by_hand(patient: Patient)
     assert neither == ("T1 and T1ce were not given; expect a less accurate result.",)
 
 
-def test_three_missing_sequences_are_told_in_one_breath(patient: Patient) -> None:
+def test_three_missing_sequences_are_reported_in_one_breath(patient: Patient) -> None:
     warnings = run(patient.case(("flair",)), make_oracle(optional_modalities=("t1", "t1ce", "t2"))).warnings
     assert "T1, T1ce and T2 were not given; expect a less accurate result." in warnings
     with pytest.raises(ModalityError, match="T1, T1ce and FLAIR missing"):
@@ -278,13 +278,13 @@ def test_images_are_taken_as_they_are_where_asked_for(patient: Patient) -> None:
 
 
 def test_progress_rises_and_names_the_stages(patient: Patient) -> None:
-    told: list[tuple[str, float, str]] = []
+    reported: list[tuple[str, float, str]] = []
     tiled = make_oracle(tiling=TilingSpec((16, 16, 16)))
-    run(patient.case(), tiled, progress=Progress(lambda *report: told.append(report)))
-    fractions = [fraction for _, fraction, _ in told]
+    run(patient.case(), tiled, progress=Progress(lambda *report: reported.append(report)))
+    fractions = [fraction for _, fraction, _ in reported]
     assert fractions == sorted(fractions) and fractions[0] >= 0 and fractions[-1] <= 1
-    assert list(dict.fromkeys(stage for stage, _, _ in told)) == ["prepare", "load", "predict", "finish"]
-    windows = [message for stage, _, message in told if stage == "predict"]
+    assert list(dict.fromkeys(stage for stage, _, _ in reported)) == ["prepare", "load", "predict", "finish"]
+    windows = [message for stage, _, message in reported if stage == "predict"]
     assert windows[0].endswith(f"window 1 of {len(windows)}") and windows[-1].endswith(
         f"{len(windows)} of {len(windows)}"
     )
@@ -292,17 +292,17 @@ def test_progress_rises_and_names_the_stages(patient: Patient) -> None:
 
 @pytest.mark.parametrize("stage", ["prepare", "load", "predict"])
 def test_a_run_is_cancelled_at_the_report_after(patient: Patient, stage: str) -> None:
-    told: list[str] = []
+    reported: list[str] = []
 
     def listen(name: str, fraction: float, message: str) -> None:
-        told.append(name)
+        reported.append(name)
         if name == stage:
             progress.cancelled.set()
 
     progress = Progress(listen)
     with pytest.raises(CancelledError):
         run(patient.case(), make_oracle(tiling=TilingSpec((16, 16, 16))), progress=progress)
-    assert told[-1] == stage and told.count(stage) == 1
+    assert reported[-1] == stage and reported.count(stage) == 1
 
 
 def test_the_result_says_how_it_came_about(patient: Patient) -> None:

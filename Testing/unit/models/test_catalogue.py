@@ -16,7 +16,7 @@ WriteCheckpoint = Callable[..., Path]
 
 @pytest.fixture(autouse=True)
 def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """One model that comes along, so that these tests do not depend on which ones do."""
+    """One model that is included, so that these tests do not depend on which ones do."""
     folder = tmp_path / "embedded"
     folder.mkdir()
     write_oracle(folder / "along.safetensors", id="along")
@@ -54,7 +54,7 @@ def test_a_model_by_id_or_by_path(tiny_checkpoint: WriteCheckpoint) -> None:
         assert "along" in caught.value.remedy
 
 
-def test_a_damaged_file_is_told_and_hides_no_other(home: Path, tiny_checkpoint: WriteCheckpoint) -> None:
+def test_a_damaged_file_is_reported_and_hides_no_other(home: Path, tiny_checkpoint: WriteCheckpoint) -> None:
     add(tiny_checkpoint(id="mine"))
     (models_folder() / "broken.safetensors").write_bytes(b"broken")
     (models_folder() / ".123-0.part-x.safetensors").write_bytes(b"half")  # being written

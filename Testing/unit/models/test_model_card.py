@@ -31,15 +31,15 @@ def test_a_card_tells_use_inputs_accuracy_training_and_licences() -> None:
 
 
 @pytest.mark.parametrize(
-    ("optional", "told"),
+    ("optional", "reported"),
     [
         ((), "T1, T1ce, T2, FLAIR, all of them needed."),
         (("t1", "t2"), "T1, T1ce, T2, FLAIR; T1 and T2 may be missing."),
         (MODALITIES, "T1, T1ce, T2, FLAIR; any of them may be missing, not all."),
     ],
 )
-def test_a_card_says_which_sequences_may_be_missing(optional: tuple[str, ...], told: str) -> None:
-    assert f"- Sequences: {told}\n" in model_card(describe_model(optional_modalities=optional))
+def test_a_card_says_which_sequences_may_be_missing(optional: tuple[str, ...], reported: str) -> None:
+    assert f"- Sequences: {reported}\n" in model_card(describe_model(optional_modalities=optional))
 
 
 def test_a_card_says_that_the_bias_field_is_corrected() -> None:

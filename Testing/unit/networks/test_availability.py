@@ -9,14 +9,14 @@ from BrainTumorSegLib.networks import create_network
 from BrainTumorSegLib.networks.availability import append_availability
 
 
-def test_given_and_missing_channels_are_told_by_hand() -> None:
+def test_given_and_missing_channels_are_reported_by_hand() -> None:
     images = torch.zeros(2, 3, 2, 2)
     images[0, 1, 0, 1] = -0.5  # one voxel is enough: outside the brain a given sequence is 0 too
     images[1, 0] = 1.0
-    (told,) = append_availability(torch.nn.Identity(), (images,))
-    assert torch.equal(told[:, :3], images)
-    assert told[:, 3:].amax(dim=(2, 3)).tolist() == told[:, 3:].amin(dim=(2, 3)).tolist()
-    assert told[:, 3:, 0, 0].tolist() == [[0, 1, 0], [1, 0, 0]]
+    (reported,) = append_availability(torch.nn.Identity(), (images,))
+    assert torch.equal(reported[:, :3], images)
+    assert reported[:, 3:].amax(dim=(2, 3)).tolist() == reported[:, 3:].amin(dim=(2, 3)).tolist()
+    assert reported[:, 3:, 0, 0].tolist() == [[0, 1, 0], [1, 0, 0]]
 
 
 @pytest.mark.parametrize("dimensions", [2, 3])
@@ -35,5 +35,5 @@ def test_the_network_tells_missing_from_average(dimensions: int) -> None:
 
 
 def test_half_precision_stays_half_precision() -> None:
-    (told,) = append_availability(torch.nn.Identity(), (torch.ones(1, 1, 2, 2, dtype=torch.bfloat16),))
-    assert told.dtype is torch.bfloat16
+    (reported,) = append_availability(torch.nn.Identity(), (torch.ones(1, 1, 2, 2, dtype=torch.bfloat16),))
+    assert reported.dtype is torch.bfloat16

@@ -29,7 +29,7 @@ def test_a_brain_is_a_brain() -> None:
     assert check(examined(ball((140, 140, 140), 70))) == [], "cropped to its box"
 
 
-def test_a_head_is_told_by_its_size_or_by_the_air_around_it() -> None:
+def test_a_head_is_reported_by_its_size_or_by_the_air_around_it() -> None:
     assert "skull-stripped" in check(examined(ball((240, 240, 240), 100)))[0]
     noise = np.random.default_rng(0).integers(1, 9, (40, 60, 60)).astype(np.int16)
     assert "skull-stripped" in check(examined(noise))[0]

@@ -162,7 +162,7 @@ def test_distances_rank_the_other_way(tmp_path: Path) -> None:
     assert ranked(evaluation)[0][0] == "p3" and ranked(evaluation)[-1] == ("p0", 0.0)
 
 
-def test_images_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+def test_images_that_cannot_be_used_are_reported(tmp_path: Path) -> None:
     cohort(tmp_path)
     (tmp_path / "ref" / "p0" / "p0_flair.nii.gz").write_bytes(b"no image")
     far = Volume(head().array, AFFINE + np.array([[0, 0, 0, 900.0], [0] * 4, [0] * 4, [0] * 4]))

@@ -24,7 +24,7 @@ def evidence(
 
 
 def test_the_calibration_error_by_hand() -> None:
-    # Two bins: of two voxels told as 0.1 and 0.3 one is tumour (0.4 against 1), of two told as 0.8 and 1.0 both.
+    # Two bins: of two voxels reported as 0.1 and 0.3 one is tumour (0.4 against 1), of two as 0.8 and 1.0 both.
     probability = np.array([0.1, 0.3, 0.8, 1.0])
     truth = np.array([False, True, True, True])
     assert expected_calibration_error(probability, truth, bins=2) == pytest.approx((0.6 + 0.2) / 4)
@@ -37,12 +37,12 @@ def test_the_temperature_that_was_put_in_is_found(temperature: float) -> None:
     generator = np.random.default_rng(1)
     honest = generator.beta(0.4, 0.6, 40_000)
     truth = generator.random(honest.size) < honest
-    told = calibrated(honest, 1 / temperature)  # as a network that is too sure (or not sure enough) tells it
-    assert best_temperature([evidence(told, truth)]) == pytest.approx(temperature, rel=0.05)
-    after = expected_calibration_error(calibrated(told, temperature), truth)
+    reported = calibrated(honest, 1 / temperature)  # as a network that is too sure (or not sure enough) tells it
+    assert best_temperature([evidence(reported, truth)]) == pytest.approx(temperature, rel=0.05)
+    after = expected_calibration_error(calibrated(reported, temperature), truth)
     assert after < 0.01
     if temperature != 1:
-        assert expected_calibration_error(told, truth) > 3 * after
+        assert expected_calibration_error(reported, truth) > 3 * after
 
 
 def test_the_summary_leaves_out_what_was_not_found() -> None:
@@ -79,3 +79,8 @@ def test_evidence_is_of_the_box_around_the_tumour(patient: Patient, tiny_checkpo
     assert whole.probability.shape == whole.truth.shape and whole.probability.ndim == 1
     assert 0 < whole.truth.sum() < whole.truth.size < patient.labels.array.size
     assert whole.measured == 1 and whole.expected > 0.9, "the oracle is right, where something is known"
+
+
+def test_without_anything_predicted_there_is_no_temperature() -> None:
+    nothing = evidence(np.zeros(5), np.zeros(5, bool), math.nan, 1.0)
+    assert math.isnan(best_temperature([nothing])) and math.isnan(best_temperature([]))

@@ -189,7 +189,7 @@ def test_two_recipes_of_one_id(place: Path, capsys: pytest.CaptureFixture[str]) 
     assert "Several recipes have the id one." in capsys.readouterr().err
 
 
-def test_a_network_that_cannot_be_built_is_told_before_training(
+def test_a_network_that_cannot_be_built_is_reported_before_training(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_recipe(place / "wrong.toml", {"sampling": "sampling = { patch = [17, 17], batch = 2 }"})
@@ -347,7 +347,7 @@ def test_without_a_fold_there_is_none_to_measure_on(known: Path, capsys: pytest.
     assert "no patients of a held-out fold" in capsys.readouterr().err
 
 
-def test_bad_validation_images_are_told_before_training(known: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_validation_images_are_reported_before_training(known: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Also where a fold is held out, when a run itself would never look at them."""
     for name in ("D_9_mask.tif", "E_9_mask.tif"):
         (known / "data" / name[0] / name).unlink()

@@ -106,7 +106,7 @@ def test_whole_slices_of_brats_with_four_sequences_and_three_tissues(tmp_path: P
     assert abs((rows.min() + rows.max()) / 2 - 119.5) <= 1
 
 
-def test_what_is_wrong_with_folder_and_files_is_told_together(tmp_path: Path) -> None:
+def test_what_is_wrong_with_folder_and_files_is_reported_together(tmp_path: Path) -> None:
     folder = write_lgg(tmp_path / "data", NAMES)
     write_lgg(folder / "again", ["P1"])
     (folder / "P2" / "P2_9_mask.tif").unlink()
@@ -118,7 +118,7 @@ def test_what_is_wrong_with_folder_and_files_is_told_together(tmp_path: Path) ->
         make_data(make_recipe("lgg", LGG), folder)
 
 
-def test_nothing_usable_is_told_with_the_reason(tmp_path: Path) -> None:
+def test_nothing_usable_is_reported_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "_annotations.coco.json").write_text("{")
     with pytest.raises(InputError, match=r"no usable patient: .* is no COCO file"):
         find_data(make_recipe("coco", ("t1ce",)), tmp_path)

@@ -205,3 +205,19 @@ def test_what_lies_outside_the_image_is_cut_off(tmp_path: Path) -> None:
     assert np.array_equal(mask_of(write_coco(tmp_path, outside)), expected)
     beyond = write_coco(tmp_path / "beyond", [{"image_id": 1, "bbox": [SIZE + 5, 2, 4, 4]}])
     assert not mask_of(beyond).any()
+
+
+def test_an_absolute_name_is_taken_as_it_stands(tmp_path: Path) -> None:
+    write_coco(tmp_path / "pictures", [], images=1)
+    folder = write_coco(tmp_path / "notes", [{"image_id": "1", "bbox": [3, 5, 4, 2]}], images=1)
+    (folder / "0.png").unlink()
+    file = folder / "_annotations.coco.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["images"][0]["file_name"] = str(tmp_path / "pictures" / "0.png")
+    file.write_text(json.dumps(content), encoding="utf-8")
+    assert np.array_equal(mask_of(folder), square(slice(5, 7), slice(3, 7)))
+
+
+def test_a_box_without_a_place_is_a_problem(tmp_path: Path) -> None:
+    folder = write_coco(tmp_path, [{"image_id": 1, "bbox": [float("nan"), 5, 4, 2]}])
+    assert "no finite place" in find_coco(folder, ("t1ce",)).problems[0]

@@ -1,4 +1,4 @@
-"""Export: accuracy is measured through the engine, the averaged weights are taken, no path of this machine is told."""
+"""Export: accuracy is measured through the engine, the averaged weights are taken, no path of this machine is in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from BrainTumorSegLib.domain.errors import CheckpointError
+from BrainTumorSegLib.domain.errors import CheckpointError, InputError
 from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
 from BrainTumorSegLib.models.description import PostprocessingSpec
 from Testing import samples
@@ -144,3 +144,18 @@ def test_a_file_that_does_not_load_replaces_none(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError):
         save_sound(oracle.description, wrong, file)
     assert file.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == ["good.safetensors"]
+
+
+def test_a_measurement_that_fails_leaves_the_earlier_file(
+    tmp_path: Path, state: tuple[SegmentationModule, Path]
+) -> None:
+    """A validation image may be unreadable after hours of training."""
+    samples.write_patient(tmp_path / "data", make_patient(2), case_id="P1")
+    (case,) = find_cases(tmp_path / "data").values()
+    case.segmentation.write_bytes(b"")
+    file = samples.write_oracle(tmp_path / "out.safetensors")
+    before = file.read_bytes()
+    module, training = state
+    with pytest.raises(InputError):
+        export(training, module.recipe, Split((), (), ("P1",)), [case], file, "cpu")
+    assert file.read_bytes() == before

@@ -118,7 +118,7 @@ def test_the_average_is_kept_and_exported_by_hand(finished: Path) -> None:
     assert differing > len(raw[0]) / 2  # the raw weights are others
 
 
-def test_split_and_steps_are_told(finished: Path, place: Path) -> None:
+def test_split_and_steps_are_reported(finished: Path, place: Path) -> None:
     record = exported(finished).description.training
     parts = json.loads((place / "data" / "split.json").read_text())
     assert record.validation_cases == tuple(parts["validation"])
