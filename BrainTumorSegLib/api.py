@@ -40,8 +40,12 @@ def segment(
         case: a :class:`Case`, a case folder or Decathlon file, or modality → file, volume or nibabel image.
         model: id, file or a loaded checkpoint (load once for many cases).
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        precision, tta, preprocess, reference: see :class:`.domain.options.RunOptions`.
-        keep_probabilities, progress: see :func:`.inference.pipeline.segment_case`.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        tta: test-time augmentation, the mean over all mirrorings.
+        preprocess: ``auto``, or ``none`` for images that are taken as they are.
+        reference: sequence whose grid carries the result; by default the first of T1ce, T1, FLAIR, T2 that is given.
+        keep_probabilities: keep the region probabilities in the result.
+        progress: hears how far the run is; ends it when cancelled.
 
     Returns:
         Labels, measurements and provenance on the reference image's own grid.
@@ -79,7 +83,7 @@ def evaluate(
         prediction: what a model gave.
         reference: what an expert drew, on the same grid.
         spacing: voxel size ``(z, y, x)`` in mm; by default that of the reference if it is a volume, else 1 mm.
-        measures: names from :data:`BrainTumorSegLib.metrics.MEASURES`, or ``all``.
+        measures: names from :data:`BrainTumorSegLib.evaluation.metrics.MEASURES`, or ``all``.
         convention: what empty masks count as: ``brats2021``, ``brats2023``, ``nnunet`` or ``monai``.
         hd95: definition of HD95: ``directed``, ``pooled`` or ``surfel``.
         tolerance: of surface Dice, in mm.
