@@ -1,9 +1,10 @@
-"""A hook of MkDocs: the help of every command, as the program itself prints it, in the place of ``<!-- help -->``."""
+"""A hook of MkDocs: the help of every command, as the program prints it; roles of docstrings as plain code."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 from typing import Any
 
 MARK = "<!-- help -->"
@@ -12,6 +13,11 @@ MARK = "<!-- help -->"
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """The page with the help of all commands, if it has a place for it."""
     return markdown.replace(MARK, "\n".join(_sections())) if MARK in markdown else markdown
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """The page without the roles that docstrings mark names with."""
+    return re.sub(r":(?:attr|class|data|func|meth|mod):(?=<code>)", "", html)
 
 
 def _sections() -> list[str]:
