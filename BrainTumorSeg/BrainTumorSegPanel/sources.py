@@ -11,9 +11,10 @@ import slicer
 from slicer.i18n import tr as _
 
 from BrainTumorSegLib.domain.errors import InputError, ModalityError
-from BrainTumorSegLib.domain.modalities import MODALITIES, TITLES, assign, is_image, recognise
+from BrainTumorSegLib.domain.modalities import MODALITIES, TITLES, assign, recognise
 from BrainTumorSegLib.io.case_folder import find_case
 from BrainTumorSegLib.io.mrml import check_volume
+from BrainTumorSegLib.io.registry import is_image
 
 PATIENT_ID = "0010,0020"
 # Tags as the database of the application names them -> keywords of DICOM.

@@ -9,7 +9,6 @@ from pathlib import Path
 from .errors import ModalityError
 from .sequence_names import (
     FLAIR,
-    IMAGE_SUFFIXES,
     MODALITIES,
     T1,
     T1CE,
@@ -19,7 +18,6 @@ from .sequence_names import (
     denies_agent,
     from_name,
     gives_agent,
-    is_image,
     is_segmentation,
     is_something_else,
     stem,
@@ -28,7 +26,6 @@ from .sequence_names import (
 __all__ = [
     "DECATHLON_ORDER",
     "FLAIR",
-    "IMAGE_SUFFIXES",
     "MODALITIES",
     "REFERENCE_ORDER",
     "T1",
@@ -41,7 +38,6 @@ __all__ = [
     "case_of_segmentation",
     "case_of_sequence",
     "from_name",
-    "is_image",
     "is_segmentation",
     "listed",
     "recognise",
@@ -83,7 +79,7 @@ def assign(paths: Iterable[Path]) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for path in sorted(paths):
-        modality = from_name(path.name)
+        modality = from_name(stem(path))
         if modality is None:
             continue
         if modality in found:
@@ -103,7 +99,7 @@ def by_case(paths: Iterable[Path]) -> dict[str, list[Path]]:
     """
     groups: dict[str, dict[Path, str]] = {}
     for path in sorted(paths):
-        if modality := from_name(path.name):
+        if modality := from_name(stem(path)):
             groups.setdefault(case_of_sequence(path), {})[path] = modality
     for name in sorted(groups, key=len):
         for longer in [other for other in groups if other != name and other.startswith(name)]:

@@ -9,7 +9,8 @@ from pathlib import Path
 T1, T1CE, T2, FLAIR = "t1", "t1ce", "t2", "flair"
 MODALITIES = (T1, T1CE, T2, FLAIR)
 
-IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
+# What a node that was loaded from a file may still bear in its name.
+_NODE_SUFFIX = re.compile(r"\.(?:nii|nii\.gz|nrrd|nhdr|mha|mhd)$")
 
 _SPELLINGS: dict[str, tuple[str, ...]] = {
     T1: ("t1", "t1n", "t1w", "t1pre", "t1tirm"),
@@ -71,17 +72,9 @@ _T2_STAR = {"star", "gre", "fl2d", "fl3d", "ffe", "medic"}
 
 
 def stem(path: Path | str) -> str:
-    """File name without its (possibly double) image suffix."""
+    """File name without its suffix, which is double where the file is a gzip."""
     name = Path(path).name
-    for suffix in IMAGE_SUFFIXES:
-        if name.lower().endswith(suffix):
-            return name[: -len(suffix)]
-    return Path(name).stem
-
-
-def is_image(path: Path | str) -> bool:
-    """Whether the name ends like a volume this library reads."""
-    return Path(path).name.lower().endswith(IMAGE_SUFFIXES)
+    return Path(name[:-3] if name.lower().endswith(".gz") else name).stem
 
 
 def is_segmentation(name: str) -> bool:
@@ -157,7 +150,7 @@ def from_name(name: str) -> str | None:
 
 
 def _bare(name: str) -> str:
-    return (stem(name) if is_image(name) else name).lower()
+    return _NODE_SUFFIX.sub("", name.lower())
 
 
 def _words(bare: str) -> list[str]:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..domain.errors import RequestError
-from ..domain.modalities import case_of_segmentation, is_image, stem
+from ..domain.modalities import case_of_segmentation, stem
+from ..io.registry import is_image
 
 
 def match(prediction: Path, reference: Path) -> dict[str, tuple[Path, Path]]:

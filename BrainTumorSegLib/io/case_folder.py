@@ -20,14 +20,13 @@ from ..domain.modalities import (
     assign,
     by_case,
     from_name,
-    is_image,
     is_segmentation,
     listed,
     stem,
 )
 from ..domain.volume import Volume
 from .images2d import channels_for, is_mask, is_slice, read_pages, slice_order, stack_slices
-from .registry import head_of, is_dicom, read_volume
+from .registry import head_of, is_dicom, is_image, read_volume
 
 _BY_NAME = "Name each sequence: --t1 FILE --t1ce FILE --t2 FILE --flair FILE."
 # Folders of the Decathlon's images: one file of four channels a case. nnU-Net's of that name number single sequences.
@@ -175,12 +174,12 @@ def _decathlon(folder: Path) -> list[Path]:
     """The files of a Decathlon data set's images, of its root or of one of its folders."""
     places = [folder] if folder.resolve().name in _DECATHLON else [folder / name for name in _DECATHLON]
     files = [path for place in places if place.is_dir() for path in sorted(_visible(place)) if path.is_file()]
-    return [path for path in files if is_image(path) and not from_name(path.name) and not _NNUNET.search(stem(path))]
+    return [path for path in files if is_image(path) and not from_name(stem(path)) and not _NNUNET.search(stem(path))]
 
 
 def case_folders(folder: Path, depth: int = 3) -> list[Path]:
     """Folders that hold sequences: this one, or those below it, at most three levels down (BIDS: subject, session)."""
-    if any(from_name(path.name) for path in _visible(folder) if path.is_file() and is_image(path)):
+    if any(from_name(stem(path)) for path in _visible(folder) if path.is_file() and is_image(path)):
         return [folder]
     return _inner_folders(folder, depth)
 
@@ -205,10 +204,10 @@ def _folder(folder: Path, files: Mapping[str, Path]) -> CaseFiles:
     """A case folder, or the only one inside a folder."""
     entries = sorted(path for path in _visible(folder) if path.is_file())
     images = [path for path in entries if is_image(path)]
-    open_ones = [path for path in images if from_name(path.name) not in files]
+    open_ones = [path for path in images if from_name(stem(path)) not in files]
     if groups := by_case(open_ones):
         first, *_ = groups
-        one = " ".join(f"--{from_name(path.name)} {path}" for path in groups[first])
+        one = " ".join(f"--{from_name(stem(path))} {path}" for path in groups[first])
         raise InputError(f"{folder} holds {len(groups)} cases, such as {first}.", f"Give one: {one}.")
     found = assign(open_ones) | dict(files)
     if found:
@@ -256,7 +255,7 @@ def _head(path: Path) -> bytes:
 
 def _why(path: Path) -> str:
     """Why an image is none of the sequences."""
-    return "a segmentation or mask" if is_segmentation(path.name) else "its name speaks of none of the sequences"
+    return "a segmentation or mask" if is_segmentation(stem(path)) else "its name speaks of none of the sequences"
 
 
 def _slices(paths: Sequence[Path], files: Mapping[str, Path], name: str = "") -> CaseFiles:
@@ -369,7 +368,7 @@ def find_images(case: str, places: Iterable[Path]) -> dict[str, Path]:
         found: dict[str, Path] = {}
         for path in sorted(_visible(folder)):
             mine = own or stem(path).startswith((f"{case}_", f"{case}-"))
-            modality = from_name(path.name) if mine and path.is_file() and is_image(path) else None
+            modality = from_name(stem(path)) if mine and path.is_file() and is_image(path) else None
             if modality is not None:
                 found.setdefault(modality, path)
         if found:

@@ -15,7 +15,8 @@ from typing import Any
 
 from ..domain.errors import OutputError
 from ..domain.labels import REGIONS
-from ..domain.modalities import IMAGE_SUFFIXES, is_image, stem
+from ..domain.modalities import stem
+from .registry import IMAGE_SUFFIXES, is_image
 
 _ELSEWHERE = "Choose another name or folder for it."
 _SLICE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")

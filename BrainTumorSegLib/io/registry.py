@@ -13,7 +13,6 @@ import numpy as np
 
 from ..domain.errors import InputError, RequestError
 from ..domain.labels import read_labels
-from ..domain.modalities import is_image
 from ..domain.volume import Volume
 from . import images2d, segmentation_nrrd
 from .formats import HEAD, Format, Pixels, unreadable
@@ -22,8 +21,8 @@ from .nifti import Nifti
 
 FORMATS: tuple[Format, ...] = (Nifti(), NRRD, META_IMAGE)
 
-# Suffixes of header files whose voxels lie elsewhere: read, not written.
-_READ_ONLY = (".nhdr", ".mhd")
+# Those of header files whose voxels lie elsewhere are read, not written.
+IMAGE_SUFFIXES = (*(suffix for known in FORMATS for suffix in known.suffixes), ".nhdr", ".mhd")
 _CONVERT = "Convert the series with dcm2niix, or load it in 3D Slicer and save it as .nii.gz or .nrrd."
 # What else files with such names turn out to be: how they begin, what that is, what to do.
 _STRANGERS: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
@@ -33,6 +32,11 @@ _STRANGERS: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
     ((b"%PDF",), "a PDF document", "Give the image."),
     ((b"\x80\x02", b"\x80\x04"), "a pickle of Python", "Give the image."),
 )
+
+
+def is_image(path: Path | str) -> bool:
+    """Whether the name ends like a volume that is read here."""
+    return Path(path).name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def head_of(path: Path) -> bytes:
@@ -161,10 +165,9 @@ def writer_of(path: Path | str) -> Format:
         RequestError: its suffix is no format that is written.
     """
     name = Path(path).name.lower()
-    if is_image(name) and not name.endswith(_READ_ONLY):
-        for known in FORMATS:
-            if name.endswith(known.suffixes):
-                return known
+    for known in FORMATS:
+        if name.endswith(known.suffixes):
+            return known
     raise RequestError(f"{Path(path).name} names no format this program writes.", "Use .nii.gz, .nii, .nrrd or .mha.")
 
 

@@ -18,10 +18,10 @@ from BrainTumorSegLib.domain.case import Case, check_image
 from BrainTumorSegLib.domain.errors import InputError, RequestError
 from BrainTumorSegLib.domain.grid import Grid, check_overlap
 from BrainTumorSegLib.domain.labels import decide_convention, found_values, read_labels
-from BrainTumorSegLib.domain.modalities import TITLES, case_of_segmentation, is_image, stem
+from BrainTumorSegLib.domain.modalities import TITLES, case_of_segmentation, stem
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io.case_folder import find_case, read_case
-from BrainTumorSegLib.io.registry import is_slicer_segmentation, read_label_map, read_volume
+from BrainTumorSegLib.io.registry import is_image, is_slicer_segmentation, read_label_map, read_volume
 
 from .case import DataSet, noting
 

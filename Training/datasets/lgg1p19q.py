@@ -17,9 +17,9 @@ import numpy as np
 from BrainTumorSegLib.domain.case import Case, check_image
 from BrainTumorSegLib.domain.errors import InputError, RequestError
 from BrainTumorSegLib.domain.grid import Grid, check_overlap
-from BrainTumorSegLib.domain.modalities import T1CE, T2, TITLES, is_image, stem
+from BrainTumorSegLib.domain.modalities import T1CE, T2, TITLES, stem
 from BrainTumorSegLib.domain.volume import Volume
-from BrainTumorSegLib.io.registry import read_volume
+from BrainTumorSegLib.io.registry import is_image, read_volume
 from BrainTumorSegLib.preprocessing.resampling import onto
 
 from .brats import misplaced

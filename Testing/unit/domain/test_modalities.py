@@ -10,7 +10,6 @@ from BrainTumorSegLib.domain.modalities import (
     case_of_segmentation,
     case_of_sequence,
     from_name,
-    is_image,
     recognise,
     reference_of,
     stem,
@@ -92,11 +91,6 @@ def test_assignment_is_in_canonical_order_and_leaves_others_out() -> None:
 )
 def test_stem(name: str, expected: str) -> None:
     assert stem(name) == expected
-
-
-def test_images_by_suffix() -> None:
-    assert all(map(is_image, ("a.nii", "a.nii.gz", "A.NII.GZ", "a.nrrd", "a.mha", "a.mhd", "a.nhdr")))
-    assert not any(map(is_image, ("a.gz", "a.png", "a.nii.gz.part", "a.dcm", "a")))
 
 
 @pytest.mark.parametrize(

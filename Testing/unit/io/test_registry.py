@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from BrainTumorSegLib.domain.errors import InputError, RequestError
 from BrainTumorSegLib.domain.volume import Volume
-from BrainTumorSegLib.io.registry import check_writable, read_label_map, read_volume, write_volume
+from BrainTumorSegLib.io.registry import check_writable, is_image, read_label_map, read_volume, write_volume
 from Testing.unit.domain.test_volume import OBLIQUE, SHEARED, voxels
 
 SHIFT = np.array([12.0, -7.0, 5.0])
@@ -148,3 +148,8 @@ def test_a_segmentation_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_a_nrrd_without_segments_is_read_by_its_values(tmp_path: Path) -> None:
     write_volume(Volume(np.choose(EXPECTED, [0, 1, 2, 4]).astype(np.uint8), np.eye(4)), tmp_path / "a.nrrd")
     np.testing.assert_array_equal(read_label_map(tmp_path / "a.nrrd").array, EXPECTED)
+
+
+def test_images_by_suffix() -> None:
+    assert all(map(is_image, ("a.nii", "a.nii.gz", "A.NII.GZ", "a.nrrd", "a.mha", "a.mhd", "a.nhdr")))
+    assert not any(map(is_image, ("a.gz", "a.png", "a.nii.gz.part", "a.dcm", "a")))
