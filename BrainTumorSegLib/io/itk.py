@@ -66,7 +66,5 @@ def _affine_of(image: Any) -> np.ndarray:
     return LPS_TO_RAS @ affine
 
 
-NRRD = Itk("NRRD", (".nrrd", ".nhdr"), "NrrdImageIO", b"NRRD")
-META_IMAGE = Itk(
-    "MetaImage", (".mha", ".mhd"), "MetaImageIO", b"ObjectType", b"NDims", b"Comment", b"ID ", b"TransformType"
-)
+NRRD = Itk("NRRD", (".nrrd",), "NrrdImageIO", b"NRRD")
+META_IMAGE = Itk("MetaImage", (".mha",), "MetaImageIO", b"ObjectType", b"NDims", b"Comment", b"ID ", b"TransformType")
