@@ -27,6 +27,7 @@ def segment(
     model: Checkpoint | Path | str = DEFAULT_MODEL,
     device: str = "auto",
     *,
+    backend: str = "auto",
     precision: str = "auto",
     tta: bool = False,
     preprocess: str = "auto",
@@ -40,6 +41,7 @@ def segment(
         case: a :class:`Case`, a case folder or Decathlon file, or modality → file, volume or nibabel image.
         model: id, file or a loaded checkpoint (load once for many cases).
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        backend: what runs the network on that device, by its name; ``auto`` for the usual one.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         tta: test-time augmentation, the mean over all mirrorings.
         preprocess: ``auto``, or ``none`` for images that are taken as they are.
@@ -59,6 +61,7 @@ def segment(
     options = RunOptions(
         model=checkpoint.description.id,
         device=device,
+        backend=backend,
         precision=precision,
         tta=tta,
         preprocess=preprocess,

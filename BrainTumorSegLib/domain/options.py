@@ -22,7 +22,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 PREPROCESSINGS = ("auto", "none", "register")
 
 # The options of every command that runs a model.
-ENGINE_OPTIONS = ("model", "device", "precision", "tta", "preprocess")
+ENGINE_OPTIONS = ("model", "device", "backend", "precision", "tta", "preprocess")
 
 
 def _option(about: str, *, choices: tuple[str, ...] = (), metavar: str | None = None) -> dict[str, Any]:
@@ -37,6 +37,7 @@ class RunOptions:
     Attributes:
         model: id of an installed model, or a file.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        backend: what runs the network on that device, by its name; ``auto`` for the usual one.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         tta: test-time augmentation: average over mirrorings, slower by 8 (3D) or 4 (2D), a little more accurate.
         preprocess: ``auto``: as the model declares; ``none``: the images are taken as they are, without correction of
@@ -52,6 +53,9 @@ class RunOptions:
 
     model: str = field(default=DEFAULT_MODEL, metadata=_option(f"default: {DEFAULT_MODEL}", metavar="ID|FILE"))
     device: str = field(default="auto", metadata=_option("auto, cpu, cuda, cuda:N or mps"))
+    backend: str = field(
+        default="auto", metadata=_option("what runs the network on that device; default: auto", metavar="NAME")
+    )
     precision: str = field(default="auto", metadata=_option("of the network's arithmetic", choices=PRECISIONS))
     tta: bool = field(
         default=False,

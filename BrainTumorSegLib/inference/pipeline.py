@@ -50,7 +50,7 @@ def segment_case(
     Raises:
         ModalityError: a required modality is missing.
         GeometryError: the images do not overlap.
-        DeviceError: the device is not there.
+        DeviceError: the device or the backend is not there.
         CheckpointError: the network cannot be built or run as the checkpoint says.
         ShortageError: memory ran out.
         CancelledError: cancelled through ``progress``.
@@ -63,7 +63,7 @@ def segment_case(
     # What can be refused is refused before anything slow begins.
     check_modalities(case, description)
     predictor = predictor_of(description)
-    backend = create_backend("torch", options.device, options.precision)
+    backend = create_backend(options.backend, options.device, options.precision)
     progress.report("prepare", 0.0, "Preparing the images")
     prepared = _prepare(case, description, options)
     progress.report("load", 0.12, f"Loading {description.id} on {backend.device}, {backend.precision}")

@@ -113,6 +113,7 @@ def test_a_missing_modality_names_it_and_what_the_model_accepts(
         ([], "No image was given"),
         (["{folder}", "--device", "cuda:99"], "cuda:99"),
         (["{folder}", "--device", "toaster"], "toaster"),
+        (["{folder}", "--backend", "abacus"], "auto, torch"),
         (["{folder}", "--preprocess", "register"], "not there yet"),
         (["{folder}", "--nonsense"], "--nonsense"),
         (["scan.png"], "2D"),

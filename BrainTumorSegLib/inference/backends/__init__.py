@@ -49,13 +49,13 @@ class Backend(Protocol):
 
 
 def create_backend(name: str, device: str, precision: str) -> Backend:
-    """The backend of that name on a device.
+    """The backend of that name on a device; the first of them for ``auto``.
 
     Raises:
         DeviceError: the backend or the device is not there, or the precision is unknown.
     """
-    if name not in BACKENDS:
-        raise DeviceError(f"Unknown backend {name!r}.", f"Choose one of {', '.join(BACKENDS)}.")
-    module, kind = BACKENDS[name]
+    if name not in ("auto", *BACKENDS):
+        raise DeviceError(f"Unknown backend {name!r}.", f"Choose one of auto, {', '.join(BACKENDS)}.")
+    module, kind = BACKENDS[next(iter(BACKENDS)) if name == "auto" else name]
     backend: Backend = getattr(importlib.import_module(f"{__name__}.{module}"), kind)(device, precision)
     return backend

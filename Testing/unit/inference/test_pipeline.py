@@ -15,6 +15,7 @@ from BrainTumorSegLib.domain.progress import Progress
 from BrainTumorSegLib.domain.segmentation import Segmentation
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.evaluation.metrics import dice
+from BrainTumorSegLib.inference.backends import BACKENDS, torch_backend
 from BrainTumorSegLib.inference.backends.torch_backend import TorchBackend
 from BrainTumorSegLib.inference.pipeline import segment_case
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint
@@ -362,6 +363,22 @@ def test_unknown_devices_and_networks_are_refused(patient: Patient) -> None:
     wrong = dataclasses.replace(oracle.description, network=NetworkSpec("skynet"))
     with pytest.raises(CheckpointError, match="skynet"):
         run(patient.case(), Checkpoint(wrong, oracle.weights))
+
+
+def test_the_named_backend_runs_the_network(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend is a class in the folder and a line in the table; a run finds it by its name."""
+
+    class Half(TorchBackend):
+        def probabilities(self, batch: np.ndarray) -> np.ndarray:
+            return np.full((len(batch), 3, *batch.shape[2:]), 0.25, np.float32)
+
+    monkeypatch.setattr(torch_backend, "Half", Half, raising=False)
+    monkeypatch.setitem(BACKENDS, "half", ("torch_backend", "Half"))
+    result = segment_case(patient.case(), make_oracle(), RunOptions(backend="half"))
+    assert not result.labels.array.any()
+    assert segment_case(patient.case(), make_oracle(), RunOptions(backend="torch")).labels.array.any()
+    with pytest.raises(DeviceError, match="half"):
+        segment_case(patient.case(), make_oracle(), RunOptions(backend="abacus"))
 
 
 def test_two_runs_are_equal(patient: Patient) -> None:
