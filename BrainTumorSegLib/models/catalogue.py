@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from ..io.staging import atomic
 from ..io.user_folder import user_folder
 from .checkpoint_file import Checkpoint, load_checkpoint, read_description
 from .description import Description
+from .importers import checkpoint_of
 
 SUFFIX = ".safetensors"
 EMBEDDED = Path(__file__).parent / "checkpoints"
@@ -71,20 +74,24 @@ def load_model(model: str | Path = DEFAULT_MODEL) -> Checkpoint:
 
 
 def add(path: Path | str) -> InstalledModel:
-    """Copy a checkpoint into the user's folder, verified first.
+    """Copy a checkpoint, or a model that an importer knows, into the user's folder, verified first.
 
     Raises:
-        CheckpointError: damaged, or its id is taken by a model that is included.
+        CheckpointError: damaged, not to be imported, or its id is taken by a model that is included.
     """
-    checkpoint = load_checkpoint(path)
-    checkpoint.build()  # unknown networks and weights that do not fit are refused here
-    description = checkpoint.description
-    models, _ = installed()
-    if description.id in models and models[description.id].embedded:
-        raise CheckpointError(f"A model with the id {description.id} is included.", "Export yours under another id.")
-    destination = models_folder() / f"{description.id}{SUFFIX}"
-    with atomic(destination) as part:
-        part.write_bytes(Path(path).read_bytes())
+    with tempfile.TemporaryDirectory() as folder:
+        file = checkpoint_of(Path(path), Path(folder))
+        checkpoint = load_checkpoint(file)
+        checkpoint.build()  # unknown networks and weights that do not fit are refused here
+        description = checkpoint.description
+        models, _ = installed()
+        if description.id in models and models[description.id].embedded:
+            raise CheckpointError(
+                f"A model with the id {description.id} is included.", "Export yours under another id."
+            )
+        destination = models_folder() / f"{description.id}{SUFFIX}"
+        with atomic(destination) as part:
+            shutil.copyfile(file, part)
     return InstalledModel(destination, description, False)
 
 

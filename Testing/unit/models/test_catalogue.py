@@ -7,7 +7,7 @@ import pytest
 
 from BrainTumorSegLib.domain.errors import CheckpointError
 from BrainTumorSegLib.io.user_folder import user_folder
-from BrainTumorSegLib.models import catalogue
+from BrainTumorSegLib.models import catalogue, importers
 from BrainTumorSegLib.models.catalogue import add, installed, load_model, models_folder, remove, resolve
 from Testing.samples import write_oracle
 
@@ -88,3 +88,25 @@ def test_adding_again_replaces(tiny_checkpoint: WriteCheckpoint) -> None:
     add(tiny_checkpoint(id="mine", name="a.safetensors"))
     add(tiny_checkpoint(id="mine", name="b.safetensors", version="2.0"))
     assert installed()[0]["mine"].description.version == "2.0"
+
+
+def test_an_importer_is_a_file_and_its_name(
+    tmp_path: Path, tiny_checkpoint: WriteCheckpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of another program, which holds our own kind of file under another name."""
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    (bundle / "weights.bin").write_bytes(tiny_checkpoint(id="foreign").read_bytes())
+    with pytest.raises(CheckpointError, match="bundle"):
+        add(bundle)
+    (tmp_path / "bundles.py").write_text(
+        "import shutil\n"
+        "def recognises(path):\n    return (path / 'weights.bin').is_file()\n"
+        "def convert(path, folder):\n"
+        "    return shutil.copyfile(path / 'weights.bin', folder / 'model.safetensors')\n"
+    )
+    monkeypatch.setattr(importers, "__path__", [*importers.__path__, str(tmp_path)])
+    monkeypatch.setattr(importers, "IMPORTERS", ("bundles",))
+    assert add(bundle).path == models_folder() / "foreign.safetensors"
+    assert load_model("foreign").description.title == "Tiny 3D U-Net"
+    assert add(tiny_checkpoint(id="mine")).path.name == "mine.safetensors"

@@ -1,0 +1,41 @@
+"""Models as other programs keep them, made into checkpoint files; ``models add`` asks here first.
+
+To add one: a file with the two functions of :class:`Importer`, and its name in :data:`IMPORTERS`. None is there yet.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Protocol, cast
+
+IMPORTERS: tuple[str, ...] = ()
+
+
+class Importer(Protocol):
+    """What a module of this folder offers."""
+
+    @staticmethod
+    def recognises(path: Path) -> bool:
+        """Whether a file or folder is a model of this kind; a look at its names or first bytes, no more."""
+
+    @staticmethod
+    def convert(path: Path, folder: Path) -> Path:
+        """Write the model as a checkpoint file (:func:`..checkpoint_file.save_checkpoint`) into an empty folder.
+
+        Raises:
+            CheckpointError: it cannot be taken over; says what of it is not known here.
+        """
+
+
+def checkpoint_of(path: Path, folder: Path) -> Path:
+    """The checkpoint file of a model: converted into the folder, or the file itself where no importer knows it.
+
+    Raises:
+        CheckpointError: its importer cannot take it over.
+    """
+    for name in IMPORTERS:
+        importer = cast(Importer, importlib.import_module(f"{__name__}.{name}"))
+        if importer.recognises(path):
+            return importer.convert(path, folder)
+    return path
