@@ -14,7 +14,7 @@ from . import __version__
 from .commands import demo, evaluate, models, segment
 from .commands.console import Console, watched
 from .commands.streams import prepare_streams
-from .domain.errors import BrainTumorSegError, CancelledError, ExecutionError, ShortageError
+from .domain.errors import BrainTumorSegError, CancelledError, ExecutionError, RequestError, ShortageError
 from .domain.progress import Progress
 
 _COMMANDS = {
@@ -29,7 +29,7 @@ class _Parser(argparse.ArgumentParser):
     """Errors in one line instead of the whole usage."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message[:1].upper()}{message[1:]}. See {self.prog} --help.\n")
+        raise RequestError(f"{message[:1].upper()}{message[1:]}.", f"See {self.prog} --help.")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,7 +49,11 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code: 0 done, 1 failed while running, 2 wrong request, 130 cancelled."""
     prepare_streams()
-    arguments = parser().parse_args(argv)
+    try:
+        arguments = parser().parse_args(argv)
+    except RequestError as error:
+        Console(_style(sys.argv[1:] if argv is None else argv)).error(error)
+        return error.exit_code
     module, _ = _COMMANDS[arguments.command]
     console = Console(arguments.progress)
     progress = Progress(console.progress)
@@ -66,6 +70,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.close()
     console.error(failure)
     return failure.exit_code
+
+
+def _style(argv: Sequence[str]) -> str:
+    """How to speak with who gave arguments that cannot be parsed."""
+    words = " ".join(argv).replace("=", " ")
+    return "json" if "--progress json" in words else "auto"
 
 
 def _explain(error: Exception) -> BrainTumorSegError:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+from ..domain.case import Case
 from ..domain.errors import ModalityError, RequestError
 from ..domain.labels import write_labels
 from ..domain.modalities import MODALITIES, TITLES
@@ -13,10 +15,11 @@ from ..domain.options import RunOptions, add_options
 from ..domain.progress import Progress
 from ..domain.result_record import ResultRecord, record_path
 from ..domain.segmentation import Segmentation
+from ..domain.volume import Volume
 from ..inference.pipeline import check_modalities, segment_case
 from ..io.case_folder import CaseFiles, find_case
 from ..io.images2d import mask_name, page_count, write_mask
-from ..io.registry import check_writable, write_volume
+from ..io.registry import carries_forms, check_writable, write_volume
 from ..io.staging import Staging, staged
 from ..models.checkpoint_file import Checkpoint
 from .console import Console
@@ -61,6 +64,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         if not found.slices:
             reference = case.images.get(options.reference, case.reference_volume)
             check_writable(arguments.output, reference.affine)
+            case = _told_of_forms(case, reference, arguments.output)
         running = progress.part(0.05, 0.95)
         keep = options.probabilities is not None
         result = segment_case(case, checkpoint, options, keep_probabilities=keep, progress=running)
@@ -77,6 +81,14 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     console.say(f"Wrote {what}{arguments.output}")
     console.result({"output": str(arguments.output), **record.as_json()})
     return 0
+
+
+def _told_of_forms(case: Case, reference: Volume, output: Path) -> Case:
+    """The case with a warning where the output cannot say of its place all that its image says."""
+    if reference.place is None or not reference.place.warning or carries_forms(output):
+        return case
+    warning = f"{output.name} has one position only and may be shown beside its image; .nii.gz lies over it everywhere."
+    return dataclasses.replace(case, warnings=(*case.warnings, warning))
 
 
 def _named(arguments: argparse.Namespace) -> dict[str, Path]:

@@ -128,6 +128,8 @@ CONVENTIONS: dict[str, Convention] = {
         Convention("whole", "whole tumour alone (1 or 255)", {0: 0, 1: ED, 255: ED}, ("WT",)),
     )
 }
+# Of the values that fit no convention, a message shows this many; with more of them the file is an image.
+_SHOWN = 8
 WRITABLE = ("brats2023", "brats2021")
 
 # Composed from the outside in: a voxel of an inner region overwrites the outer one. A voxel of TC that
@@ -208,7 +210,8 @@ def decide_convention(
     if union <= {0, 1, 255}:
         raise _refusal(known, (255,), "a mask of the whole tumour, it seems", ("whole",), option)
     others = tuple(sorted(union - {0, 1, 2}))
-    raise _refusal(known or found, others, "no label convention that is known here", tuple(CONVENTIONS), option)
+    names = tuple(CONVENTIONS) if len(union) <= _SHOWN else ()
+    raise _refusal(known or found, others, "no label convention that is known here", names, option)
 
 
 def _fitting(found: Collection[int]) -> list[str]:
@@ -223,8 +226,11 @@ def _refusal(
     for value in telling[:2]:
         source = next((source for source, values in found.items() if value in values), None)
         if source is not None:
-            examples[f"{source} holds labels {sorted(found[source])}"] = None
-    return InputError(f"{'; '.join(examples)}: {why}.", f"Name {option}: {' or '.join(names)}.")
+            values = [str(value) for value in sorted(found[source])]
+            more = f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else ""
+            examples[f"{source} holds labels [{', '.join(values[:_SHOWN])}]{more}"] = None
+    remedy = f"Name {option}: {' or '.join(names)}." if names else "Give label maps of tumours, not images."
+    return InputError(f"{'; '.join(examples)}: {why}.", remedy)
 
 
 def read_labels(values: np.ndarray, convention: str = "auto", source: str = "the label map") -> np.ndarray:

@@ -337,9 +337,9 @@ def case_from_files(files: Mapping[str, Path | str], case_id: str = "", referenc
 
 def _with_warnings(case_id: str, images: Mapping[str, Volume], reference: str = "") -> Case:
     """A case, with what the files say of their place that programs read differently."""
-    found = [f"{v.source} {v.place.warning}" for v in images.values() if v.place is not None and v.place.warning]
-    tail = "; programs show it, and the result, in different places."
-    return Case(case_id, images, reference, tuple(text + tail for text in found))
+    told = [f"{v.source} {v.place.warning}" for v in images.values() if v.place is not None and v.place.warning]
+    tail = "; programs show it in different places, and the result with it."
+    return Case(case_id, images, reference, tuple(text + tail for text in told))
 
 
 def _read_decathlon(path: Path) -> Case:

@@ -23,7 +23,7 @@ FORMATS: tuple[Format, ...] = (Nifti(), NRRD, META_IMAGE)
 
 # Those of header files whose voxels lie elsewhere are read, not written.
 IMAGE_SUFFIXES = (*(suffix for known in FORMATS for suffix in known.suffixes), ".nhdr", ".mhd")
-_CONVERT = "Convert the series with dcm2niix, or load it in 3D Slicer and save it as .nii.gz or .nrrd."
+_CONVERT = "Convert a DICOM series with dcm2niix, or load it in 3D Slicer and save it as .nii.gz or .nrrd."
 # What else files with such names turn out to be: how they begin, what that is, what to do.
 _STRANGERS: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
     ((b"version https://git-lfs",), "a pointer of Git LFS, not the file itself", "Fetch the file: git lfs pull."),
@@ -46,6 +46,8 @@ def head_of(path: Path) -> bytes:
         InputError: the file is missing, empty or damaged.
     """
     if not path.is_file():
+        if path.is_dir():
+            raise InputError(f"{path} is a folder, not a file.", f"Give one file. {_CONVERT}")
         raise InputError(
             f"{path} does not exist." if not path.exists() else f"{path} is not a file.", "Check the path."
         )
@@ -180,6 +182,11 @@ def check_writable(path: Path | str, affine: np.ndarray | None = None) -> None:
     writer = writer_of(path)
     if affine is not None and not writer.can_hold(affine):
         raise RequestError(f"{Path(path).name} cannot hold a sheared grid.", "Write .nii.gz instead.")
+
+
+def carries_forms(path: Path | str) -> bool:
+    """Whether the format that a name asks for has both forms of a NIfTI header, so that it lies over its image."""
+    return isinstance(writer_of(path), Nifti)
 
 
 def write_volume(volume: Volume, path: Path | str) -> None:

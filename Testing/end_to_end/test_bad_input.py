@@ -134,6 +134,28 @@ def test_an_impossible_request(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["{folder}", "--nonsense"], "request"), (["nowhere"], "input"), (["{folder}", "--model", "x"], "checkpoint")],
+)
+def test_the_last_line_of_json_has_the_errors_code(
+    cli: Cli, case_folder: Path, tmp_path: Path, arguments: list[str], code: str
+) -> None:
+    given = [argument.format(folder=case_folder) for argument in arguments]
+    done = cli("segment", *given, "-o", tmp_path / "o.nii.gz", "--progress", "json")
+    last = json.loads(done.stdout.splitlines()[-1])
+    assert done.returncode == 2 and last["code"] == code and last["error"] and last["remedy"]
+
+
+def test_a_folder_of_dicom_files_as_one_sequence(cli: Cli, model: Path, case_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / "IM0001").write_bytes(bytes(128) + b"DICM" + bytes(100))
+    given = ["--t1", tmp_path / "series", *flags(case_folder)[2:]]
+    done = cli("segment", *given, "-o", tmp_path / "o.nii.gz", "--model", model, "--progress", "none")
+    assert done.returncode == 2 and "is a folder" in done.stderr
+    assert "dcm2niix" in done.stderr and "Slicer" in done.stderr
+
+
 def test_an_output_that_cannot_be_placed(cli: Cli, model: Path, case_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     for out, word in (("file/o.nii.gz", "cannot be made"), ("o.jpg", "no format"), ("", "no format")):

@@ -181,6 +181,10 @@ def test_what_cannot_be_compared(cli: Cli, tmp_path: Path) -> None:
         reference = write_labels(tmp_path / f"{name}.nii.gz", boxes, **maker)
         done = cli("evaluate", prediction, reference, "-o", tmp_path / "out" / "t.csv", "--progress", "none")
         assert done.returncode == 2 and word in done.stderr, done.stderr
+    grey = tmp_path / "grey.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(np.arange(1000, dtype=np.int16).reshape(10, 10, 10), AFFINE), grey)
+    done = cli("evaluate", grey, prediction, "--progress", "none")
+    assert done.returncode == 2 and "not images" in done.stderr and len(done.stderr) < 400 + len(str(grey))
     (tmp_path / "empty").mkdir()
     for arguments, word in (
         ([tmp_path / "empty", tmp_path], "no segmentation"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pytest
 import SimpleITK as sitk
 
 from BrainTumorSegLib.domain.errors import CheckpointError, error_of
@@ -102,6 +103,34 @@ def test_json_progress_never_falls_and_ends_in_the_result(
     assert set(last) == {"error", "code", "remedy"}
     rebuilt = error_of(last["code"], last["error"], last["remedy"])
     assert isinstance(rebuilt, CheckpointError) and rebuilt.exit_code == 2
+
+
+@pytest.mark.parametrize("codes", [(0, 0), (1, 1)])
+def test_every_program_shows_the_result_over_its_image(
+    cli: Cli, model: Path, tmp_path: Path, codes: tuple[int, int]
+) -> None:
+    """Neither form is set, or the qform lies elsewhere: ITK reads image, label map and probabilities at one place."""
+    folder = write_case(tmp_path / "case")
+    for path in folder.iterdir():
+        image = nibabel.load(path)
+        qform = image.affine.copy()
+        qform[:3, 3] += (12, -7, 5)
+        image.set_qform(qform, 1)
+        image.header["qform_code"], image.header["sform_code"] = codes
+        nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), None, image.header), path)
+    maps = ["--probabilities", tmp_path / "p"]
+    done = cli("segment", folder, "-o", tmp_path / "o.nii.gz", "--model", model, *maps)
+    assert done.returncode == 0, done.stderr
+    source = sitk.ReadImage(str(folder / "case_t1ce.nii.gz"))
+    for result in (tmp_path / "o.nii.gz", *sorted((tmp_path / "p").iterdir())):
+        header = nibabel.load(result).header
+        assert (int(header["qform_code"]), int(header["sform_code"])) == codes
+        read = sitk.ReadImage(str(result))
+        assert read.GetOrigin() == source.GetOrigin() and read.GetDirection() == source.GetDirection()
+    assert "sform" in done.stderr
+    assert any("sform" in line for line in json.loads((tmp_path / "o.json").read_text())["warnings"])
+    done = cli("segment", folder, "-o", tmp_path / "o.nrrd", "--model", model)
+    assert done.returncode == 0 and "o.nrrd has one position only" in done.stderr
 
 
 def test_slice_wise_model_and_tta(cli: Cli, case_folder: Path, tmp_path: Path) -> None:

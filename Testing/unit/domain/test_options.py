@@ -16,6 +16,7 @@ from BrainTumorSegLib.domain.options import ENGINE_OPTIONS, RunOptions, add_opti
 OTHER = {
     "model": "-my model/ü.safetensors",
     "device": "cuda:1",
+    "backend": "torch",
     "precision": "bf16",
     "tta": True,
     "preprocess": "none",
