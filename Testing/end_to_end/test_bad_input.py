@@ -170,7 +170,9 @@ def test_a_disk_that_fills_half_way(
 ) -> None:
     code = (
         "import resource, sys; from BrainTumorSegLib.cli import main;"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600)); sys.exit(main(sys.argv[1:]))"
+        "usual = resource.getrlimit(resource.RLIMIT_FSIZE);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (600, usual[1])); code = main(sys.argv[1:]);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, usual); sys.exit(code)"  # what measures coverage writes at the end
     )
     arguments = ["segment", case_folder, "-o", tmp_path / "out" / "o.nii.gz", "--model", model, "--progress", "none"]
     done = subprocess.run(
