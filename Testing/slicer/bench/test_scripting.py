@@ -43,7 +43,8 @@ def test_examples_of_the_documentation(
     patients = tmp_path / "patients"
     for name in ("A", "B"):
         shutil.copytree(case, patients / name)
-    (patients / "B" / "broken_t1.nii.gz").write_bytes(b"")  # two files for T1: reported, and the rest goes on
+    (native,) = (patients / "B").glob("*-t1n.nii.gz")
+    native.with_name(native.name.replace("t1n", "t1")).write_bytes(b"")  # two for T1: reported, and the rest goes on
     output = tmp_path / "results"
     console = {"case": case, "patients": patients, "output": output, "model": models["exact"]}
     for number, example in enumerate(EXAMPLES):
