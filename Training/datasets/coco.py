@@ -159,27 +159,35 @@ def _read(source: Path, channels: tuple[str, ...], problems: list[str]) -> list[
     """An image each; what is wrong with the annotations is added to ``problems``."""
     try:
         content: Any = json.loads(source.read_text(encoding="utf-8-sig"))  # some programs begin with a BOM
-        entries = {int(entry["id"]): entry for entry in content["images"]}
+        entries = {_number(entry["id"]): entry for entry in content["images"]}
         names = {number: str(entry["file_name"]) for number, entry in entries.items()}
         sizes = {n: (int(e.get("width") or 0), int(e.get("height") or 0)) for n, e in entries.items()}
         annotations = [dict(entry) for entry in content["annotations"]]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, OverflowError, TypeError, KeyError, AttributeError) as error:
         problems.append(f"{source} is no COCO file ({type(error).__name__}: {error})")
         return []
-    repeated = [str(n) for n, count in Counter(e["id"] for e in content["images"]).items() if count > 1]
+    repeated = [str(n) for n, count in Counter(_number(e["id"]) for e in content["images"]).items() if count > 1]
     problems += [f"{source} has two images of id {number}" for number in repeated]
     shapes: dict[int, list[Polygons | RunLengths]] = {number: [] for number in entries}
     for annotation in annotations:
         where = f"{source}, annotation {annotation.get('id')},"
-        number = str(annotation.get("image_id"))
-        if not number.lstrip("-").isdigit() or int(number) not in shapes:
+        try:
+            image = shapes[_number(annotation.get("image_id"))]
+        except (ValueError, OverflowError, TypeError, KeyError):
             problems.append(f"{where} is of an unknown image {annotation.get('image_id')!r}")
             continue
         try:
-            shapes[int(number)] += _shapes(annotation)
+            image += _shapes(annotation)
         except (ValueError, TypeError, KeyError, IndexError) as error:
             problems.append(f"{where} has no usable shape ({error})")
     return list(_stacks(source, channels, names, sizes, shapes))
+
+
+def _number(value: Any) -> int:
+    """The id of an image, which some programs write as text or with a decimal point: ``"1"``, ``1.0``."""
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError(f"{value!r} is no id of an image")
+    return int(value)
 
 
 def _stacks(

@@ -178,15 +178,20 @@ def run(arguments: argparse.Namespace) -> int:
         evidence.append(one)
     regions = [region for region in REGIONS if region in evidence[0]]
     lines = [["", *regions]]
-    lines += [[name, *(f"{values[r]:.4f}" for r in regions)] for name, values in summary(evidence).items()]
+    lines += [[name, *(shown(values[r]) for r in regions)] for name, values in summary(evidence).items()]
     if arguments.patients == FOLD:
         found = {region: best_temperature([one[region] for one in evidence]) for region in regions}
         after = [{r: _cooled(one[r], found[r]) for r in regions} for one in evidence]
-        lines.append(["Temperature", *(f"{found[r]:.3f}" for r in regions)])
+        lines.append(["Temperature", *(shown(found[r], 3) for r in regions)])
         errors = summary(after)["Expected calibration error"]
-        lines.append(["Expected calibration error with it", *(f"{errors[r]:.4f}" for r in regions)])
+        lines.append(["Expected calibration error with it", *(shown(errors[r]) for r in regions)])
     print(aligned(lines))
     return 0
+
+
+def shown(value: float, digits: int = 4) -> str:
+    """A figure as it is printed: of a region that was never predicted there may be none."""
+    return f"{value:.{digits}f}" if math.isfinite(value) else "undefined"
 
 
 def _cooled(one: RegionEvidence, temperature: float) -> RegionEvidence:

@@ -24,7 +24,7 @@ from BrainTumorSegLib.models.description import PreprocessingSpec
 from BrainTumorSegLib.quality import orientation, swapped_sequences
 
 from ..command import exit_code
-from ..datasets.brats import find_cases
+from ..datasets.brats import find_brats
 from ..datasets.cache import CaseCache
 from ..datasets.split import read_split
 
@@ -149,7 +149,7 @@ def fit_orientation(training: Sequence[np.ndarray], validation: Sequence[np.ndar
 
 def run(data: Path, cache: Path, output: Path) -> int:
     """Fit to the training patients, print how well it does, write what is stored."""
-    cases = find_cases(data)
+    cases = find_brats(data).cases
     split = read_split(data, list(cases), folds=5, fold=-1)
 
     def images(names: Sequence[str], spec: PreprocessingSpec) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Training.calibration: errors by hand, and temperatures that undo what was done."""
+"""Training.studies.calibration: errors by hand, and temperatures that undo what was done."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ import pytest
 from BrainTumorSegLib.inference.confidence import calibrated
 from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
 from Testing.samples import Patient
-from Training.studies.calibration import RegionEvidence, best_temperature, expected_calibration_error, gather, summary
+from Training.studies.calibration import (
+    RegionEvidence,
+    best_temperature,
+    expected_calibration_error,
+    gather,
+    shown,
+    summary,
+)
 
 WriteCheckpoint = Callable[..., Path]
 
@@ -37,7 +44,7 @@ def test_the_temperature_that_was_put_in_is_found(temperature: float) -> None:
     generator = np.random.default_rng(1)
     honest = generator.beta(0.4, 0.6, 40_000)
     truth = generator.random(honest.size) < honest
-    reported = calibrated(honest, 1 / temperature)  # as a network that is too sure (or not sure enough) tells it
+    reported = calibrated(honest, 1 / temperature)  # as a network that is overconfident (or underconfident) reports it
     assert best_temperature([evidence(reported, truth)]) == pytest.approx(temperature, rel=0.05)
     after = expected_calibration_error(calibrated(reported, temperature), truth)
     assert after < 0.01
@@ -84,3 +91,4 @@ def test_evidence_is_of_the_box_around_the_tumour(patient: Patient, tiny_checkpo
 def test_without_anything_predicted_there_is_no_temperature() -> None:
     nothing = evidence(np.zeros(5), np.zeros(5, bool), math.nan, 1.0)
     assert math.isnan(best_temperature([nothing])) and math.isnan(best_temperature([]))
+    assert shown(best_temperature([nothing]), 3) == "undefined" and shown(1.23456, 3) == "1.235"

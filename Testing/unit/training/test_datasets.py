@@ -13,10 +13,12 @@ from BrainTumorSegLib.domain.modalities import MODALITIES
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io.registry import read_volume, write_volume
 from Testing import samples
-from Testing.training_data import make_patient, write_decathlon
+from Testing.training_data import make_patient, write_decathlon, write_recipe
 from Training.datasets.brats import find_brats, find_cases
 from Training.datasets.case import LabelledCase
+from Training.datasets.kinds import FINDERS, find_data
 from Training.datasets.split import read_split
+from Training.recipe import load_recipe
 
 NAMES = [f"P{number:02d}" for number in range(20)]
 
@@ -198,3 +200,23 @@ def test_one_convention_holds_for_all_label_maps(tmp_path: Path) -> None:
     assert "brats2024" in caught.value.remedy
     named = find_brats(tmp_path, "brats2024")
     assert named.labels == "brats2024" and not (named.cases["A"].load()[1].array == 3).any()  # 4 is the cavity there
+
+
+def test_labels_of_the_decathlon_are_its_own(tmp_path: Path) -> None:
+    """Nothing is assumed of them, so nothing is reported as decided."""
+    write_decathlon(tmp_path, 1)
+    for labels in ("auto", "decathlon"):
+        found = find_brats(tmp_path, labels)
+        assert not found.labels
+        same(found.cases["BRATS_000"], make_patient(0))
+    with pytest.raises(RequestError, match=r"Decathlon.*not brats2021"):
+        find_brats(tmp_path, "brats2021")
+
+
+@pytest.mark.parametrize("kind", sorted(FINDERS.keys() - {"brats"}))
+def test_labels_that_a_kind_of_data_cannot_follow_are_refused(tmp_path: Path, kind: str) -> None:
+    recipe = load_recipe(
+        write_recipe(tmp_path / "r.toml", {"fold = 0": f'fold = 0\nkind = "{kind}"\nlabels = "brats2021"'})
+    )
+    with pytest.raises(RequestError, match=f"data.labels.*{kind}"):
+        find_data(recipe, tmp_path)

@@ -218,6 +218,35 @@ def test_an_absolute_name_is_taken_as_it_stands(tmp_path: Path) -> None:
     assert np.array_equal(mask_of(folder), square(slice(5, 7), slice(3, 7)))
 
 
-def test_a_box_without_a_place_is_a_problem(tmp_path: Path) -> None:
-    folder = write_coco(tmp_path, [{"image_id": 1, "bbox": [float("nan"), 5, 4, 2]}])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("place", range(4))
+def test_a_box_without_a_place_is_a_problem(tmp_path: Path, value: str, place: int) -> None:
+    box = [3.0, 5.0, 4.0, 2.0]
+    box[place] = float(value)
+    folder = write_coco(tmp_path, [{"image_id": 1, "bbox": box}])
     assert "no finite place" in find_coco(folder, ("t1ce",)).problems[0]
+
+
+@pytest.mark.parametrize(("image", "annotation"), [(1, "1"), ("1", 1), ("1", "1"), (1, 1.0), (1.0, 1)])
+def test_ids_are_numbers_however_they_are_written(tmp_path: Path, image: object, annotation: object) -> None:
+    folder = write_coco(tmp_path, [{"image_id": annotation, "bbox": [3, 5, 4, 2]}], images=1)
+    file = folder / "_annotations.coco.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["images"][0]["id"] = image
+    file.write_text(json.dumps(content), encoding="utf-8")
+    assert np.array_equal(mask_of(folder), square(slice(5, 7), slice(3, 7)))
+
+
+@pytest.mark.parametrize("wrong", ["", "first", "\u00b2", 1.5, float("inf"), None, [1]])
+def test_an_id_that_is_no_number_is_of_an_unknown_image(tmp_path: Path, wrong: object) -> None:
+    folder = write_coco(tmp_path, [{"image_id": wrong, "bbox": [3, 5, 4, 2]}], images=1)
+    assert "is of an unknown image" in find_coco(folder, ("t1ce",)).problems[0]
+
+
+def test_two_images_of_one_id_are_found_however_it_is_written(tmp_path: Path) -> None:
+    folder = write_coco(tmp_path, [], images=2)
+    file = folder / "_annotations.coco.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["images"][1]["id"] = str(content["images"][0]["id"])
+    file.write_text(json.dumps(content), encoding="utf-8")
+    assert "two images of id 1" in find_coco(folder, ("t1ce",)).problems[0]
