@@ -1,7 +1,7 @@
-"""Comparing segmentations with references: arrays, files, folders; the measures are in :mod:`..metrics`.
+"""Comparing segmentations with references: arrays, files, folders; the measures are in :mod:`.metrics`.
 
 :func:`compare_labels` compares arrays, :func:`compare_files` two files, :func:`evaluate_pairs` the pairs that
-:func:`match` finds in folders. An :class:`Evaluation` holds what came out; :mod:`.table` writes it.
+:func:`match` finds in folders. An :class:`Evaluation` holds what came out; :mod:`.tables` writes it.
 """
 
 from .cohort import evaluate_pairs, usable_cores

@@ -118,7 +118,7 @@ class AccuracyRecord:
 
 @dataclass(frozen=True)
 class Description:
-    """All that a checkpoint says of itself. ``storage``: how the file holds the weights, see :mod:`.storage`."""
+    """All that a checkpoint says of itself. ``storage``: how the file holds the weights, see :mod:`.quantisation`."""
 
     id: str
     title: str

@@ -1,4 +1,4 @@
-"""What storage in fp16 and computing in half precision change of a model's Dice.
+"""What weights in fp16 and computing in half precision change of a model's Dice.
 
 ``python -m Testing.benchmarks.precision MODEL DATA_FOLDER [--state last.ckpt]`` segments the validation patients in
 each precision of this processor (and on CUDA, where there is one) and prints mean Dice and the difference from fp32.

@@ -1,4 +1,4 @@
-"""Terms that are accepted once a model and version."""
+"""Licences that are accepted once a model and version."""
 
 from __future__ import annotations
 

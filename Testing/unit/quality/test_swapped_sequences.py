@@ -1,4 +1,4 @@
-"""Exchanged sequences are noticed: on phantoms, whose contrasts come from physics and not from the fitted patients."""
+"""Swapped sequences are noticed: on phantoms, whose contrasts come from physics and not from the fitted patients."""
 
 from __future__ import annotations
 
