@@ -19,7 +19,7 @@ from ..domain.volume import Volume
 from ..inference.pipeline import check_modalities, segment_case
 from ..io.case_folder import CaseFiles, find_case
 from ..io.images2d import mask_name, page_count, write_mask
-from ..io.registry import carries_forms, check_writable, write_volume
+from ..io.registry import check_writable, write_volume, writer_of
 from ..io.staging import Staging, staged
 from ..models.checkpoint_file import Checkpoint
 from .console import Console
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
 
 def _told_of_forms(case: Case, reference: Volume, output: Path) -> Case:
     """The case with a warning where the output cannot say of its place all that its image says."""
-    if reference.place is None or not reference.place.warning or carries_forms(output):
+    if reference.place is None or not reference.place.warning or writer_of(output).keeps_place:
         return case
     warning = f"{output.name} has one position only and may be shown beside its image; .nii.gz lies over it everywhere."
     return dataclasses.replace(case, warnings=(*case.warnings, warning))

@@ -9,7 +9,7 @@ import numpy as np
 
 from .errors import InputError, ModalityError
 from .modalities import MODALITIES, TITLES, listed, reference_of
-from .volume import Volume
+from .volume import Volume, touching_border
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,8 @@ def without_outer_nan(volume: Volume) -> Volume:
     unknown = np.isnan(volume.array)
     if not unknown.any():
         return volume
-    from scipy import ndimage
-
-    rim = np.ones(unknown.shape, bool)
-    rim[1:-1, 1:-1, 1:-1] = False
-    outside = ndimage.binary_propagation(unknown & rim, mask=unknown)
-    return volume if (unknown & ~outside).any() else volume.with_array(np.where(unknown, 0, volume.array))
+    inner = unknown & ~touching_border(unknown)
+    return volume if inner.any() else volume.with_array(np.where(unknown, 0, volume.array))
 
 
 def check_image(volume: Volume, modality: str) -> None:

@@ -153,6 +153,19 @@ def from_regions(regions: Mapping[str, np.ndarray]) -> np.ndarray:
     return labels
 
 
+def from_masks(masks: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Label map (uint8) from masks of regions, tissue classes or both; classes decide where both say something.
+
+    Segments are drawn by hand and need not lie inside each other: a region contains the inner ones.
+    """
+    regions = {name: mask for name, mask in masks.items() if name in REGIONS}
+    labels = from_regions(regions) if regions else np.zeros(next(iter(masks.values())).shape, np.uint8)
+    for name in ("ED", "NCR", "ET"):
+        if name in masks:
+            labels[masks[name]] = min(TISSUES[name].labels)
+    return labels
+
+
 def found_values(values: np.ndarray, source: str = "the label map") -> frozenset[int]:
     """The distinct values of a label map as stored; floats within 1e-3 of whole numbers are these.
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .errors import GeometryError
-from .grid import axis_codes
+from .grid import Grid, axis_codes
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,7 @@ class Volume:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Voxel size in millimetres in array order ``(z, y, x)``."""
-        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
-        return float(z), float(y), float(x)
+        return Grid.of(self).spacing
 
     @property
     def orientation(self) -> str:
@@ -93,3 +92,20 @@ def bounding_box(mask: np.ndarray, margin: Sequence[int] | int = 0) -> tuple[sli
             return tuple(slice(0, size) for size in mask.shape)
         box.append(slice(max(int(along[0]) - extra, 0), min(int(along[-1]) + 1 + extra, mask.shape[axis])))
     return tuple(box)
+
+
+def border_faces(array: np.ndarray) -> list[np.ndarray]:
+    """The outermost slices of ``(Z, Y, X)``, two an axis."""
+    return [array.take(end, axis) for axis in range(array.ndim) for end in (0, -1)]
+
+
+def touching_border(mask: np.ndarray) -> np.ndarray:
+    """The parts of a mask ``(Z, Y, X)``, connected by faces, that reach the array's border."""
+    from scipy import ndimage
+
+    pieces, count = ndimage.label(mask)
+    reached = np.zeros(count + 1, dtype=bool)
+    for face in border_faces(pieces):
+        reached[face] = True
+    reached[0] = False
+    return np.asarray(reached[pieces])

@@ -271,7 +271,7 @@ def write_table(
             csv.writer(file).writerows(_with_labels(tables[0], evaluation) if cases_alone else tables[-1])
         return
     notes = [f"- {line}\n" for line in [*empty_lines(evaluation), *evaluation.settings.words()]]
-    path.write_text("\n".join([*map(_markdown, tables), "".join(notes)]), encoding="utf-8")
+    path.write_text("\n".join([*map(markdown, tables), "".join(notes)]), encoding="utf-8")
 
 
 def _with_labels(lines: Lines, evaluation: Evaluation) -> Lines:
@@ -284,6 +284,7 @@ def _with_labels(lines: Lines, evaluation: Evaluation) -> Lines:
     ]
 
 
-def _markdown(lines: Lines) -> str:
+def markdown(lines: Lines) -> str:
+    """A Markdown table: the first line is its head, the first column stands to the left."""
     marked = [lines[0], ["---", *["---:"] * (len(lines[0]) - 1)], *lines[1:]]
     return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in marked)

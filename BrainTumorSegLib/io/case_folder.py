@@ -321,7 +321,7 @@ def _volume_of(image: Any, name: str) -> Volume:
     )
 
 
-def case_from_files(files: Mapping[str, Path | str], case_id: str = "", reference: str = "") -> Case:
+def case_from_files(files: Mapping[str, Path | str], case_id: str = "") -> Case:
     """Read one file a modality."""
     paths = {modality: Path(path) for modality, path in files.items()}
     seen: dict[Path, str] = {}
@@ -332,14 +332,14 @@ def case_from_files(files: Mapping[str, Path | str], case_id: str = "", referenc
                 f"{path} was given as {TITLES[other]} and as {TITLES.get(modality, modality)}.", "Give each file once."
             )
     images = {modality: read_volume(path) for modality, path in paths.items()}
-    return _with_warnings(case_id or _common_name(list(paths.values())), images, reference)
+    return _with_warnings(case_id or _common_name(list(paths.values())), images)
 
 
-def _with_warnings(case_id: str, images: Mapping[str, Volume], reference: str = "") -> Case:
+def _with_warnings(case_id: str, images: Mapping[str, Volume]) -> Case:
     """A case, with what the files say of their place that programs read differently."""
     told = [f"{v.source} {v.place.warning}" for v in images.values() if v.place is not None and v.place.warning]
     tail = "; programs show it in different places, and the result with it."
-    return Case(case_id, images, reference, tuple(text + tail for text in told))
+    return Case(case_id, images, warnings=tuple(text + tail for text in told))
 
 
 def _read_decathlon(path: Path) -> Case:

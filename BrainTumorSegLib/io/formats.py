@@ -29,10 +29,12 @@ class Format(Protocol):
     Attributes:
         name: for messages.
         suffixes: that a written file of this format may have; the first is the usual one.
+        keeps_place: whether a written file keeps :class:`.Place`, and so lies over its image in every program.
     """
 
     name: str
     suffixes: tuple[str, ...]
+    keeps_place: bool
 
     def matches(self, head: bytes) -> bool:
         """Whether a file that begins so is of this format; ``head`` is unpacked if the file is a gzip."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..domain.volume import Volume
-from .formats import Pixels
+from .formats import Pixels, reason_of
 
 # Slicer, ITK and DICOM speak LPS, NIfTI and nibabel RAS; this library keeps RAS as NIfTI does.
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -16,6 +16,8 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 class Itk:
     """A format that ITK reads and writes; see :class:`.formats.Format`."""
+
+    keeps_place: bool = False
 
     def __init__(self, name: str, suffixes: tuple[str, ...], reader: str, *beginnings: bytes) -> None:
         self.name, self.suffixes, self._reader, self._beginnings = name, suffixes, reader, beginnings
@@ -36,7 +38,7 @@ class Itk:
             array = np.moveaxis(array, -1, 0)
         if image.GetDimension() != 3:
             return Pixels(array, np.eye(4))
-        return Pixels(np.ascontiguousarray(array), _affine_of(image))
+        return Pixels(np.ascontiguousarray(array), affine_of(image))
 
     def write(self, volume: Volume, path: Path) -> None:
         """Write packed voxels."""
@@ -51,7 +53,7 @@ class Itk:
         try:
             sitk.WriteImage(image, str(path), useCompression=True)
         except RuntimeError as error:
-            raise OSError(f"it cannot be written ({str(error).strip().splitlines()[-1]})") from error
+            raise OSError(f"it cannot be written ({reason_of(error)})") from error
 
     def can_hold(self, affine: np.ndarray) -> bool:
         """Axes must be at right angles."""
@@ -59,7 +61,8 @@ class Itk:
         return bool(np.allclose(directions.T @ directions, np.eye(3), atol=1e-4))
 
 
-def _affine_of(image: Any) -> np.ndarray:
+def affine_of(image: Any) -> np.ndarray:
+    """The affine to RAS millimetres of a 3D SimpleITK image."""
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
     affine[:3, 3] = image.GetOrigin()

@@ -25,6 +25,7 @@ class Nifti:
 
     name: str = "NIfTI"
     suffixes: tuple[str, ...] = (".nii.gz", ".nii")
+    keeps_place: bool = True
 
     def matches(self, head: bytes) -> bool:
         """By the size that the header states of itself, and the magic text behind it."""

@@ -16,10 +16,12 @@ from typing import Any
 from ..domain.errors import OutputError
 from ..domain.labels import REGIONS
 from ..domain.modalities import stem
+from .images2d import SLICE_SUFFIXES
 from .registry import IMAGE_SUFFIXES, is_image
 
 _ELSEWHERE = "Choose another name or folder for it."
-_SLICE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
+# 2D images, those that are not read here too.
+_FLAT_SUFFIXES = (*SLICE_SUFFIXES, ".bmp")
 # Name of the mask of an image, or of a page of it.
 _MASK = re.compile(r"(?P<image>(?P<pages>.+?)(?:_\d{4})?)_mask\.png")
 # Files of ours that bear no mark of it: what a run may replace even in a folder that it reads.
@@ -148,7 +150,7 @@ def _belongs_to_case(file: Path, record: bool) -> bool:
     if file.suffix.lower() == ".json":
         beside = any(file.with_name(file.name[:-5] + suffix).exists() for suffix in IMAGE_SUFFIXES)
         return beside and not (record and _is_ours(file))
-    if file.name in _MAPS or not (is_image(file) or file.suffix.lower() in _SLICE_SUFFIXES):
+    if file.name in _MAPS or not (is_image(file) or file.suffix.lower() in _FLAT_SUFFIXES):
         return False
     if _is_ours(file.with_name(f"{stem(file)}.json")):
         return False

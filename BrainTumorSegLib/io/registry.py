@@ -184,11 +184,6 @@ def check_writable(path: Path | str, affine: np.ndarray | None = None) -> None:
         raise RequestError(f"{Path(path).name} cannot hold a sheared grid.", "Write .nii.gz instead.")
 
 
-def carries_forms(path: Path | str) -> bool:
-    """Whether the format that a name asks for has both forms of a NIfTI header, so that it lies over its image."""
-    return isinstance(writer_of(path), Nifti)
-
-
 def write_volume(volume: Volume, path: Path | str) -> None:
     """Write a NIfTI, NRRD or MetaImage file; the format follows from the name.
 

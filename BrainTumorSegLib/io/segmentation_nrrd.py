@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from ..domain.errors import InputError
-from ..domain.labels import REGIONS, TISSUES, from_regions
+from ..domain.labels import REGIONS, TISSUES, from_masks
 from ..domain.volume import Volume
-from .itk import LPS_TO_RAS
+from .formats import unreadable
+from .itk import affine_of
 
 _KEY = re.compile(r"Segment(\d+)_(Name|ID|LabelValue|Layer)$")
 # Names that segments have beside the regions' and tissues' own, without case, spaces and hyphens.
@@ -48,16 +49,13 @@ def read(path: Path) -> Volume:
     try:
         image = sitk.ReadImage(str(path), imageIO="NrrdImageIO")
     except RuntimeError as error:
-        raise InputError(f"{path} cannot be read ({str(error).strip().splitlines()[-1]}).", "Save it again.") from error
+        raise unreadable(path, error, "Save it again.") from error
     array = sitk.GetArrayFromImage(image)
     layers = np.moveaxis(array, -1, 0) if image.GetNumberOfComponentsPerPixel() > 1 else array
     layers = layers if layers.ndim == 4 else layers[None]
     masks = _masks(path, layers, {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()})
-    affine = np.eye(4)
     space = image if image.GetDimension() == 3 else image[:, :, :, 0]
-    affine[:3, :3] = np.reshape(space.GetDirection(), (3, 3)) * np.asarray(space.GetSpacing())
-    affine[:3, 3] = space.GetOrigin()
-    return Volume(labels_of(masks), LPS_TO_RAS @ affine, str(path))
+    return Volume(from_masks(masks), affine_of(space), str(path))
 
 
 def _masks(path: Path, layers: np.ndarray, header: dict[str, str]) -> dict[str, np.ndarray]:
@@ -88,17 +86,3 @@ def _masks(path: Path, layers: np.ndarray, header: dict[str, str]) -> dict[str, 
 def known_name(text: str) -> str | None:
     """The region or tissue that a segment's name speaks of."""
     return _NAMES.get(re.sub(r"[^a-z]", "", text.lower()))
-
-
-def labels_of(masks: dict[str, np.ndarray]) -> np.ndarray:
-    """The label map of masks of regions, tissues or both; tissues decide where both say something.
-
-    Segments are drawn by hand and need not lie inside each other: a region contains the inner ones.
-    """
-    regions = {name: mask for name, mask in masks.items() if name in REGIONS}
-    shape = next(iter(masks.values())).shape
-    labels = from_regions(regions) if regions else np.zeros(shape, np.uint8)
-    for name in ("ED", "NCR", "ET"):
-        if name in masks:
-            labels[masks[name]] = min(TISSUES[name].labels)
-    return labels

@@ -7,10 +7,9 @@ or the ringing of a spline that resampled it. Everything after this step takes 0
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from ..domain.modalities import TITLES
-from ..domain.volume import Volume
+from ..domain.volume import Volume, border_faces, touching_border
 from ..models.description import PreprocessingSpec
 from .steps import Done
 
@@ -46,7 +45,7 @@ def remove_background(volume: Volume, modality: str, spec: PreprocessingSpec) ->
 
 def find_background(image: np.ndarray) -> tuple[np.ndarray, str] | None:
     """Mask ``(Z, Y, X)`` of a background that is not 0, and what it is in words; None if it is 0, or none is found."""
-    border = np.concatenate([face.ravel() for axis in range(3) for face in _faces(image, axis)])
+    border = np.concatenate([face.ravel() for face in border_faces(image)])
     values, counts = np.unique(border, return_counts=True)
     value = float(values[counts.argmax()])
     if value == 0 and image.min() >= 0 and not _dusty(values, image):
@@ -60,7 +59,7 @@ def find_background(image: np.ndarray) -> tuple[np.ndarray, str] | None:
         mask = np.abs(shifted) <= _ROUNDING * scale
         # Where nothing is darker it is no grey value of a tissue, so it is the background of enclosed places, too.
         darkest = value - float(image.min()) <= _ROUNDING * scale
-        return mask if darkest else _reached(mask), f"{value:g}"
+        return mask if darkest else touching_border(mask), f"{value:g}"
     if image.min() < -_ROUNDING * bright:
         return _ringing(image, bright) if abs(value) <= _ROUNDING * bright else None
     near = np.abs(border) <= _ROUNDING * bright
@@ -72,7 +71,7 @@ def _ringing(image: np.ndarray, bright: float) -> tuple[np.ndarray, str] | None:
     size = np.abs(image[image != 0])
     if float(image.min()) <= -_LOBE * bright or float((size <= _FAINT * bright).mean()) < _FAINT_SHARE:
         return None
-    mask = _reached(image < _RINGING * bright)
+    mask = touching_border(image < _RINGING * bright)
     signal = np.abs(image) > _SIGNAL * bright
     gone = float((signal & mask).sum() / max(signal.sum(), 1))
     return (mask, "ringing around 0") if gone < _SHELL else None
@@ -82,17 +81,3 @@ def _dusty(values: np.ndarray, image: np.ndarray) -> bool:
     """Whether some value of the border is next to 0, but not 0."""
     positive = values[values > 0]
     return image.dtype.kind == "f" and bool(positive.size) and float(positive[0]) < _ROUNDING * float(image.max())
-
-
-def _faces(image: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
-    return image.take(0, axis), image.take(-1, axis)
-
-
-def _reached(mask: np.ndarray) -> np.ndarray:
-    """The parts of a mask that touch the image's border: a dark place inside the brain is no background."""
-    pieces, _ = ndimage.label(mask)
-    outer = np.unique(np.concatenate([face.ravel() for axis in range(3) for face in _faces(pieces, axis)]))
-    reached = np.zeros(pieces.max() + 1, dtype=bool)
-    reached[outer] = True
-    reached[0] = False
-    return np.asarray(reached[pieces])

@@ -15,8 +15,8 @@ from ..domain.segmentation import Segmentation
 from ..quality.plausibility import IMPLAUSIBLE
 from .figures.montage import render_montage
 from .page import Group, Picture, Row, Table, render
-from .records import facts, plain, spoken, stated
-from .words import NOTHING, measure_title, measured, millilitres, number, percent
+from .records import facts, plain, stated
+from .words import NOTHING, measure_title, measured, millilitres, number, percent, spoken
 
 
 def write_report(case: Case, segmentation: Segmentation, path: Path, reference: dict[str, Any] | None = None) -> None:

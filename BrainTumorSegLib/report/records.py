@@ -9,7 +9,7 @@ from typing import Any
 
 from ..domain.modalities import TITLES
 from ..domain.result_record import Provenance
-from .words import NOTHING, number
+from .words import NOTHING, number, spoken
 
 _PROVENANCE_TITLES = {
     "model": "Model",
@@ -33,12 +33,6 @@ class Fact:
     text: str = ""
     items: tuple[str, ...] = ()
     pairs: tuple[tuple[str, str], ...] = ()
-
-
-def spoken(key: str) -> str:
-    """A key as words: ``lesion_wise`` → ``Lesion wise``."""
-    words = str(key).replace("_", " ")
-    return words[:1].upper() + words[1:]
 
 
 def plain(value: Any) -> str:

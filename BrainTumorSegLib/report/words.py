@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..domain.result_record import USE
 from ..evaluation.metrics.measures import MEASURES
 
-DISCLAIMER = "For research, not for clinical use."
+DISCLAIMER = USE
 NOTHING = "–"
 
 
@@ -48,7 +49,12 @@ def measure_title(name: str) -> str:
     """What a measure is called, with its unit; a name that is no measure's stands as words."""
     if name in MEASURES:
         return MEASURES[name].label
-    words = str(name).replace("_", " ")
+    return spoken(name)
+
+
+def spoken(key: str) -> str:
+    """A key as words: ``lesion_wise`` → ``Lesion wise``."""
+    words = str(key).replace("_", " ")
     return words[:1].upper() + words[1:]
 
 

@@ -17,9 +17,10 @@ import numpy as np
 from BrainTumorSegLib.domain.case import Case, check_image
 from BrainTumorSegLib.domain.errors import InputError, RequestError
 from BrainTumorSegLib.domain.grid import Grid, check_overlap
-from BrainTumorSegLib.domain.labels import decide_convention, found_values, read_labels
+from BrainTumorSegLib.domain.labels import decide_convention, read_labels
 from BrainTumorSegLib.domain.modalities import TITLES, case_of_segmentation, stem
 from BrainTumorSegLib.domain.volume import Volume
+from BrainTumorSegLib.evaluation.pairs import values_of
 from BrainTumorSegLib.io.case_folder import find_case, read_case
 from BrainTumorSegLib.io.registry import is_image, is_slicer_segmentation, read_label_map, read_volume
 
@@ -133,9 +134,9 @@ def find_brats(folder: Path, labels: str = "auto") -> DataSet:
 
 
 def _values(path: Path) -> frozenset[int] | None:
-    """Voxel values of a label map; None of one that cannot be read, as its case will say, or names its segments."""
+    """Voxel values of a label map; None of one that cannot be read, as its case will say."""
     try:
-        return None if is_slicer_segmentation(path) else found_values(read_volume(path).array, str(path))
+        return values_of(path)
     except RequestError:
         return None
 

@@ -21,6 +21,7 @@ from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.evaluation import Settings
 from BrainTumorSegLib.evaluation.metrics import Summary, summarise
 from BrainTumorSegLib.evaluation.results import Measures
+from BrainTumorSegLib.evaluation.tables import markdown
 from BrainTumorSegLib.inference.pipeline import segment_case
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint
 from BrainTumorSegLib.report.figures.views import ORIENTATION, on_grid
@@ -273,6 +274,4 @@ def write_csv(lines: Lines, path: Path) -> None:
 
 def write_markdown(lines: Lines, notes: Sequence[str], path: Path) -> None:
     """A table, and what there is to know of it below."""
-    marked = [lines[0], ["---", *["---:"] * (len(lines[0]) - 1)], *lines[1:]]
-    body = "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in marked)
-    path.write_text(body + "\n" + "".join(f"- {note}\n" for note in notes), encoding="utf-8")
+    path.write_text(markdown(lines) + "\n" + "".join(f"- {note}\n" for note in notes), encoding="utf-8")

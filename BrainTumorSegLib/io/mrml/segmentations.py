@@ -18,7 +18,7 @@ import vtk
 from vtk.util import numpy_support
 
 from ...domain.errors import InputError
-from ...domain.labels import ED, ET, NCR, REGIONS, TISSUES, Region, from_regions, read_labels, tissues_of
+from ...domain.labels import REGIONS, TISSUES, Region, from_masks, read_labels, tissues_of
 from ...domain.volume import Volume, bounding_box
 from .volumes import affine_of, own_affine, world_of
 
@@ -159,13 +159,7 @@ def labels_of(node: Any) -> Volume:
     grid = grid_of(node)
     masks = {name: _mask(node, identifier, grid) for name, identifier in ids.items()}
     regions = {name: masks[name] for name in REGIONS if name in masks}
-    if set(regions) - {"ET"}:
-        labels = from_regions(regions)
-    else:
-        labels = np.zeros(next(iter(masks.values())).shape, np.uint8)
-        for name, label in (("ED", ED), ("NCR", NCR), ("ET", ET)):
-            if name in masks:
-                labels[masks[name]] = label
+    labels = from_masks(regions if set(regions) - {"ET"} else masks)  # ET is a tissue class as well
     matrix = vtk.vtkMatrix4x4()
     grid.GetImageToWorldMatrix(matrix)
     start = grid.GetExtent()[::2]
