@@ -128,7 +128,7 @@ def _prepare(case: Case, description: Description, options: RunOptions) -> Prepa
 def _examined(prepared: Prepared, description: Description) -> Examined:
     """What the checks of quality look at."""
     return Examined(
-        prepared.case.reference_volume,
+        prepared.reference,
         prepared.array,
         description.modalities,
         prepared.grid.spacing,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..domain.case import Case
+from ..domain.case import Case, check_image
 from ..domain.errors import GeometryError, InputError
 from ..domain.grid import Grid, check_overlap, same_grid
 from ..domain.modalities import TITLES
@@ -54,7 +53,7 @@ class Prepared:
         array: float32 ``(C, Z, Y, X)``, the brain's box on the network grid; a missing modality is 0.
         box: where that box lies on the network grid.
         grid: the whole network grid.
-        case: the images as they were given, but with a background of 0.
+        reference: the reference image as it was given, but with a background of 0.
         steps: the changes of grid, in the order in which they were done.
         record: what was done to the images, in words.
         warnings: of that, what a reader of the result must know.
@@ -64,7 +63,7 @@ class Prepared:
     array: np.ndarray
     box: tuple[slice, ...]
     grid: Grid
-    case: Case
+    reference: Volume
     steps: tuple[SpatialStep, ...]
     record: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -119,7 +118,7 @@ def prepare(case: Case, modalities: tuple[str, ...], spec: PreprocessingSpec) ->
 
     Raises:
         GeometryError: an image does not overlap the reference or its brain, or has no size of a head.
-        InputError: nothing of the images lies on the reference grid.
+        InputError: nothing of the images lies on the reference grid, or one is a mask.
     """
     _check_extent(case.reference_volume)
     record = _Record()
@@ -147,12 +146,15 @@ def prepare(case: Case, modalities: tuple[str, ...], spec: PreprocessingSpec) ->
         record.add(f"the network ran at {' × '.join(f'{mm:g}' for mm in grid.spacing[::-1])} mm")
     coverage = _coverage(array, modalities, case, images, grid)
     record.warnings += _about_coverage(coverage, case)
+    for name, volume in images.items():
+        if volume is not case.images[name]:  # that it is a mask may show only when its background is 0
+            check_image(volume, name)
     box = bounding_box(np.any(array, axis=0))
     return Prepared(
         np.ascontiguousarray(array[(slice(None), *box)]),
         box,
         grid,
-        dataclasses.replace(case, images={**case.images, **images}),
+        images[case.reference],
         (Resampling(reference, grid), Crop(box, grid.shape)),
         record.lines(),
         tuple(record.warnings),

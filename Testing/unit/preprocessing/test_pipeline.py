@@ -117,3 +117,11 @@ def test_voxel_sizes_in_another_unit_are_refused(patient: Patient, factor: float
     with pytest.raises(GeometryError, match="mm in size") as caught:
         prepare(Case("a", images), MODALITIES, SPEC)
     assert "millimetres" in caught.value.remedy
+
+
+def test_a_mask_on_a_background_that_is_not_0_is_refused(patient: Patient) -> None:
+    """Its two values pass for an image until the background is 0."""
+    mask = patient.images["t1ce"]
+    mask = mask.with_array(np.where(mask.array != 0, 500, 100).astype(np.int16))
+    with pytest.raises(InputError, match="a mask, not an image"):
+        prepare(Case("masked", {**patient.images, "t1ce": mask}), MODALITIES, SPEC)
