@@ -213,8 +213,8 @@ class Recipe:
     def changed_since(self, earlier: Mapping[str, Any]) -> list[str]:
         """Names of the entries that differ from an earlier recipe (as a dict) and must not within one run."""
         old, new = _flat(earlier), _flat(dataclasses.asdict(self))
-        # What an earlier version could not say yet was as it is where nothing is said.
-        old = {"data.labels": "auto", "preprocessing.brain": new.get("preprocessing.brain")} | old
+        # What an earlier version could not say yet, it did as this one does.
+        old = {name: new.get(name) for name in ("data.labels", "preprocessing.brain")} | old
         differing = (name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name))
         return [name for name in differing if not any(name == free or name.startswith(f"{free}.") for free in _FREE)]
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from BrainTumorSegLib.domain.errors import CancelledError, CheckpointError, RequestError
+from BrainTumorSegLib.io.outputs import check_outputs
 
 from .command import exit_code
 from .datasets.split import FOLD, NONE, VALIDATION
@@ -286,6 +287,8 @@ def run(arguments: argparse.Namespace) -> int:
     from .module import SegmentationModule
 
     folder = run_folder(recipe, arguments)
+    destination = folder / f"{recipe.id}.safetensors"
+    check_outputs([destination], [recipe.init] if recipe.init else [])
     data = load_data(recipe, arguments)
     recipe = data.recipe
     # Before the seed is set, since another recipe's run draws from it.
@@ -306,7 +309,6 @@ def run(arguments: argparse.Namespace) -> int:
         fit(trainer, module, data, folder / LAST, resume=state is not None)
     if trainer.is_global_zero:
         chosen = folder / (BEST if recipe.data.fold >= 0 else LAST)
-        destination = folder / f"{recipe.id}.safetensors"
         export(chosen, recipe, data.split, [data.cases[name] for name in data.measured], destination, arguments.device)
         print(f"Wrote {destination}", flush=True)
     return 0

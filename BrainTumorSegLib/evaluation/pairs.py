@@ -14,6 +14,7 @@ from ..domain.grid import Grid, check_overlap, same_grid
 from ..domain.labels import REGIONS, Region, decide_convention, found_values
 from ..domain.volume import Volume, bounding_box
 from ..io.registry import is_slicer_segmentation, read_label_map, read_volume
+from ..preprocessing.pipeline import LARGEST_EXTENT_MM
 from ..preprocessing.resampling import resample
 from .metrics.masks import MaskPair
 from .metrics.measures import ALL, MEASURES, Measure
@@ -78,21 +79,59 @@ def _read_together(prediction: Path, reference: Path, settings: Settings) -> tup
     """Both label maps in this library's convention on the reference's grid, and what was done for it."""
     predicted = read_label_map(prediction, settings.prediction_labels)
     truth = read_label_map(reference, settings.reference_labels)
-    if is_slicer_segmentation(prediction):
-        predicted = _uncropped(predicted, truth)
-    if is_slicer_segmentation(reference):
-        truth = _uncropped(truth, predicted)
+    boxes = is_slicer_segmentation(prediction), is_slicer_segmentation(reference)
+    start = _start_of(predicted, truth)
+    if any(boxes) and start is not None:  # of a segmentation only the box around the segments is stored
+        grid = _around(start, predicted, truth) if all(boxes) else Grid.of(predicted if boxes[1] else truth)
+        predicted, truth = _placed(predicted, grid), _placed(truth, grid)
     return _together(predicted, truth, settings)
 
 
-def _uncropped(part: Volume, whole: Volume) -> Volume:
-    """A segmentation of which only the box around the segments is stored, on the other's grid if it is cut from it."""
-    own, other = Grid.of(part), Grid.of(whole)
-    step = np.linalg.inv(other.affine) @ own.affine
-    cut = np.allclose(step[:3, :3], np.eye(3), atol=1e-4) and np.allclose(step, np.rint(step), atol=1e-2)
-    if same_grid(own, other) or not cut:
+def _start_of(part: Volume | Grid, whole: Volume | Grid) -> np.ndarray | None:
+    """Voxels ``(z, y, x)`` from the first voxel of one grid to that of another; None unless both are cut from one."""
+    step = np.linalg.inv(whole.affine) @ part.affine
+    if not (np.allclose(step[:3, :3], np.eye(3), atol=1e-4) and np.allclose(step, np.rint(step), atol=1e-2)):
+        return None
+    return np.rint(step[2::-1, 3]).astype(int)
+
+
+def _around(start: np.ndarray, part: Volume, whole: Volume) -> Grid:
+    """The grid that both boxes are cut from, as far as they reach together.
+
+    Raises:
+        GeometryError: they lie farther apart than a head is long.
+    """
+    first = np.minimum(start, 0)
+    z, y, x = (int(n) for n in np.maximum(start + part.shape, whole.shape) - first)
+    affine = whole.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ first[::-1]
+    grid = Grid((z, y, x), affine)
+    if max(size * step for size, step in zip(grid.shape, grid.spacing, strict=True)) > LARGEST_EXTENT_MM:
+        check_overlap(part, whole)
+    return grid
+
+
+def _placed(part: Volume, grid: Grid) -> Volume:
+    """A label map on a grid that it is cut from, or that is cut from its own.
+
+    Raises:
+        GeometryError: some of what is labelled lies outside that grid, and would be lost.
+    """
+    start = _start_of(part, grid)
+    if start is None or same_grid(Grid.of(part), grid):
         return part
-    return Volume(resample(part.array, own, other, nearest=True), whole.affine, part.source)
+    low, high = np.maximum(start, 0), np.minimum(start + part.shape, grid.shape)
+    high = np.maximum(low, high)
+    array = np.zeros(grid.shape, part.array.dtype)
+    inside = part.array[tuple(map(slice, low - start, high - start))]
+    lost = np.count_nonzero(part.array) - np.count_nonzero(inside)
+    if lost:
+        raise GeometryError(
+            f"{lost} labelled voxels of {part.source} lie outside the other file's grid.",
+            "Give both on the grid of the image that was segmented.",
+        )
+    array[tuple(map(slice, low, high))] = inside
+    return Volume(array, grid.affine, part.source)
 
 
 def read_pair(prediction: Path, reference: Path, settings: Settings) -> tuple[Volume, Volume]:
@@ -113,17 +152,23 @@ def with_conventions(
     Raises:
         InputError: the values of one side can be read in two ways, or in none.
     """
-    asked = settings.prediction_labels, settings.reference_labels
-    decided = (
-        decide_convention(predictions, asked[0], option="--pred-labels"),
-        decide_convention(references, asked[1], reference=True, option="--ref-labels"),
+    given = (
+        ("prediction", settings.prediction_labels, predictions),
+        ("reference", settings.reference_labels, references),
     )
-    assumed = {side for side, name in zip(("prediction", "reference"), asked, strict=True) if name == "auto"}
+    decided, assumed = {}, set(settings.assumed)
+    for side, asked, found in given:
+        decided[side] = asked
+        # Where segments are named throughout, no value says anything, and nothing is to be decided.
+        if asked != "auto" or any(found.values()) or not found:
+            option = "--pred-labels" if side == "prediction" else "--ref-labels"
+            decided[side] = decide_convention(found, asked, reference=side == "reference", option=option)
+            assumed |= {side} if asked == "auto" else set()
     return dataclasses.replace(
         settings,
-        prediction_labels=decided[0],
-        reference_labels=decided[1],
-        assumed=tuple(sorted(assumed | set(settings.assumed))),
+        prediction_labels=decided["prediction"],
+        reference_labels=decided["reference"],
+        assumed=tuple(sorted(assumed)),
     )
 
 
@@ -145,8 +190,18 @@ def _together(predicted: Volume, truth: Volume, settings: Settings) -> tuple[Vol
         )
     check_overlap(predicted, truth)
     array = resample(predicted.array, Grid.of(predicted), Grid.of(truth), nearest=True)
+    beyond = _outside(predicted, Grid.of(truth))
+    cause += f"; {beyond} of its labelled voxels lie outside the reference's grid and do not count" if beyond else ""
     note = f"The prediction was resampled (nearest neighbour): {difference}{cause}."
     return Volume(array, truth.affine, predicted.source), truth, (note,)
+
+
+def _outside(labels: Volume, grid: Grid) -> int:
+    """How many labelled voxels have their centre outside a grid."""
+    index = np.argwhere(labels.array)[:, ::-1]
+    step = np.linalg.inv(grid.affine) @ labels.affine
+    there = index @ step[:3, :3].T + step[:3, 3]
+    return int(np.any((there < -0.5) | (there > np.asarray(grid.shape[::-1]) - 0.5), axis=1).sum())
 
 
 def _lost_header(predicted: Volume, truth: Volume) -> str:

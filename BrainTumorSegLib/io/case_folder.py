@@ -26,6 +26,7 @@ from ..domain.modalities import (
 )
 from ..domain.volume import Volume
 from .images2d import channels_for, is_mask, is_slice, read_pages, slice_order, stack_slices
+from .nifti import place_of
 from .registry import head_of, is_dicom, is_image, read_volume
 
 _BY_NAME = "Name each sequence: --t1 FILE --t1ce FILE --t2 FILE --flair FILE."
@@ -315,7 +316,9 @@ def _volume_of(image: Any, name: str) -> Volume:
     if isinstance(image, (str, Path)):
         return read_volume(image)
     if hasattr(image, "dataobj") and hasattr(image, "affine"):
-        return Volume(np.ascontiguousarray(np.asanyarray(image.dataobj).transpose()), np.asarray(image.affine), name)
+        array = np.ascontiguousarray(np.asanyarray(image.dataobj).transpose())
+        place = place_of(image) if "qform_code" in image.header else None
+        return Volume(array, np.asarray(image.affine), name, place)
     raise RequestError(
         f"{name} is a {type(image).__name__}, not an image.", "Give a file, a Volume or a nibabel image."
     )
@@ -336,10 +339,16 @@ def case_from_files(files: Mapping[str, Path | str], case_id: str = "") -> Case:
 
 
 def _with_warnings(case_id: str, images: Mapping[str, Volume]) -> Case:
-    """A case, with what the files say of their place that programs read differently."""
-    told = [f"{v.source} {v.place.warning}" for v in images.values() if v.place is not None and v.place.warning]
-    tail = "; programs show it in different places, and the result with it."
-    return Case(case_id, images, warnings=tuple(text + tail for text in told))
+    """A case, with what its images say of their place that programs read differently."""
+    return Case(case_id, images, warnings=tuple(_about_place({v.source: v for v in images.values()})))
+
+
+def _about_place(images: Mapping[str, Volume]) -> list[str]:
+    """Name of an image → what it says of its place that programs read differently."""
+    found = [(name, v.place.warning) for name, v in images.items() if v.place is not None and v.place.warning]
+    return [
+        f"{name} {warning}; programs show it in different places, and the result with it." for name, warning in found
+    ]
 
 
 def _read_decathlon(path: Path) -> Case:
@@ -352,7 +361,7 @@ def _read_decathlon(path: Path) -> Case:
         modality: Volume(volume.array[index], volume.affine, f"{path} channel {index}", volume.place)
         for index, modality in enumerate(DECATHLON_ORDER)
     }
-    return Case(stem(path), images)
+    return Case(stem(path), images, warnings=tuple(_about_place({str(path): volume})))
 
 
 def find_images(case: str, places: Iterable[Path]) -> dict[str, Path]:

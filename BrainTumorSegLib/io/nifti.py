@@ -28,9 +28,9 @@ class Nifti:
     keeps_place: bool = True
 
     def matches(self, head: bytes) -> bool:
-        """By the size that the header states of itself, and the magic text behind it."""
+        """By the size that the header states of itself, and the magic text of a single file behind it."""
         size = {int.from_bytes(head[:4], order) for order in ("little", "big")}
-        return (348 in size and head[344:347] in (b"n+1", b"ni1")) or (540 in size and head[4:7] in (b"n+2", b"ni2"))
+        return (348 in size and head[344:347] == b"n+1") or (540 in size and head[4:7] == b"n+2")
 
     def read(self, path: Path) -> Pixels:
         """Read the file to its end, so that a checksum is verified where there is one."""
@@ -46,7 +46,7 @@ class Nifti:
         array = np.asanyarray(image.dataobj)  # get_fdata() would make float64 of everything
         while array.ndim > 4 and array.shape[-1] == 1:
             array = array[..., 0]
-        return Pixels(np.ascontiguousarray(array.transpose()), np.asarray(image.affine), _place_of(image))
+        return Pixels(np.ascontiguousarray(array.transpose()), np.asarray(image.affine), place_of(image))
 
     def write(self, volume: Volume, path: Path) -> None:
         """Write NIfTI-1; the forms are those of the image that the volume lies on, if it came from NIfTI."""
@@ -69,7 +69,7 @@ class Nifti:
         return True
 
 
-def _place_of(image: Any) -> Place:
+def place_of(image: Any) -> Place:
     """Both forms of the header as they stand, and what is wrong between them."""
     header = image.header
     qform, sform = header.get_qform(), header.get_sform()

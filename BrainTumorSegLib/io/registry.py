@@ -27,10 +27,15 @@ _CONVERT = "Convert a DICOM series with dcm2niix, or load it in 3D Slicer and sa
 # What else files with such names turn out to be: how they begin, what that is, what to do.
 _STRANGERS: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
     ((b"version https://git-lfs",), "a pointer of Git LFS, not the file itself", "Fetch the file: git lfs pull."),
-    ((b"<!doctype", b"<html", b"<?xml"), "a page of the web, saved under this name", "Download the file itself."),
+    (
+        (b"<!doctype", b"<html", b"<?xml", b"\xef\xbb\xbf<"),
+        "a page of the web, saved under this name",
+        "Download the file itself.",
+    ),
     ((b"PK\x03\x04",), "a zip archive", "Unpack it."),
     ((b"%PDF",), "a PDF document", "Give the image."),
-    ((b"\x80\x02", b"\x80\x04"), "a pickle of Python", "Give the image."),
+    (tuple(b"\x80%c" % protocol for protocol in range(2, 6)), "a pickle of Python", "Give the image."),
+    ((b"\x93NUMPY",), "an array of numpy, which does not say where it lies", "Save it as .nii.gz with its affine."),
 )
 
 
@@ -83,6 +88,8 @@ def format_of(path: Path) -> Format:
         raise InputError(f"{path} is a 2D image, not a volume.", "Give a patient's 2D images together, as the case.")
     if {348, 540} & {int.from_bytes(head[:4], order) for order in ("little", "big")}:
         raise InputError(f"{path} is of Analyze 7.5 or half of a NIfTI pair.", "Convert it to a single .nii.gz file.")
+    if path.suffix.lower() == ".img":
+        raise InputError(f"{path} holds the voxels of a pair of files.", "Convert the pair to a single .nii.gz file.")
     raise InputError(
         f"{path} cannot be read: it is not a volume.", "Give .nii.gz, .nii, .nrrd or .mha; copy it again if it is one."
     )
@@ -146,7 +153,7 @@ def read_label_map(path: Path | str, convention: str = "auto") -> Volume:
         RequestError: the convention is not known.
     """
     if is_slicer_segmentation(path):
-        return segmentation_nrrd.read(Path(path))
+        return segmentation_nrrd.read(Path(path), convention)
     volume = read_volume(path)
     return volume.with_array(read_labels(volume.array, convention, volume.source))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from ..domain.errors import OutputError
+from ..domain.errors import ExecutionError, OutputError
 from .outputs import check_destination, check_mask, check_record
 
 
@@ -100,6 +100,18 @@ class Staging:
             old.unlink()
         self._pending.clear()
 
+    def explain(self, error: OSError) -> ExecutionError | None:
+        """What kept an output from being written, under the name that it was to have; None where it was not that."""
+        for part, destination in self._pending.items():
+            if not destination.parent.is_dir():
+                return ExecutionError(
+                    f"The folder {destination.parent} was there when the run began, and is no longer.",
+                    "Choose another place, or keep the folder until the run has ended.",
+                )
+            if error.filename == str(part):
+                error.filename = str(destination)
+        return None
+
     def discard(self) -> None:
         """Remove what was written, and the folders that were made for it if they are empty."""
         for part in self._pending:
@@ -120,8 +132,11 @@ def staged(inputs: Iterable[Path | str] = ()) -> Iterator[Staging]:
     try:
         yield staging
         staging.commit()
-    except BaseException:  # also cancel and Ctrl-C: nothing half-written stays
+    except BaseException as error:  # also cancel and Ctrl-C: nothing half-written stays
+        explained = staging.explain(error) if isinstance(error, OSError) else None
         staging.discard()
+        if explained:
+            raise explained from error
         raise
 
 

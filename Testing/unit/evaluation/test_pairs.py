@@ -14,6 +14,8 @@ from BrainTumorSegLib.domain.errors import GeometryError, InputError, RequestErr
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.evaluation import Settings, compare_files, compare_labels, compare_volumes
 from BrainTumorSegLib.evaluation.metrics import MEASURES
+from BrainTumorSegLib.evaluation.pairs import with_conventions
+from Testing.unit.io.test_registry import write_segmentation
 
 AFFINE = np.diag([1.0, 2.0, 3.0, 1.0])
 
@@ -122,6 +124,70 @@ def test_grids_that_differ_are_named_and_resampled_on_request(tmp_path: Path) ->
         assert 0.75 < result.measures["ET"]["dice"] <= 1
         if dice:
             assert result.measures["ET"]["dice"] == dice
+
+
+def write_box(path: Path, array: np.ndarray, box: tuple[slice, slice, slice]) -> Path:
+    """A box of a label map as 3D Slicer writes it, one segment a tissue."""
+    first = [part.start or 0 for part in box]
+    return write_segmentation(
+        path,
+        array[box][None],
+        [("NCR", 0, 1), ("ED", 0, 2), ("ET", 0, 3)],
+        tuple(np.multiply(first[::-1], (1.0, 2.0, 3.0)).tolist()),
+    )
+
+
+ITK_AFFINE = np.diag([-1.0, -2.0, 3.0, 1.0])  # what write_segmentation's spacing is in RAS
+
+
+def test_segmentations_of_which_only_a_box_is_stored(tmp_path: Path) -> None:
+    """Dice of the whole maps, whichever of them was cut, and however: 2·1 / (1 + 2)."""
+    prediction, reference = np.zeros((2, 12, 10, 14), np.uint8)
+    prediction[2, 3, 4] = prediction[9, 8, 12] = reference[2, 3, 4] = 3
+    whole = (slice(0, 12), slice(0, 10), slice(0, 14))
+    around = (slice(2, 10), slice(3, 9), slice(4, 13))
+    small, other = (slice(1, 4), slice(2, 5), slice(3, 6)), (slice(2, 11), slice(1, 10), slice(4, 14))
+    volumes = write(tmp_path / "p.nii.gz", prediction, ITK_AFFINE), write(tmp_path / "r.nii.gz", reference, ITK_AFFINE)
+    boxed = write_box(tmp_path / "p.seg.nrrd", prediction, around), write_box(tmp_path / "r.seg.nrrd", reference, small)
+    pairs = [
+        *((p, r) for p in (volumes[0], boxed[0]) for r in (volumes[1], boxed[1])),
+        (write_box(tmp_path / "q.seg.nrrd", prediction, other), boxed[1]),
+        (boxed[0], write_box(tmp_path / "s.seg.nrrd", reference, whole)),
+    ]
+    for pair in pairs:
+        result = compare_files(*pair)
+        assert result.measures["ET"]["dice"] == pytest.approx(2 / 3) and result.notes == ()
+        assert result.volumes["ET"] == pytest.approx((0.012, 0.006))
+
+
+def test_a_segment_beyond_the_other_files_grid_is_not_lost(tmp_path: Path) -> None:
+    array = np.zeros((12, 10, 14), np.uint8)
+    array[2, 3, 4] = array[9, 8, 12] = 3
+    segmentation = write_box(tmp_path / "s.seg.nrrd", array, (slice(0, 12), slice(0, 10), slice(0, 14)))
+    cut = write(tmp_path / "c.nii.gz", array[:5], ITK_AFFINE)
+    for pair in ((segmentation, cut), (cut, segmentation)):
+        with pytest.raises(GeometryError, match=r"1 labelled voxels of .*s\.seg\.nrrd lie outside"):
+            compare_files(*pair)
+    far = write_segmentation(tmp_path / "f.seg.nrrd", array[None], [("ET", 0, 3)], (90000.0, 0.0, 0.0))
+    with pytest.raises(GeometryError, match="do not overlap"):
+        compare_files(far, segmentation)
+
+
+def test_resampling_says_what_falls_outside(tmp_path: Path) -> None:
+    array = np.zeros((12, 10, 14), np.uint8)
+    array[2:9, 3, 4] = 3
+    pair = write(tmp_path / "p.nii.gz", array), write(tmp_path / "r.nii.gz", array[:5])
+    (note,) = compare_files(*pair, Settings(("dice",), resample=True)).notes
+    assert "4 of its labelled voxels lie outside" in note
+
+
+def test_segments_say_themselves_what_they_are(tmp_path: Path) -> None:
+    array = labels(0, 2, 1, 3)
+    segmentation = write_box(tmp_path / "s.seg.nrrd", array, (slice(0, 4), slice(0, 5), slice(0, 4)))
+    volume = write(tmp_path / "v.nii.gz", array, ITK_AFFINE)
+    settings = with_conventions(Settings(), {"s": frozenset()}, {"v": frozenset({0, 1, 2, 3})})
+    assert settings.assumed == ("reference",) and settings.prediction_labels == "auto"
+    assert compare_files(segmentation, volume).measures["TC"]["dice"] == 1
 
 
 def test_images_that_share_no_space_are_not_resampled(tmp_path: Path) -> None:

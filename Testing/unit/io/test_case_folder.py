@@ -118,6 +118,14 @@ def test_a_file_with_two_positions_is_warned_of(patient: Patient, tmp_path: Path
     nibabel.save(image, tmp_path / "P_flair.nii.gz")
     (warning,) = read_case(tmp_path).warnings
     assert "P_flair.nii.gz has two positions, 12.0 mm apart" in warning
+    case = case_of({"flair": image})
+    assert "two positions, 12.0 mm apart" in case.warnings[0]
+    write_volume(case.images["flair"], tmp_path / "again.nii.gz")
+    np.testing.assert_array_equal(nibabel.load(tmp_path / "again.nii.gz").get_qform(), image.get_qform())
+    four = nibabel.Nifti1Image(np.stack([volume.array.transpose()] * 4, axis=-1), None, image.header)
+    nibabel.save(four, tmp_path / "four.nii.gz")
+    (warning,) = read_case(tmp_path / "four.nii.gz").warnings
+    assert "four.nii.gz has two positions" in warning
 
 
 def test_images_of_a_case_among_others(tmp_path: Path, patient: Patient) -> None:

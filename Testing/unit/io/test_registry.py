@@ -32,6 +32,11 @@ def test_the_content_tells_the_format_not_the_name(tmp_path: Path, written: str,
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "Git LFS", "git lfs pull"),
         (b"<!DOCTYPE html>\n<html><body>Not found</body></html>", "page of the web", "Download"),
+        (b"\xef\xbb\xbf<!DOCTYPE html>\n<html></html>", "page of the web", "Download"),
+        (b"\x80\x05\x95" + b"\x00" * 100, "pickle", "image"),
+        (b"\x93NUMPY\x01\x00" + b"\x00" * 100, "array of numpy", "affine"),
+        (b"\x5c\x01\x00\x00" + b"\x00" * 340 + b"ni1\x00", "half of a NIfTI pair", "single"),
+        (b"\x1c\x02\x00\x00ni2\x00" + b"\x00" * 600, "half of a NIfTI pair", "single"),
         (b"\x00" * 128 + b"DICM" + b"\x00" * 400, "DICOM", "dcm2niix"),
         (b"PK\x03\x04" + b"\x00" * 100, "zip", "Unpack"),
         (b"", "empty", "again"),
@@ -141,8 +146,41 @@ def test_a_segmentation_of_tissues_by_their_names_whatever_their_values(tmp_path
 
 def test_a_segmentation_of_something_else_is_refused(tmp_path: Path) -> None:
     path = write_segmentation(tmp_path / "a.seg.nrrd", EXPECTED[None].astype(np.uint8), [("liver", 0, 1)])
-    with pytest.raises(InputError, match="it has liver"):
+    with pytest.raises(InputError, match=r"not called ET.*liver"):
         read_label_map(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        *(("Enhancing Tumor (ET)", 3), ("GD-enhancing tumour", 3), ("ET_1", 3), ("WT (whole tumor)", 2)),
+        *(("NETC", 1), ("Non-enhancing tumor core", 1), ("necrotic tumour core", 1), ("Edema region", 2), ("SNFH", 2)),
+        *(("Peritumoral oedema and invaded tissue", 2), ("Tumour core", 1), ("tumor", 2), ("Resection cavity", 0)),
+    ],
+)
+def test_names_that_segments_have(tmp_path: Path, name: str, label: int) -> None:
+    values = np.zeros((6, 7, 8), np.uint8)
+    values[2, 3, 4] = 5
+    values[4, 3, 4] = 6
+    path = write_segmentation(tmp_path / "a.seg.nrrd", values[None], [(name, 0, 5), ("ET", 0, 6)])
+    assert read_label_map(path).array[2, 3, 4] == label
+
+
+@pytest.mark.parametrize("name", ["Segment_1", "enhancing + necrotic", "Mask", "liver"])
+def test_no_part_of_a_segmentation_is_left_out_in_silence(tmp_path: Path, name: str) -> None:
+    segments = [("ET", 0, 3), (name, 0, 2), ("NCR", 0, 1)]
+    path = write_segmentation(tmp_path / "a.seg.nrrd", EXPECTED[None].astype(np.uint8), segments)
+    with pytest.raises(InputError, match=r"NCR or ED: ") as caught:
+        read_label_map(path)
+    assert name in str(caught.value) and "ET, NCR" not in str(caught.value).split(":")[-1]
+
+
+def test_the_whole_tumour_alone_is_no_tumour_without_a_core(tmp_path: Path) -> None:
+    path = write_segmentation(tmp_path / "a.seg.nrrd", (EXPECTED > 0)[None].astype(np.uint8), [("WT", 0, 1)])
+    with pytest.raises(InputError, match="whole tumour alone") as caught:
+        read_label_map(path)
+    assert "whole" in caught.value.remedy
+    np.testing.assert_array_equal(read_label_map(path, "whole").array > 0, EXPECTED > 0)
 
 
 def test_a_nrrd_without_segments_is_read_by_its_values(tmp_path: Path) -> None:

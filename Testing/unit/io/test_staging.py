@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from BrainTumorSegLib.domain.errors import OutputError
+from BrainTumorSegLib.domain.errors import ExecutionError, OutputError
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io.registry import read_volume, write_volume
 from BrainTumorSegLib.io.staging import Staging, atomic, staged
@@ -41,6 +41,19 @@ def test_nothing_is_left_after_a_failure(tmp_path: Path, failure: type[BaseExcep
         raise failure
     assert entries(tmp_path) == ["old.txt"]
     assert (tmp_path / "old.txt").read_text() == "old"
+
+
+def test_a_folder_that_vanishes_is_named_as_the_user_knows_it(tmp_path: Path) -> None:
+    output = tmp_path / "there" / "out.nrrd"
+    output.parent.mkdir()
+    with pytest.raises(ExecutionError, match="is no longer") as caught, staged() as staging:
+        part = staging.path(output)
+        output.parent.rmdir()
+        write_volume(Volume(np.zeros((2, 3, 4), np.uint8), np.eye(4)), part)
+    assert str(output.parent) in str(caught.value) and part.name not in str(caught.value)
+    with pytest.raises(OSError, match="full") as full, staged() as staging:
+        raise OSError(28, "full", str(staging.path(tmp_path / "out.txt")))
+    assert full.value.filename == str(tmp_path / "out.txt")
 
 
 def test_folders_that_others_filled_meanwhile_stay(tmp_path: Path) -> None:

@@ -134,6 +134,10 @@ def test_changes_that_a_resumed_run_must_not_have(recipe: Recipe) -> None:
     moved = dataclasses.replace(recipe.data, folder="elsewhere", licence="other")
     longer = dataclasses.replace(recipe.optimisation, steps=400, patience=3)
     assert dataclasses.replace(recipe, title="x", data=moved, optimisation=longer).changed_since(then) == []
+    older = {name: dict(value) if isinstance(value, dict) else value for name, value in then.items()}
+    del older["data"]["labels"], older["preprocessing"]["brain"]  # of a version that did not write them
+    decided = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, labels="brats2021"))
+    assert decided.changed_since(older) == [] and "data.labels" in decided.changed_since(then)
     other = dataclasses.replace(
         recipe,
         seed=2,

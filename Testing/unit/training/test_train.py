@@ -296,6 +296,17 @@ def test_init_starts_from_the_weights_of_a_checkpoint(
     assert f"was trained on {', '.join(expected)}, so their accuracy will be too high" in out
 
 
+def test_the_checkpoint_that_a_run_begins_from_is_not_replaced_by_its_own(
+    finished: Path, place: Path, train: Callable[..., tuple[int, Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = place / "init-same" / "tiny.safetensors"
+    source.parent.mkdir()
+    source.write_bytes((finished / "tiny.safetensors").read_bytes())
+    code, _ = train("init-same", "--measure=none", "--steps", "1", changes={"# top": f'init = "{source.as_posix()}"'})
+    assert code == 2 and "is the input" in capsys.readouterr().err
+    assert source.read_bytes() == (finished / "tiny.safetensors").read_bytes()
+
+
 def test_init_runs_the_recipe_that_it_goes_on_from_once(
     place: Path, train: Callable[..., tuple[int, Path]], capsys: pytest.CaptureFixture[str]
 ) -> None:
