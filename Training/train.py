@@ -27,6 +27,7 @@ from .recipe import Recipe, load_recipe
 if TYPE_CHECKING:
     import torch
     from lightning.pytorch import Trainer
+    from lightning.pytorch.callbacks import Callback
 
     from .datasets.data_module import PatchData
     from .module import SegmentationModule
@@ -127,28 +128,17 @@ def load_data(recipe: Recipe, arguments: argparse.Namespace) -> PatchData:
 def create_trainer(recipe: Recipe, folder: Path, arguments: argparse.Namespace, resumed_at: int | None) -> Trainer:
     """Lightning's trainer with its loggers and callbacks; an epoch is one validation interval."""
     from lightning.pytorch import Trainer
-    from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
     from lightning.pytorch.loggers import TensorBoardLogger
 
     from BrainTumorSegLib.inference.backends.torch_backend import resolve_device, resolve_precision
 
-    from .callbacks.interrupts import RandomState, Stoppable
-    from .callbacks.interval_log import IntervalLog
-    from .callbacks.slice_images import SliceImages
-    from .callbacks.states import AtomicCheckpointIO, Keeper
-    from .module import MONITOR
+    from .callbacks.states import AtomicCheckpointIO
 
     o = recipe.optimisation
     target = resolve_device(arguments.device)
     precision: Any = o.precision
     if precision == "auto":
         precision = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[resolve_precision(target)]
-    keeper = Keeper(folder, best=recipe.data.fold >= 0)
-    callbacks: list[Callback] = [IntervalLog(folder), SliceImages(folder, recipe), RandomState(), Stoppable(), keeper]
-    if o.ema > 0:
-        callbacks.append(EMAWeightAveraging(decay=o.ema))
-    if o.patience > 0:
-        callbacks.append(EarlyStopping(MONITOR, patience=o.patience))
     devices, nodes = _processes(arguments.devices)
     # TensorBoard hides the points that are made again.
     purge: dict[str, Any] = {} if resumed_at is None else {"purge_step": resumed_at + 1}
@@ -160,7 +150,7 @@ def create_trainer(recipe: Recipe, folder: Path, arguments: argparse.Namespace, 
         precision=precision,
         max_epochs=recipe.epochs,
         gradient_clip_val=o.clip or None,
-        callbacks=callbacks,
+        callbacks=_callbacks(recipe, folder),
         plugins=[AtomicCheckpointIO()],
         logger=TensorBoardLogger(folder, "", "tensorboard", **purge),
         default_root_dir=folder,
@@ -170,6 +160,26 @@ def create_trainer(recipe: Recipe, folder: Path, arguments: argparse.Namespace, 
         enable_model_summary=False,
         enable_progress_bar=sys.stdout.isatty(),
     )
+
+
+def _callbacks(recipe: Recipe, folder: Path) -> list[Callback]:
+    """What watches a run: logs, pictures, states to resume from, the average of the weights, early stopping."""
+    from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging
+
+    from .callbacks.interrupts import RandomState, Stoppable
+    from .callbacks.interval_log import IntervalLog
+    from .callbacks.slice_images import SliceImages
+    from .callbacks.states import Keeper
+    from .module import MONITOR
+
+    o = recipe.optimisation
+    keeper = Keeper(folder, best=recipe.data.fold >= 0)
+    found: list[Callback] = [IntervalLog(folder), SliceImages(folder, recipe), RandomState(), Stoppable(), keeper]
+    if o.ema > 0:
+        found.append(EMAWeightAveraging(decay=o.ema))
+    if o.patience > 0:
+        found.append(EarlyStopping(MONITOR, patience=o.patience))
+    return found
 
 
 def _processes(devices: int) -> tuple[int, int]:
