@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.tag import Tag
 from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from BrainTumorSegLib.domain.grid import Grid, reorient
@@ -38,6 +39,8 @@ STUDY: dict[str, Any] = {
     "ReferringPhysicianName": "",
     "FrameOfReferenceUID": "1.2.826.0.1.3680043.8.498.2",
     "PositionReferenceIndicator": "",
+    "PatientPosition": "HFS",
+    "BodyPartExamined": "BRAIN",
 }
 
 
@@ -142,6 +145,12 @@ def _write_enhanced(
     dataset = _dataset(EnhancedMRImageStorage, plain, array)
     dataset.ImageType = plain.get("ImageType", ["ORIGINAL", "PRIMARY", "OTHER", "NONE"])
     dataset.NumberOfFrames, dataset.InstanceNumber = len(array), 1
+    organisation, group = {"DimensionOrganizationUID": generate_uid()}, Tag("FrameContentSequence")
+    dataset.DimensionOrganizationSequence = [_item(**organisation)]
+    dataset.DimensionIndexSequence = [
+        _item(DimensionIndexPointer=Tag(name), FunctionalGroupPointer=group, **organisation)
+        for name in ("StackID", "InStackPositionNumber")
+    ]
     if times["ContrastBolusAgent"]:
         dataset.ContrastBolusAgentSequence = [
             _item(CodeValue="1", CodingSchemeDesignator="99TEST", CodeMeaning=times["ContrastBolusAgent"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from .sequence_names import is_something_else, words_of
+from .sequence_names import T2, from_name, is_something_else, words_of
 
 
 class _Kind(NamedTuple):
@@ -46,6 +46,8 @@ _BODY = (
 )
 # The inversion time (ms) that nulls fat, and the echo time from which such a series is no T1.
 _FAT_NULLED, _LONG_ECHO = (80, 350), 25
+# The shortest echo time (ms) of a T2.
+_T2_ECHO = 40
 
 
 def other_kind(tags: Mapping[str, str]) -> str:
@@ -75,6 +77,8 @@ def other_kind(tags: Mapping[str, str]) -> str:
     inversion, echo = (number(tags.get(f"{name}Time")) or 0.0 for name in ("Inversion", "Echo"))
     if _FAT_NULLED[0] <= inversion <= _FAT_NULLED[1] and echo >= _LONG_ECHO:
         return "one with fat nulled by its inversion time (STIR)"
+    if from_name(description) == T2 and 0 < echo < _T2_ECHO:
+        return f"no T2 by its echo time of {echo:g} ms (proton density)"
     return ""
 
 

@@ -171,7 +171,8 @@ def writer_of(path: Path | str) -> Format:
     for known in FORMATS:
         if name.endswith(known.suffixes):
             return known
-    raise RequestError(f"{Path(path).name} names no format this program writes.", "Use .nii.gz, .nii, .nrrd or .mha.")
+    remedy = "Use .nii.gz, .nii, .nrrd or .mha; .dcm where the images are DICOM."
+    raise RequestError(f"{Path(path).name} names no format this program writes.", remedy)
 
 
 def check_writable(path: Path | str, affine: np.ndarray | None = None) -> None:

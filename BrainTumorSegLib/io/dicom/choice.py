@@ -82,7 +82,7 @@ def series_at(path: Path) -> Series:
     folder = path if path.is_dir() else path.parent
     found = find_series(_files_below(folder) if path.is_dir() else _files_in(folder), folder)
     inside = [series for series in found.series if path.is_dir() or path in series.files]
-    images = [series for series in inside if series.first.frames] or inside
+    images = [series for series in inside if series.first.modality == "MR" and series.first.frames] or inside
     if not images:
         damage = "".join(f" {name} {why}." for name, why in found.left_out.items() if folder / name in found.damaged)
         raise InputError(f"{path} holds no DICOM images.{damage}", "Give the folder of a series, or one of its files.")
@@ -144,10 +144,11 @@ def choose(folder: Path, files: Mapping[str, Path]) -> Choice:
 
 
 def _named(named: Mapping[str, Series]) -> Choice:
+    seen: dict[tuple[Path, ...], str] = {}
     for modality, series in named.items():
-        twice = next((other for other in named if other != modality and named[other].files == series.files), None)
-        if twice:
-            raise ModalityError(f"{series} was given as {TITLES[twice]} and as {TITLES[modality]}.", "Give each once.")
+        other = seen.setdefault(series.files, modality)
+        if other != modality:
+            raise ModalityError(f"{series} was given as {TITLES[other]} and as {TITLES[modality]}.", "Give each once.")
         _check_usable(modality, series)
     _check_one_patient(named.values())
     studies = {series.first.study: series for series in named.values()}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import struct
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,15 +106,33 @@ def read_header(file: Path) -> Header:
     """
     pydicom = pydicom_for(file)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # values that break a rule of the standard and can be read all the same
-            dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
-            return _header(dataset, file)
+        with quiet(), file.open("rb") as stream:
+            dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_TAGS)
+            header = _header(dataset, file, file.stat().st_size - stream.tell())
     except (*DAMAGE, pydicom.errors.InvalidDicomError) as error:
         raise InputError(f"is a damaged DICOM file ({reason_of(error)})") from error
+    if not (header.instance and header.series):
+        raise InputError("is a damaged DICOM file (it does not say what it is)")
+    return header
 
 
-def _header(dataset: Any, file: Path) -> Header:
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without pydicom's remarks on values that break a rule of the standard and can be read all the same."""
+    log = logging.getLogger("pydicom")
+    before = log.disabled
+    log.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.disabled = before
+
+
+def _header(dataset: Any, file: Path, left: int) -> Header:
+    """What is kept of a header, behind which so many bytes are left."""
+
     def text(keyword: str) -> str:
         return _text(dataset.get(keyword))
 
@@ -128,7 +148,7 @@ def _header(dataset: Any, file: Path) -> Header:
         time=(text("AcquisitionDate") or text("SeriesDate")) + (text("AcquisitionTime") or text("SeriesTime")),
         tags=_kind_tags(dataset),
         frames=tuple(_frames(dataset, file)),
-        damage=_damage(dataset, file),
+        damage=_damage(dataset, left),
         colour=int(dataset.get("SamplesPerPixel") or 1) > 1,
     )
 
@@ -190,14 +210,14 @@ def _frames(dataset: Any, file: Path) -> Iterator[Frame]:
         )
 
 
-def _damage(dataset: Any, file: Path) -> str:
-    """Whether the file is too short for its pixels; those that are compressed are known when they are unpacked."""
+def _damage(dataset: Any, left: int) -> str:
+    """Whether too few bytes are left for the pixels; those that are compressed are known when they are unpacked."""
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if syntax is None or syntax.is_compressed or not dataset.get("Rows"):
         return ""
     pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames") or 1)
     size = pixels * int(dataset.get("SamplesPerPixel") or 1) * int(dataset.get("BitsAllocated") or 16) // 8
-    return "is damaged: it ends before its last pixel" if file.stat().st_size < size else ""
+    return "is damaged: it ends before its last pixel" if left < size else ""
 
 
 def readable_date(date: str) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,10 @@ import numpy as np
 
 from ...domain.errors import InputError, OutputError, RequestError
 from ...domain.labels import REGIONS
+from ...domain.measurements import RegionMeasurement
 from ...domain.segmentation import Segmentation
 from ...domain.volume import Volume
-from .headers import EXTRA, pydicom_for
+from .headers import EXTRA, pydicom_for, quiet
 
 SUFFIX = ".dcm"
 _MAKER = "BrainTumorSeg"
@@ -81,8 +81,7 @@ def write_seg(result: Segmentation, file: Path, report: Path, table: Path) -> No
     """
     assert result.labels.place is not None, "check_seg comes first"
     sources = _headers(result.labels.place.instances)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of values in the source's headers, and of a result without tumour
+    with quiet():
         try:
             segmentation = _segmentation(result, sources)
             measured = _report(result, sources, segmentation)
@@ -92,11 +91,11 @@ def write_seg(result: Segmentation, file: Path, report: Path, table: Path) -> No
             ) from error
         segmentation.save_as(file)
         measured.save_as(report)
-    sizes = {name: dataclasses.asdict(measured) for name, measured in result.measurements.items()}
     with table.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, ["region", *next(iter(sizes.values()))])
-        writer.writeheader()
-        writer.writerows({"region": name, **values} for name, values in sizes.items())
+        writer = csv.writer(stream)
+        writer.writerow(["region", *(field.name for field in dataclasses.fields(RegionMeasurement))])
+        for name, size in result.measurements.items():
+            writer.writerow([name, *(round(value, 3) for value in dataclasses.astuple(size))])
 
 
 def _highdicom(output: Path) -> Any:
@@ -178,7 +177,7 @@ def _segment(number: int, name: str, result: Segmentation) -> Any:
     from pydicom.sr.codedict import codes
 
     region, model = REGIONS[name], result.provenance["model"]
-    return highdicom.seg.SegmentDescription(
+    segment = highdicom.seg.SegmentDescription(
         segment_number=number,
         segment_label=name,
         segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
@@ -192,6 +191,8 @@ def _segment(number: int, name: str, result: Segmentation) -> Any:
         anatomic_regions=[codes.SCT.Brain],
         display_color=highdicom.color.CIELabColor.from_rgb(*region.colour),
     )
+    segment.SegmentDescription = region.title
+    return segment
 
 
 def _concept(code: Any) -> Any:

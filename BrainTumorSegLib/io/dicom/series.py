@@ -18,7 +18,7 @@ import numpy as np
 from ...domain.errors import InputError
 from ...domain.volume import Place, Volume
 from ..formats import reason_of
-from .headers import DAMAGE, Header, pydicom_for, read_header
+from .headers import DAMAGE, Header, pydicom_for, quiet, read_header
 from .stack import Stack, stack
 
 _AGAIN = "Export the series again, or name other ones: --t1 SERIES …"
@@ -201,10 +201,11 @@ def _pixels(file: Path) -> np.ndarray:
     """
     pydicom = pydicom_for(file)
     try:
-        dataset = pydicom.dcmread(file)
-        syntax = dataset.file_meta.TransferSyntaxUID
-        decoder = pydicom.pixels.get_decoder(syntax)
-        array = np.asarray(dataset.pixel_array) if decoder.is_available else _unpacked(dataset)
+        with quiet():
+            dataset = pydicom.dcmread(file)
+            syntax = dataset.file_meta.TransferSyntaxUID
+            decoder = pydicom.pixels.get_decoder(syntax)
+            array = np.asarray(dataset.pixel_array) if decoder.is_available else _unpacked(dataset)
     except (*DAMAGE, RuntimeError) as error:
         compressed = syntax.is_compressed if "syntax" in locals() else False
         how = f" as {syntax.name}" if compressed else ""
