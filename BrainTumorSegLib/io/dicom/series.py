@@ -21,6 +21,8 @@ from ..formats import reason_of
 from .headers import DAMAGE, Header, pydicom_for, quiet, read_header
 from .stack import Stack, stack
 
+# Compressions that GDCM unpacks: JPEG, lossless JPEG, JPEG-LS, JPEG 2000, run lengths (PS3.6 Annex A).
+_GDCM = tuple(f"1.2.840.10008.1.2.{end}" for end in ("4.50", "4.51", "4.57", "4.70", "4.80", "4.81", "4.90", "4.91", "5"))
 _AGAIN = "Export the series again, or name other ones: --t1 SERIES …"
 
 
@@ -204,8 +206,8 @@ def _pixels(file: Path) -> np.ndarray:
         with quiet():
             dataset = pydicom.dcmread(file)
             syntax = dataset.file_meta.TransferSyntaxUID
-            decoder = pydicom.pixels.get_decoder(syntax)
-            array = np.asarray(dataset.pixel_array) if decoder.is_available else _unpacked(dataset)
+            by_gdcm = syntax in _GDCM and not pydicom.pixels.get_decoder(syntax).is_available
+            array = _unpacked(dataset) if by_gdcm else np.asarray(dataset.pixel_array)
     except (*DAMAGE, RuntimeError) as error:
         compressed = syntax.is_compressed if "syntax" in locals() else False
         how = f" as {syntax.name}" if compressed else ""
