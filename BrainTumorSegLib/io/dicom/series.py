@@ -22,7 +22,7 @@ from .headers import DAMAGE, Header, pydicom_for, quiet, read_header
 from .stack import Stack, stack
 
 # Compressions that GDCM unpacks: JPEG, lossless JPEG, JPEG-LS, JPEG 2000, run lengths (PS3.6 Annex A).
-_GDCM = tuple(f"1.2.840.10008.1.2.{end}" for end in ("4.50", "4.51", "4.57", "4.70", "4.80", "4.81", "4.90", "4.91", "5"))
+_GDCM = {f"1.2.840.10008.1.2.{end}" for end in ("4.50", "4.51", "4.57", "4.70", "4.80", "4.81", "4.90", "4.91", "5")}
 _AGAIN = "Export the series again, or name other ones: --t1 SERIES …"
 
 
@@ -202,19 +202,19 @@ def _pixels(file: Path) -> np.ndarray:
         InputError: they are damaged, or of a compression that nothing here unpacks.
     """
     pydicom = pydicom_for(file)
+    how, remedy = "", _AGAIN
     try:
         with quiet():
             dataset = pydicom.dcmread(file)
             syntax = dataset.file_meta.TransferSyntaxUID
-            by_gdcm = syntax in _GDCM and not pydicom.pixels.get_decoder(syntax).is_available
-            array = _unpacked(dataset) if by_gdcm else np.asarray(dataset.pixel_array)
+            if syntax.is_compressed:
+                how, remedy = f" as {syntax.name}", "Export the series again, uncompressed."
+            by_pydicom = pydicom.pixels.get_decoder(syntax).is_available
+            if not by_pydicom and syntax not in _GDCM:
+                raise NotImplementedError("no decoder for it is installed")
+            array = np.asarray(dataset.pixel_array) if by_pydicom else _unpacked(dataset)
     except (*DAMAGE, RuntimeError) as error:
-        compressed = syntax.is_compressed if "syntax" in locals() else False
-        how = f" as {syntax.name}" if compressed else ""
-        raise InputError(
-            f"The pixels of {file} cannot be read{how} ({reason_of(error)}).",
-            "Export the series again, uncompressed." if compressed else _AGAIN,
-        ) from error
+        raise InputError(f"The pixels of {file} cannot be read{how} ({reason_of(error)}).", remedy) from error
     return array.reshape(-1, *array.shape[-2:])
 
 
