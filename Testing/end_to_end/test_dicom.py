@@ -8,9 +8,11 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 from pydicom.uid import HTJ2KLossless
 
+from BrainTumorSegLib.domain.volume import Volume
 from Testing import samples
 from Testing.dicom_series import change, write_series, write_study
 from Testing.dicom_tools import read_segments, violations
@@ -45,7 +47,7 @@ def test_the_segmentation_is_that_of_the_nifti_output(cli: Cli, oracle: Path, tm
     assert {path.name for path in (tmp_path / "d").iterdir()} == {"o.dcm", "o.json", "o.csv", "o_measurements.dcm"}
     image = nibabel.load(tmp_path / "n" / "o.nii.gz")
     labels = np.asarray(image.dataobj).transpose()
-    onto = samples.Volume(labels, image.affine)
+    onto = Volume(labels, image.affine)
     masks = read_segments(tmp_path / "d" / "o.dcm", tmp_path / "read", onto)
     for region, members in (("ET", (3,)), ("TC", (1, 3)), ("WT", (1, 2, 3))):
         assert masks[region].any() and np.array_equal(masks[region], np.isin(labels, members))
@@ -108,7 +110,7 @@ def missing_slices(folder: Path) -> None:
 def four_dimensions(folder: Path) -> None:
     volume = samples.make_patient().images["t1ce"]
     (first, *_) = files(folder)
-    uid = str(__import__("pydicom").dcmread(first).SeriesInstanceUID)
+    uid = str(pydicom.dcmread(first).SeriesInstanceUID)
     for name in ("a{}", "b{}"):
         write_series(volume, folder / "2-t1ce", "t1ce", number=2, names=name, SeriesInstanceUID=uid)
 
@@ -124,8 +126,6 @@ def computed_tomography(folder: Path) -> None:
 
 
 def unknown_compression(folder: Path) -> None:
-    import pydicom
-
     for file in files(folder):
         dataset = pydicom.dcmread(file)
         dataset.file_meta.TransferSyntaxUID = HTJ2KLossless

@@ -82,8 +82,8 @@ def test_an_enhanced_object_that_another_library_made(tmp_path: Path, patient: P
 
 def test_order_of_slices_is_that_of_space_not_of_names(tmp_path: Path, patient: Patient) -> None:
     files = write_series(patient.images["t1"], tmp_path / "s")
-    for number, file in enumerate(np.random.default_rng(0).permutation(files)):
-        Path(file).rename(tmp_path / "s" / f"{number:05d}.IMA")
+    for file, number in zip(files, np.random.default_rng(0).permutation(len(files)), strict=True):
+        file.rename(tmp_path / "s" / f"{number:05d}.IMA")
     assert np.array_equal(read(tmp_path / "s").array, patient.images["t1"].array)
 
 
