@@ -12,10 +12,11 @@ from slicer.i18n import tr as _
 
 from BrainTumorSegLib.domain.errors import BrainTumorSegError
 from BrainTumorSegLib.domain.modalities import MODALITIES, TITLES, reference_of
+from BrainTumorSegLib.domain.session import Session, mixed
 from BrainTumorSegLib.io import mrml
 from BrainTumorSegLib.io.sample_patient import SAMPLE
 
-from .sources import assign_nodes, load_case, resolve, volumes_of_scene
+from .sources import load_case, origins_of, reason_of, resolve, session_of, unusable, volumes_of_scene
 from .widgets import errors_shown
 
 
@@ -42,9 +43,10 @@ class DropFilter(qt.QObject):
 class InputsPart:
     """T1, T1ce, T2 and FLAIR; their selectors are bound to the parameter node."""
 
-    def __init__(self, ui: Any, parameters: Callable[[], Any]) -> None:
-        self._ui, self._parameters = ui, parameters
+    def __init__(self, ui: Any, parameters: Callable[[], Any], log: Callable[[str], None]) -> None:
+        self._ui, self._parameters, self._log = ui, parameters, log
         self._reasons: dict[str, tuple[str, str]] = {}  # modality → id of the node that was guessed, and why
+        self._said: list[str] = []  # of the last assignment: what was left out, and what is to be watched
         self._problem = ""
         ui.assignButton.connect("clicked()", self.assign)
         ui.loadFolderButton.connect("clicked()", self._on_load_folder)
@@ -66,17 +68,27 @@ class InputsPart:
         return self._problem
 
     def assign(self) -> None:
-        """Choose the volumes of the scene by name and DICOM tags; what is not found is left as it is."""
-        parameters = self._parameters()
-        if parameters is None:
-            return
-        found = assign_nodes(volumes_of_scene())
-        self._choose({modality: guess.node for modality, guess in found.items()})
-        self._reasons = {modality: (guess.node.GetID(), guess.reason) for modality, guess in found.items()}
-        if not found:
+        """Choose the volumes of one session among those of the scene; what it lacks is left as it is."""
+        session = session_of(volumes_of_scene())
+        self._use(session)
+        if not session.chosen:
             slicer.util.infoDisplay(
                 _("No volume's name or DICOM tags speak of T1, T1ce, T2 or FLAIR. Choose the images by hand.")
             )
+
+    def _use(self, session: Session) -> None:
+        """Choose a session's images, and say what was left out."""
+        self._choose({modality: found.source for modality, found in session.chosen.items()})
+        self._reasons = {
+            modality: (found.source.GetID(), reason_of(found.recognition))
+            for modality, found in session.chosen.items()
+            if found.recognition
+        }
+        others = [f"{found.name} ({reason.rstrip('.')})" for found, reason in session.left_out if found.recognition]
+        lines = [*session.warnings, *([_("Left out: {images}.").format(images="; ".join(others))] if others else [])]
+        self._said = lines if session.chosen else []
+        for line in lines:
+            self._log(line)
         self.refresh()
 
     def load(self, paths: Sequence[Path]) -> None:
@@ -86,6 +98,7 @@ class InputsPart:
             self._choose(dict.fromkeys(MODALITIES) | nodes)
             reason = _("file name")
             self._reasons = {modality: (node.GetID(), reason) for modality, node in nodes.items()}
+            self._said = []
             slicer.util.setSliceViewerLayers(background=nodes[reference_of(nodes)], fit=True)
             self.refresh()
 
@@ -97,20 +110,30 @@ class InputsPart:
             label = getattr(self._ui, f"{modality}InfoLabel")
             label.text = self._describe(modality, nodes) if modality in nodes else ""
             label.visible = bool(label.text)
+        self._show_session(nodes)
         if not self._problem and nodes:
             try:
                 resolve(nodes)
             except BrainTumorSegError as error:
                 self._problem = error.sentence()
 
+    def _show_session(self, nodes: dict[str, Any]) -> None:
+        """What the images do not share; and of the last assignment what it left out, while it stands."""
+        ids = {modality: node.GetID() for modality, node in nodes.items()}
+        stands = all(ids.get(modality) == identifier for modality, (identifier, _reason) in self._reasons.items())
+        lines = self._said if stands else []
+        lines = [*lines, *(line for line in mixed(origins_of(nodes)) if line not in lines)]
+        self._ui.sessionInfoLabel.text = "\n".join(lines)
+        self._ui.sessionInfoLabel.visible = bool(lines)
+
     def _describe(self, modality: str, nodes: dict[str, Any]) -> str:
         node = nodes[modality]
         reference = reference_of(nodes)
-        unusable = _unusable(node)
-        if unusable:
-            self._problem = self._problem or unusable
-            return unusable
-        if _unusable(nodes[reference]):
+        problem = unusable(node)
+        if problem:
+            self._problem = self._problem or problem
+            return problem
+        if unusable(nodes[reference]):
             return ""
         lies = mrml.alignment(node, nodes[reference])
         if lies is mrml.Alignment.APART:
@@ -146,14 +169,5 @@ class InputsPart:
         with errors_shown():
             import SampleData
 
-            SampleData.SampleDataLogic().downloadSamples(SAMPLE)
-            self.assign()
-
-
-def _unusable(node: Any) -> str:
-    """Why a volume cannot be segmented; empty if it can."""
-    try:
-        mrml.check_volume(node)
-    except BrainTumorSegError as error:
-        return error.sentence()
-    return ""
+            nodes = SampleData.SampleDataLogic().downloadSamples(SAMPLE)
+            self._use(session_of(node for node in nodes if node is not None))

@@ -17,11 +17,12 @@ from slicer.i18n import tr as _
 from BrainTumorSegLib.domain.errors import BrainTumorSegError, ExecutionError
 from BrainTumorSegLib.domain.modalities import TITLES, reference_of
 from BrainTumorSegLib.domain.result_record import ResultRecord
+from BrainTumorSegLib.domain.session import mixed
 from BrainTumorSegLib.io import mrml
 from BrainTumorSegLib.runner import EngineRun, LocalRun, clean_up
 
 from .content import Wish
-from .sources import different_patients, name_of, patients_sentence
+from .sources import name_of, origins_of
 
 
 class SegmentationRun:
@@ -52,8 +53,7 @@ class SegmentationRun:
         self.measurements: dict[str, Any] = {}
         self.confidence: dict[str, float] = {}
         self.probability_nodes: dict[str, Any] = {}
-        patients = different_patients(self._sources)
-        self.warnings: list[str] = [patients_sentence(patients)] if patients else []
+        self.warnings: list[str] = list(mixed(origins_of(self._sources)))
         self._folder = _make_folder()
         self._output, self._probabilities = self._folder / "segmentation.nii", self._folder / "probabilities"
         try:
@@ -236,6 +236,7 @@ def _add_probability(name: str, volume: Any, place: mrml.Place) -> Any:
     affine = volume.affine if place.reference is None else mrml.own_affine(place.reference)
     title = slicer.mrmlScene.GenerateUniqueName(_("{name} probability").format(name=name))
     node = slicer.util.addVolumeFromArray(volume.array.astype("float32"), affine, title)
+    mrml.mark_made(node, "probability")
     if place.reference is not None:
         node.SetAndObserveTransformNodeID(place.reference.GetTransformNodeID())
         mrml.place_beside(node, place.reference)

@@ -10,6 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from BrainTumorSegLib.domain.errors import BrainTumorSegError, DeviceShortageError
+from BrainTumorSegLib.domain.session import mixed, patients_of
 from BrainTumorSegLib.io import mrml
 from BrainTumorSegLib.runner import POLL_SECONDS
 
@@ -18,7 +19,7 @@ from .diagnostics import LogPart
 from .inputs import InputsPart
 from .models import ModelsPart
 from .run import SegmentationRun
-from .sources import different_patients, patients_sentence
+from .sources import origins_of
 from .turns import Turns
 from .widgets import duration, errors_shown, show_error
 
@@ -83,11 +84,11 @@ class SegmentPart:
 
     def _confirmed(self) -> bool:
         """Ask what only the user can decide."""
-        patients = different_patients(self._inputs.volumes())
-        if patients and not slicer.util.confirmOkCancelDisplay(
-            f"{patients_sentence(patients)} {_('Segment them together all the same?')}"
-        ):
-            return False
+        origins = origins_of(self._inputs.volumes())
+        if patients_of(origins):
+            question = _("Segment them together all the same?")
+            if not slicer.util.confirmOkCancelDisplay(" ".join([*mixed(origins), question])):
+                return False
         if not self._models.licence_accepted():
             return False
         output = self._parameters().outputSegmentation

@@ -4,7 +4,6 @@ It needs MRML itself, not the application: what it does can be tested on the sce
 """
 
 from .segmentations import (
-    ATTRIBUTE,
     STYLES,
     TERMINOLOGY,
     Place,
@@ -21,12 +20,14 @@ from .segmentations import (
     write_segments,
 )
 from .volumes import (
+    ATTRIBUTE,
     Alignment,
     affine_of,
     alignment,
     case_of,
     check_volume,
     grid_of_volume,
+    mark_made,
     own_affine,
     volume_of,
     world_of,
@@ -49,6 +50,7 @@ __all__ = [
     "holds_other_work",
     "known_regions",
     "labels_of",
+    "mark_made",
     "own_affine",
     "place_beside",
     "segment_ids",

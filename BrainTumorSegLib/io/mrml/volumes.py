@@ -19,6 +19,9 @@ from ...domain.errors import GeometryError, InputError
 from ...domain.grid import SMALLEST_OVERLAP, Grid, overlap, same_grid
 from ...domain.volume import Volume
 
+# Of the attributes that nodes get here.
+ATTRIBUTE = "BrainTumorSeg."
+
 
 class Alignment(Enum):
     """How an image lies on the reference."""
@@ -41,11 +44,18 @@ def check_volume(node: Any) -> None:
     image = node.GetImageData()
     if image is None or image.GetPointData().GetScalars() is None:
         raise InputError(f"{name} holds no image.", "Load it again.")
+    if made := node.GetAttribute(f"{ATTRIBUTE}made"):
+        raise InputError(f"{name} is no scan but what a run made ({made}).", "Choose the scan itself.")
     if image.GetNumberOfScalarComponents() != 1:
         raise InputError(f"{name} is a colour image.", "Choose an MRI volume of grey values.")
     if min(image.GetDimensions()) < 2:
         raise InputError(f"{name} is a single slice, not a 3D image.", "Choose a volume of several slices.")
     world_of(node)
+
+
+def mark_made(node: Any, what: str) -> None:
+    """Keep with a node what of a run it is; it is refused as an input then, also in a saved scene."""
+    node.SetAttribute(f"{ATTRIBUTE}made", what)
 
 
 def world_of(node: Any) -> np.ndarray:
