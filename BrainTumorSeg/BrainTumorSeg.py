@@ -24,6 +24,7 @@ if importlib.util.find_spec("BrainTumorSegLib") is None and (_CLONE / "BrainTumo
     sys.path.append(str(_CLONE))
 
 from BrainTumorSegPanel import sample, setup, sources  # noqa: E402
+from BrainTumorSegPanel.alignment import AlignmentPart  # noqa: E402
 from BrainTumorSegPanel.cohort import CohortPart  # noqa: E402
 from BrainTumorSegPanel.comparison import ComparisonPart, compare_nodes  # noqa: E402
 from BrainTumorSegPanel.content import Content, Wish  # noqa: E402
@@ -31,6 +32,7 @@ from BrainTumorSegPanel.diagnostics import LogPart  # noqa: E402
 from BrainTumorSegPanel.folder import FolderRun  # noqa: E402
 from BrainTumorSegPanel.inputs import InputsPart  # noqa: E402
 from BrainTumorSegPanel.models import ModelsPart  # noqa: E402
+from BrainTumorSegPanel.preprocessing import BrainExtraction, Preprocessing  # noqa: E402
 from BrainTumorSegPanel.results import ResultsPart  # noqa: E402
 from BrainTumorSegPanel.run import SegmentationRun  # noqa: E402
 from BrainTumorSegPanel.segmenting import SegmentPart  # noqa: E402
@@ -54,8 +56,8 @@ class BrainTumorSeg(ScriptedLoadableModule):
         parent.dependencies = ["Segmentations", "Terminologies"]
         parent.contributors = ["The BrainTumorSeg contributors"]
         parent.helpText = _(
-            "Segments enhancing tumour (ET), tumour core (TC) and whole tumour (WT) from skull-stripped T1, T1ce, T2 "
-            "and FLAIR images, and measures them. Load the images, click <b>Assign automatically</b>, then "
+            "Segments enhancing tumour (ET), tumour core (TC) and whole tumour (WT) from T1, T1ce, T2 and FLAIR images as "
+            "they come from the scanner, and measures them. Load the images, click <b>Assign automatically</b>, then "
             "<b>Segment</b>. The tutorial is in the extension's documentation (docs/getting-started/slicer.md).<br>"
             "<b>For research, not for clinical use.</b>"
         )
@@ -78,7 +80,12 @@ class BrainTumorSegParameterNode:
     result: slicer.vtkMRMLSegmentationNode
     content: Content = Content.REGIONS
     probabilities: bool = False
+    brain: bool = False
+    registered: bool = False
     surfaces: bool = False
+    preprocessing: Preprocessing = Preprocessing.AUTOMATIC
+    brainExtraction: BrainExtraction = BrainExtraction.AUTOMATIC
+    brainMask: slicer.vtkMRMLLabelMapVolumeNode
 
 
 class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -105,10 +112,12 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.models = ModelsPart(self.ui, self._refresh, self.logic.ensureDependencies)
         self.results = ResultsPart(self.ui)
         self.comparison = ComparisonPart(self.ui, lambda: self.results.node)
+        self.alignment = AlignmentPart(self.ui, self.inputs.volumes)
         turns = Turns()
         self.cohort = CohortPart(self.ui, self._startFolder, self.log.add, turns)
         parts = (self.inputs, self.models, self.log)
         self.segmenting = SegmentPart(self.ui, self.logic, parts, lambda: self._parameterNode, self._showResult, turns)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartSaveEvent, self._onSceneStartSave)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndBatchProcessEvent, self._onSceneEndBatch)
@@ -120,6 +129,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         self.segmenting.close()
         self.cohort.close()
+        self.alignment.end()
         self.models.close()
         self._setParameterNode(None)
         self.removeObservers()
@@ -143,8 +153,12 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
 
+    def _onSceneStartSave(self, caller: Any, event: Any) -> None:
+        self.alignment.end()  # views are saved as they were before it
+
     def _onSceneStartClose(self, caller: Any, event: Any) -> None:
         self.segmenting.cancel()
+        self.alignment.forget()
         self._setParameterNode(None)
 
     def _onSceneEndClose(self, caller: Any, event: Any) -> None:
@@ -198,13 +212,15 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if volumes != self._observedVolumes:
             self._observeVolumes(volumes)
         self.inputs.refresh()
+        self.alignment.refresh()
         self.results.show(self._parameterNode.result)
         self.comparison.refresh()
         self.segmenting.refresh()
 
-    def _showResult(self, node: Any) -> None:
+    def _showResult(self, node: Any, run: SegmentationRun) -> None:
         """A run has made a segmentation; also while another module is open."""
         assert self.logic is not None
+        self.alignment.learn(run.moved)
         if self.results.node is node:  # it was replaced
             self.results.measure()
         (self._parameterNode or self.logic.getParameterNode()).result = node
@@ -219,7 +235,13 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return None
         self.logic.ensureDependencies()
         run: FolderRun = self.logic.segmentFolder(
-            source, destination, model=self.models.model, device=self.models.device, wait=False
+            source,
+            destination,
+            model=self.models.model,
+            device=self.models.device,
+            wait=False,
+            preprocess=self._parameterNode.preprocessing.value,
+            brainExtraction=self._parameterNode.brainExtraction.value,
         )
         return run
 
@@ -260,6 +282,11 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
         probabilities: bool = False,
         surfaces: bool = False,
         inProcess: bool = False,
+        preprocess: str = "auto",
+        brainExtraction: str = "auto",
+        brainMask: Any = None,
+        brain: bool = False,
+        registered: bool = False,
     ) -> Any:
         """Segment images.
 
@@ -277,6 +304,14 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
             probabilities: also add a volume a region with the network's probabilities.
             surfaces: also make closed surfaces and show them in 3D.
             inProcess: run in this process: for tests and debuggers.
+            preprocess: co-registration and brain extraction: ``auto`` where the images need them, ``none``, or
+                ``register``: always.
+            brainExtraction: ``auto``, ``included``, ``hd-bet`` or ``synthstrip``.
+            brainMask: label volume node, its name, or a file, with the brain over the reference, in place of an
+                extraction.
+            brain: also add a label volume with the mask of the brain.
+            registered: also add the co-registered, skull-stripped images, and a transform node a sequence that puts
+                its scan over the reference.
 
         Returns:
             The segmentation node, or with ``wait=False`` a :class:`SegmentationRun`.
@@ -291,7 +326,9 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
         except ValueError as error:
             known = ", ".join(repr(item.value) for item in Content)
             raise RequestError(_("Unknown content {name!r}.").format(name=content), known) from error
-        wish = Wish(RunOptions(str(model), device), content, probabilities, surfaces, inProcess)
+        options = RunOptions(str(model), device, preprocess=preprocess, brain_extraction=brainExtraction)
+        mask = None if brainMask is None else sources.find(brainMask)
+        wish = Wish(options, content, mask, probabilities, brain, registered, surfaces, inProcess)
         run = SegmentationRun(chosen, wish, self._segmentationNode(outputSegmentation))
         return run.result() if wait else run
 
@@ -302,6 +339,8 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
         model: str | Path = DEFAULT_MODEL,
         device: str = "auto",
         wait: bool = True,
+        preprocess: str = "auto",
+        brainExtraction: str = "auto",
     ) -> FolderRun:
         """Segment a folder of patients, one after another, into ``<case>.nii.gz`` and ``measurements.csv``.
 
@@ -311,7 +350,8 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
             BrainTumorSegError: there is no patient, or the output folder cannot be made.
         """
         setup.check()
-        run = FolderRun(Path(inputFolder), Path(outputFolder), RunOptions(str(model), device))
+        options = RunOptions(str(model), device, preprocess=preprocess, brain_extraction=brainExtraction)
+        run = FolderRun(Path(inputFolder), Path(outputFolder), options)
         if wait:
             run.wait()
         return run

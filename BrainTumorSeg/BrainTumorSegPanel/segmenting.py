@@ -33,10 +33,10 @@ class SegmentPart:
         logic: Any,
         parts: tuple[InputsPart, ModelsPart, LogPart],
         parameters: Callable[[], Any],
-        finished: Callable[[Any], None],
+        finished: Callable[[Any, SegmentationRun], None],
         turns: Turns,
     ) -> None:
-        """``parameters`` gives the parameter node of the scene, ``finished`` takes the node of a result."""
+        """``parameters`` gives the parameter node of the scene, ``finished`` takes the node of a result and its run."""
         self._ui, self._logic, self._parameters, self._finished = ui, logic, parameters, finished
         self._inputs, self._models, self._log = parts
         self._turns = turns
@@ -108,6 +108,11 @@ class SegmentPart:
             content=chosen.content,
             probabilities=chosen.probabilities,
             surfaces=chosen.surfaces,
+            preprocess=chosen.preprocessing.value,
+            brainExtraction=chosen.brainExtraction.value,
+            brainMask=chosen.brainMask,
+            brain=chosen.brain,
+            registered=chosen.registered,
         )
         self._log.add(_("Segmenting with {model} on {device}.").format(model=self._models.model, device=device))
         self._timer.start()
@@ -156,7 +161,7 @@ class SegmentPart:
         self._ui.statusLabel.text = "\n".join([volumes, *run.warnings])
         for line in (volumes, *run.warnings):
             self._log.add(line)
-        self._finished(node)
+        self._finished(node, run)
 
     def _on_failure(self, error: Exception, run: SegmentationRun) -> None:
         self._log.add(error.sentence() if isinstance(error, BrainTumorSegError) else str(error))

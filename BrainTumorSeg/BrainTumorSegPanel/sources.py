@@ -40,7 +40,7 @@ def resolve(given: Mapping[str, Any]) -> dict[str, Any]:
         ModalityError: nothing is given, or one thing twice.
         InputError, GeometryError: no such node or file, or an unusable one.
     """
-    found = {modality: _resolve(value) for modality, value in given.items() if value is not None}
+    found = {modality: find(value) for modality, value in given.items() if value is not None}
     if not found:
         raise ModalityError("No image was given.", "Give some of t1, t1ce, t2, flair.")
     seen: dict[str, str] = {}
@@ -57,7 +57,12 @@ def resolve(given: Mapping[str, Any]) -> dict[str, Any]:
     return {modality: found[modality] for modality in MODALITIES if modality in found}
 
 
-def _resolve(value: Any) -> Any:
+def find(value: Any) -> Any:
+    """A node or file, from itself, its id, its name or its path.
+
+    Raises:
+        InputError: there is none.
+    """
     if not isinstance(value, (str, Path)):
         if not hasattr(value, "IsA"):
             raise InputError(f"{value!r} is no volume node, name or file.", "Give one of these.")
