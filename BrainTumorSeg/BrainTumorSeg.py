@@ -56,9 +56,10 @@ class BrainTumorSeg(ScriptedLoadableModule):
         parent.dependencies = ["Segmentations", "Terminologies"]
         parent.contributors = ["The BrainTumorSeg contributors"]
         parent.helpText = _(
-            "Segments enhancing tumour (ET), tumour core (TC) and whole tumour (WT) from T1, T1ce, T2 and FLAIR images as "
-            "they come from the scanner, and measures them. Load the images, click <b>Assign automatically</b>, then "
-            "<b>Segment</b>. The tutorial is in the extension's documentation (docs/getting-started/slicer.md).<br>"
+            "Segments enhancing tumour (ET), tumour core (TC) and whole tumour (WT) from T1, T1ce, T2 and FLAIR images "
+            "as they come from the scanner, and measures them. Load the images, click <b>Assign automatically</b>, "
+            "then <b>Segment</b>. The tutorial is in the extension's documentation (docs/getting-started/slicer.md)."
+            "<br>"
             "<b>For research, not for clinical use.</b>"
         )
         parent.acknowledgementText = _(
@@ -108,7 +109,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = BrainTumorSegLogic()
         self.log = LogPart(self.ui, tuple(SAMPLE_FILES))
-        self.inputs = InputsPart(self.ui, lambda: self._parameterNode, self.log.add)
+        self.inputs = InputsPart(self.ui, lambda: self._parameterNode, self._wanted, self.log.add)
         self.models = ModelsPart(self.ui, self._refresh, self.logic.ensureDependencies)
         self.results = ResultsPart(self.ui)
         self.comparison = ComparisonPart(self.ui, lambda: self.results.node)
@@ -190,6 +191,11 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._parameterNode.disconnectGui(self._connections)
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._refresh)
             self._connections = None
+
+    def _wanted(self) -> str:
+        """What the chosen model wants to see: the extracted brain or the whole head."""
+        description = self.models.description
+        return description.preprocessing.brain if description else "extracted"
 
     def _observeVolumes(self, nodes: list[Any]) -> None:
         """A volume that is moved lies otherwise than its line says."""

@@ -11,11 +11,13 @@ import slicer
 from slicer.i18n import tr as _
 
 from BrainTumorSegLib.domain.errors import BrainTumorSegError
-from BrainTumorSegLib.domain.modalities import MODALITIES, TITLES, reference_of
+from BrainTumorSegLib.domain.modalities import MODALITIES, TITLES, listed, reference_of
 from BrainTumorSegLib.domain.session import Session, mixed
 from BrainTumorSegLib.io import mrml
 from BrainTumorSegLib.io.sample_patient import SAMPLE
+from BrainTumorSegLib.preprocessing.plan import Plan, plan_of
 
+from .preprocessing import Looks
 from .sources import load_case, origins_of, reason_of, resolve, session_of, unusable, volumes_of_scene
 from .widgets import errors_shown
 
@@ -43,8 +45,12 @@ class DropFilter(qt.QObject):
 class InputsPart:
     """T1, T1ce, T2 and FLAIR; their selectors are bound to the parameter node."""
 
-    def __init__(self, ui: Any, parameters: Callable[[], Any], log: Callable[[str], None]) -> None:
-        self._ui, self._parameters, self._log = ui, parameters, log
+    def __init__(
+        self, ui: Any, parameters: Callable[[], Any], wanted: Callable[[], str], log: Callable[[str], None]
+    ) -> None:
+        """``wanted`` says what the model wants to see: the ``extracted`` brain or the whole ``head``."""
+        self._ui, self._parameters, self._wanted, self._log = ui, parameters, wanted, log
+        self._looks = Looks()
         self._reasons: dict[str, tuple[str, str]] = {}  # modality → id of the node that was guessed, and why
         self._said: list[str] = []  # of the last assignment: what was left out, and what is to be watched
         self._problem = ""
@@ -135,22 +141,30 @@ class InputsPart:
             return problem
         if unusable(nodes[reference]):
             return ""
-        lies = mrml.alignment(node, nodes[reference])
-        if lies is mrml.Alignment.APART:
+        plan = self._plan(nodes)
+        line = _lies(modality, nodes, plan)
+        if modality not in plan.registered and mrml.alignment(node, nodes[reference]) is mrml.Alignment.APART:
             self._problem = self._problem or _(
-                "{title} and {reference} do not overlap in space; choose images of one session, or register them."
+                "{title} and {reference} do not overlap in space; choose images of one session, or let them be "
+                "registered (Preprocessing, under Advanced)."
             ).format(title=TITLES[modality], reference=TITLES[reference])
-        line = _("Reference: the result lies on its grid.")
-        if modality != reference:
-            line = {
-                mrml.Alignment.SAME: _("Same grid as {reference}."),
-                mrml.Alignment.RESAMPLED: _("Another grid than {reference}: it will be resampled."),
-                mrml.Alignment.APART: _("Far apart from {reference}."),
-            }[lies].format(reference=TITLES[reference])
         identifier, reason = self._reasons.get(modality, ("", ""))
         if reason and identifier == node.GetID():
             line += " " + _("Assigned by its {reason}.").format(reason=reason)
         return line
+
+    def _plan(self, nodes: dict[str, Any]) -> Plan:
+        """What a run would do to the images; those that cannot be used are left out."""
+        chosen = self._parameters()
+        usable = {modality: node for modality, node in nodes.items() if not unusable(node)}
+        return plan_of(
+            {modality: mrml.grid_of_volume(node) for modality, node in usable.items()},
+            {modality: self._looks.of(node) for modality, node in usable.items()},
+            reference_of(nodes),
+            chosen.preprocessing.value,
+            masked=chosen.brainMask is not None,
+            brain=self._wanted(),
+        )
 
     def _choose(self, nodes: dict[str, Any]) -> None:
         parameters = self._parameters()
@@ -171,3 +185,27 @@ class InputsPart:
 
             nodes = SampleData.SampleDataLogic().downloadSamples(SAMPLE)
             self._use(session_of(node for node in nodes if node is not None))
+
+
+def _lies(modality: str, nodes: dict[str, Any], plan: Plan) -> str:
+    """How an image lies on the reference, and what will be done to it."""
+    reference = reference_of(nodes)
+    lies = mrml.alignment(nodes[modality], nodes[reference])
+    done = [_("registered")] if modality in plan.registered else []
+    if not done and lies is mrml.Alignment.RESAMPLED:
+        done.append(_("resampled"))
+    if modality in plan.stripped:
+        done.append(_("skull-stripped"))
+    if modality == reference:
+        lines = [_("Reference: the result lies on its grid.")]
+        lines += [_("It will be {done}.").format(done=listed(done))] if done else []
+    else:
+        place = {
+            mrml.Alignment.SAME: _("Same grid as {reference}"),
+            mrml.Alignment.RESAMPLED: _("Another grid than {reference}"),
+            mrml.Alignment.APART: _("Far apart from {reference}"),
+        }[lies].format(reference=TITLES[reference])
+        lines = [_("{place}: will be {done}.").format(place=place, done=listed(done)) if done else f"{place}."]
+    if modality in plan.unfit:
+        lines.append(_("It shows a whole head, and will not be skull-stripped."))
+    return " ".join(lines)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
+from typing import Any
 
 from slicer.i18n import tr as _
+
+from BrainTumorSegLib.domain.volume import Volume
+from BrainTumorSegLib.io import mrml
+from BrainTumorSegLib.preprocessing.appearance import appearance
 
 
 class Preprocessing(Enum):
@@ -39,3 +47,34 @@ class BrainExtraction(Enum):
             BrainExtraction.HD_BET: "HD-BET",
             BrainExtraction.SYNTHSTRIP: "SynthStrip",
         }[self]
+
+
+@dataclass(frozen=True)
+class Preprocessed:
+    """What ``--preprocessed`` wrote: modality → registered, skull-stripped image; and the brain, where extracted."""
+
+    images: Mapping[str, Volume] = field(default_factory=dict)
+    brain: Volume | None = None
+
+
+def read_preprocessed(folder: Path) -> Preprocessed:
+    """Read what a run wrote there; nothing where it was not asked to."""
+    return Preprocessed()
+
+
+class Looks:
+    """What volumes show, a head or a brain; each is looked at once, and again when it has changed."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], str] = {}
+
+    def of(self, node: Any) -> str:
+        """As :func:`appearance` says it.
+
+        Raises:
+            InputError, GeometryError: the volume cannot be used.
+        """
+        key = (node.GetID(), node.GetImageData().GetMTime())
+        if key not in self._known:
+            self._known[key] = appearance(mrml.volume_of(node))
+        return self._known[key]

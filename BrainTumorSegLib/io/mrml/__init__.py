@@ -28,10 +28,11 @@ from .volumes import (
     check_volume,
     grid_of_volume,
     mark_made,
+    mask_of,
     own_affine,
     volume_of,
     world_of,
-    write_node,
+    write_image,
 )
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "known_regions",
     "labels_of",
     "mark_made",
+    "mask_of",
     "own_affine",
     "place_beside",
     "segment_ids",
@@ -58,7 +60,7 @@ __all__ = [
     "terminology_of",
     "volume_of",
     "world_of",
-    "write_node",
+    "write_image",
     "write_provenance",
     "write_segments",
 ]
