@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..domain.alignment_record import AlignmentRecord, BrainFound
 from ..domain.case import Case
 from ..domain.errors import GeometryError
 from ..domain.grid import Grid, same_grid
@@ -19,7 +20,7 @@ from ..domain.modalities import TITLES, listed
 from ..domain.options import RunOptions
 from ..domain.progress import Progress
 from ..domain.volume import Volume
-from .appearance import HEAD, appearance
+from .appearance import HEAD, PART, appearance
 from .brain_extraction import Brain, extract_brain
 from .registration import Registration, register
 from .resampling import onto
@@ -51,6 +52,14 @@ class AlignedCase:
     record: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    def as_record(self) -> AlignmentRecord:
+        """The figures of what was done."""
+        brain = BrainFound()
+        if self.brain:
+            size = np.count_nonzero(self.brain.mask) * self.case.reference_volume.voxel_volume / 1000
+            brain = BrainFound(self.brain.method, round(size, 1))
+        return AlignmentRecord({name: move.as_motion() for name, move in self.moves.items()}, brain)
+
 
 def align_case(
     case: Case, options: RunOptions | None = None, progress: Progress | None = None, *, brain: str = "extracted"
@@ -73,17 +82,27 @@ def align_case(
         case = replace(case, reference=options.reference)
     if options.preprocess == "none":
         return AlignedCase(case, record=("images taken as they are, as asked for",))
-    heads = [name for name, volume in case.images.items() if appearance(volume) == HEAD]
-    reference = Grid.of(case.reference_volume)
-    together = all(same_grid(Grid.of(volume), reference) for volume in case.images.values())
-    if options.preprocess == "auto" and together and not heads and not options.brain_mask:
-        return AlignedCase(case, record=("images skull-stripped and on one grid: neither registered nor extracted",))
+    looks = {name: appearance(volume) for name, volume in case.images.items()}
+    if options.preprocess == "auto" and not options.brain_mask and (why := _is_prepared(case, looks)):
+        return AlignedCase(case, record=(f"neither registered nor skull-stripped: {why}",))
+    heads = [name for name, look in looks.items() if look == HEAD]
     found = _brain_of(case, options, progress.part(0.0, 0.5)) if brain == "extracted" else None
     moves, warnings = _moves(case, found, progress.part(0.5, 1.0))
     images = {name: _moved(case, name, moves, found, heads) for name in case.images}
     return AlignedCase(
         replace(case, images=images), moves, found, None, _record(case, heads, moves, found), tuple(warnings)
     )
+
+
+def _is_prepared(case: Case, looks: Mapping[str, str]) -> str:
+    """Why the images go on as they are; empty where something has to be done."""
+    if HEAD in looks.values():
+        return ""
+    if PART in looks.values():
+        return "the images show a part of a brain"
+    reference = Grid.of(case.reference_volume)
+    together = all(same_grid(Grid.of(volume), reference) for volume in case.images.values())
+    return "the images are skull-stripped and on one grid" if together else ""
 
 
 def _brain_of(case: Case, options: RunOptions, progress: Progress) -> Brain:

@@ -1,4 +1,4 @@
-"""What an image shows: an extracted brain, a head as scanned, or a part of one that fills it; told from its voxels."""
+"""What an image shows, told from its voxels: an extracted brain, a head as scanned, or no more than a part of one."""
 
 from __future__ import annotations
 
@@ -24,20 +24,22 @@ _SHELLS_MM = (0.0, 3.0, 6.0, 9.0, 12.0, 15.0, 20.0, 30.0)
 _BONE_SHELLS = slice(2, 5)
 _BONE = 0.6
 # Air as scanned is noise; what a program has removed has one value.
-_NOISE, _MOST = 2e-3, 0.5
+_NOISE, _MOST, _RINGING = 2e-3, 0.5, 0.02
+# What is smaller in its second dimension cannot show a head.
+_SMALLEST_HEAD_MM = 80.0
 
 
 def appearance(volume: Volume) -> str:
-    """:data:`STRIPPED`, :data:`HEAD`, or :data:`PART` of a brain or head, without any background to judge by."""
+    """:data:`STRIPPED`, :data:`HEAD`, or :data:`PART`: too small for a head, or without any background to judge by."""
     steps = [max(1, int(_LOOK_MM / spacing)) for spacing in volume.spacing]
     image = np.asarray(volume.array[tuple(slice(step // 2, None, step) for step in steps)], dtype=np.float32)
     spacing = [step * mm for step, mm in zip(steps, volume.spacing, strict=True)]
     border = np.concatenate([face.ravel() for face in border_faces(image)])
-    values, counts = np.unique(border, return_counts=True)
-    background = float(values[counts.argmax()]) if counts.max() >= _MOST * border.size else float(np.min(image))
-    scale = float(np.percentile(image, _BRIGHT_PERCENTILE)) - background
-    if scale <= 0:
-        return STRIPPED
+    bright = float(np.percentile(image, _BRIGHT_PERCENTILE))
+    background = _background(border, image, bright)
+    scale = bright - background
+    if scale <= 0 or sorted(n * step for n, step in zip(image.shape, spacing, strict=True))[1] < _SMALLEST_HEAD_MM:
+        return PART
     relative = (image - background) / np.float32(scale)
     if float(np.median((border - background) / scale)) > _AIR:
         return PART
@@ -46,6 +48,15 @@ def appearance(volume: Volume) -> str:
     if size > _LARGEST_BRAIN_ML or _has_noise(relative, filled):
         return HEAD
     return HEAD if _is_cut(filled, spacing) and _has_bone(np.abs(relative), filled, spacing) else STRIPPED
+
+
+def _background(border: np.ndarray, image: np.ndarray, bright: float) -> float:
+    """The value of what is outside: that of most of the border, 0 where it rings around that, else the smallest."""
+    values, counts = np.unique(border, return_counts=True)
+    if counts.max() >= _MOST * border.size:
+        return float(values[counts.argmax()])
+    rings = border.min() < 0 < border.max() and abs(float(np.median(border))) <= _RINGING * bright
+    return 0.0 if rings else float(image.min())
 
 
 def _is_cut(filled: np.ndarray, spacing: list[float]) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..domain.alignment_record import Motion
 from ..domain.volume import Volume
 from .similarity import local_correlation
 from .working_image import LPS_TO_RAS, WorkingImage
@@ -50,6 +51,12 @@ class Registration:
     def move(self, volume: Volume) -> Volume:
         """The moving image in the fixed one's space: no voxel is interpolated."""
         return Volume(volume.array, self.matrix @ volume.affine, volume.source)
+
+    def as_motion(self) -> Motion:
+        """The same as plain values."""
+        rows = tuple(tuple(round(float(value), 6) for value in row) for row in self.matrix)
+        figures = (self.quality, self.before, self.displacement_mm, self.angle_deg)
+        return Motion(rows, *(round(value, 3) for value in figures))
 
 
 def register(

@@ -51,7 +51,7 @@ class WorkingImage:
         import SimpleITK as sitk
 
         mask = _shrunk(self._mask, mm)
-        radius = [int(round(_AROUND_MM / step)) for step in mask.GetSpacing()]
+        radius = [round(_AROUND_MM / step) for step in mask.GetSpacing()]
         return sitk.BinaryDilate(mask > 0, radius)
 
     @functools.cached_property
