@@ -118,7 +118,6 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.cohort = CohortPart(self.ui, self._startFolder, self.log.add, turns)
         parts = (self.inputs, self.models, self.log)
         self.segmenting = SegmentPart(self.ui, self.logic, parts, lambda: self._parameterNode, self._showResult, turns)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartSaveEvent, self._onSceneStartSave)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndBatchProcessEvent, self._onSceneEndBatch)
@@ -153,9 +152,6 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for name in [name for name in sys.modules if name.split(".")[0] == "BrainTumorSegPanel"]:
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
-
-    def _onSceneStartSave(self, caller: Any, event: Any) -> None:
-        self.alignment.end()  # views are saved as they were before it
 
     def _onSceneStartClose(self, caller: Any, event: Any) -> None:
         self.segmenting.cancel()

@@ -15,13 +15,14 @@ import numpy as np
 from ..domain.alignment_record import AlignmentRecord, BrainFound
 from ..domain.case import Case
 from ..domain.errors import GeometryError
-from ..domain.grid import Grid, same_grid
+from ..domain.grid import Grid
 from ..domain.modalities import TITLES, listed
 from ..domain.options import RunOptions
 from ..domain.progress import Progress
 from ..domain.volume import Volume
-from .appearance import HEAD, PART, appearance
+from .appearance import HEAD, appearance
 from .brain_extraction import Brain, extract_brain
+from .plan import plan_of
 from .registration import Registration, register
 from .resampling import onto
 
@@ -80,11 +81,12 @@ def align_case(
     options, progress = options or RunOptions(), progress or Progress()
     if options.reference:
         case = replace(case, reference=options.reference)
-    if options.preprocess == "none":
-        return AlignedCase(case, record=("images taken as they are, as asked for",))
     looks = {name: appearance(volume) for name, volume in case.images.items()}
-    if options.preprocess == "auto" and not options.brain_mask and (why := _is_prepared(case, looks)):
-        return AlignedCase(case, record=(f"neither registered nor skull-stripped: {why}",))
+    grids = {name: Grid.of(volume) for name, volume in case.images.items()}
+    masked = options.brain_mask is not None
+    plan = plan_of(grids, looks, case.reference, options.preprocess, masked=masked, brain=brain)
+    if plan.why:
+        return AlignedCase(case, record=(f"neither registered nor skull-stripped: {plan.why}",))
     heads = [name for name, look in looks.items() if look == HEAD]
     found = _brain_of(case, options, progress.part(0.0, 0.5)) if brain == "extracted" else None
     moves, warnings = _moves(case, found, progress.part(0.5, 1.0))
@@ -92,17 +94,6 @@ def align_case(
     return AlignedCase(
         replace(case, images=images), moves, found, None, _record(case, heads, moves, found), tuple(warnings)
     )
-
-
-def _is_prepared(case: Case, looks: Mapping[str, str]) -> str:
-    """Why the images go on as they are; empty where something has to be done."""
-    if HEAD in looks.values():
-        return ""
-    if PART in looks.values():
-        return "the images show a part of a brain"
-    reference = Grid.of(case.reference_volume)
-    together = all(same_grid(Grid.of(volume), reference) for volume in case.images.values())
-    return "the images are skull-stripped and on one grid" if together else ""
 
 
 def _brain_of(case: Case, options: RunOptions, progress: Progress) -> Brain:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..domain.grid import Grid, same_grid
-from .appearance import HEAD
+from .appearance import HEAD, PART
 
 
 @dataclass(frozen=True)
@@ -17,16 +17,18 @@ class Plan:
         registered: sequences that are registered to the reference.
         stripped: sequences of whole heads whose skull is taken away.
         unfit: sequences of whole heads that stay so, although the network wants to see the brain alone.
+        why: why nothing is done; empty where something is.
     """
 
     registered: frozenset[str] = frozenset()
     stripped: frozenset[str] = frozenset()
     unfit: frozenset[str] = frozenset()
+    why: str = ""
 
 
 def plan_of(
     grids: Mapping[str, Grid],
-    appearances: Mapping[str, str],
+    looks: Mapping[str, str],
     reference: str,
     preprocess: str = "auto",
     *,
@@ -37,16 +39,19 @@ def plan_of(
 
     Args:
         grids: modality → where its voxels lie.
-        appearances: modality → what :func:`.appearance` says of it.
+        looks: modality → what :func:`.appearance` says of it.
         reference: the modality that the others are registered to.
         preprocess: ``auto``, ``none`` or ``register``.
         masked: a mask of the brain is given.
         brain: what the network wants to see: the ``extracted`` brain, or the whole ``head``.
     """
-    heads = frozenset(name for name, what in appearances.items() if what == HEAD and brain == "extracted")
+    heads = frozenset(name for name, look in looks.items() if look == HEAD)
+    unwanted = heads if brain == "extracted" else frozenset()
     if preprocess == "none":
-        return Plan(unfit=heads)
-    together = all(same_grid(grid, grids[reference]) for grid in grids.values())
-    if preprocess == "auto" and together and not heads and not masked:
-        return Plan()
-    return Plan(frozenset(grids) - {reference}, frozenset(grids) if masked else heads)
+        return Plan(unfit=unwanted, why="as asked for")
+    if preprocess == "auto" and not masked and not heads:
+        if PART in looks.values():
+            return Plan(why="the images show a part of a brain")
+        if all(same_grid(grid, grids[reference]) for grid in grids.values()):
+            return Plan(why="the images are skull-stripped and on one grid")
+    return Plan(frozenset(grids) - {reference}, unwanted)

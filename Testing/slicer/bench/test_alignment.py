@@ -68,20 +68,18 @@ def test_other_choices_while_it_is_shown(panel: Panel) -> None:
     assert not panel.ui.alignmentButton.checked
     assert layers() == before
     choose(panel, **nodes)
+    over(panel, "t2")
     panel.click("alignmentButton")
     slicer.mrmlScene.RemoveNode(nodes["t2"])
     assert not panel.ui.alignmentButton.checked
     assert layers() == before
 
 
-def test_closing_and_saving_the_scene_take_it_away(panel: Panel, tmp_path: Path) -> None:
+def test_closing_the_scene_takes_it_away(panel: Panel) -> None:
     import slicer
 
     choose(panel, t1ce=add_volume("a"), flair=add_volume("b"))
     before = layers()
-    panel.click("alignmentButton")
-    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
-    assert layers() == before
     panel.click("alignmentButton")
     slicer.mrmlScene.Clear(0)
     panel.raise_uncaught()
@@ -122,3 +120,21 @@ def test_a_scan_is_shown_where_a_run_has_put_it(panel: Panel) -> None:
     np.testing.assert_allclose(slicer.util.arrayFromVTKMatrix(matrix), moved)
     panel.click("alignmentButton")
     assert snapshot() == scene
+
+
+def test_a_scene_that_is_saved_meanwhile_holds_no_copy(panel: Panel, tmp_path: Path) -> None:
+    import slicer
+
+    reference, scan = add_volume("a"), add_volume("b")
+    choose(panel, t1ce=reference, flair=scan)
+    panel.widget.alignment.learn({(scan.GetID(), reference.GetID()): np.eye(4)})
+    panel.click("alignmentButton")
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    slicer.mrmlScene.Clear(0)
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    panel.raise_uncaught()
+    names = [node.GetName() for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")]
+    assert sorted(names) == ["a", "b"]
+    assert panel.ui.flairSelector.currentNode().GetName() == "b"
+    assert not panel.ui.alignmentButton.checked
+    assert panel.ui.alignmentButton.enabled
