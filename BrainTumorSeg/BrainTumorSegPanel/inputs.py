@@ -112,9 +112,10 @@ class InputsPart:
         """Say of each image how it lies on the reference, and why it was chosen."""
         nodes = self.volumes()
         self._problem = ""
+        plan = self._plan(nodes)
         for modality in MODALITIES:
             label = getattr(self._ui, f"{modality}InfoLabel")
-            label.text = self._describe(modality, nodes) if modality in nodes else ""
+            label.text = self._describe(modality, nodes, plan) if modality in nodes else ""
             label.visible = bool(label.text)
         self._show_session(nodes)
         if not self._problem and nodes:
@@ -132,16 +133,15 @@ class InputsPart:
         self._ui.sessionInfoLabel.text = "\n".join(lines)
         self._ui.sessionInfoLabel.visible = bool(lines)
 
-    def _describe(self, modality: str, nodes: dict[str, Any]) -> str:
+    def _describe(self, modality: str, nodes: dict[str, Any], plan: Plan | None) -> str:
         node = nodes[modality]
         reference = reference_of(nodes)
         problem = unusable(node)
         if problem:
             self._problem = self._problem or problem
             return problem
-        if unusable(nodes[reference]):
+        if plan is None:
             return ""
-        plan = self._plan(nodes)
         line = _lies(modality, nodes, plan)
         if modality not in plan.registered and mrml.alignment(node, nodes[reference]) is mrml.Alignment.APART:
             self._problem = self._problem or _(
@@ -153,10 +153,12 @@ class InputsPart:
             line += " " + _("Assigned by its {reason}.").format(reason=reason)
         return line
 
-    def _plan(self, nodes: dict[str, Any]) -> Plan:
-        """What a run would do to the images; those that cannot be used are left out."""
-        chosen = self._parameters()
+    def _plan(self, nodes: dict[str, Any]) -> Plan | None:
+        """What a run would do to the images that can be used; None where the reference cannot."""
         usable = {modality: node for modality, node in nodes.items() if not unusable(node)}
+        if not usable or reference_of(nodes) not in usable:
+            return None
+        chosen = self._parameters()
         return plan_of(
             {modality: mrml.grid_of_volume(node) for modality, node in usable.items()},
             {modality: self._looks.of(node) for modality, node in usable.items()},
