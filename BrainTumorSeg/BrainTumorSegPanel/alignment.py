@@ -27,6 +27,25 @@ class Layers:
     opacity: float
 
 
+@dataclass(frozen=True)
+class Moved:
+    """Where a run has put a scan: 4×4 affines to RAS mm of the world.
+
+    Attributes:
+        scan, reference: of both when it ran; where one has been moved since, it holds no more.
+        now: of the scan over the reference.
+    """
+
+    scan: np.ndarray
+    reference: np.ndarray
+    now: np.ndarray
+
+    def holds(self, scan: Any, reference: Any) -> bool:
+        """Whether both volumes still lie where they lay."""
+        places = ((self.scan, scan), (self.reference, reference))
+        return all(np.allclose(before, mrml.affine_of(node), atol=1e-6) for before, node in places)
+
+
 class AlignmentPart:
     """The button, and the sequence that is laid over the reference.
 
@@ -37,16 +56,17 @@ class AlignmentPart:
     def __init__(self, ui: Any, volumes: Callable[[], Mapping[str, Any]]) -> None:
         """``volumes`` gives the chosen images by modality."""
         self._ui, self._volumes = ui, volumes
-        self._moved: dict[tuple[str, str], np.ndarray] = {}
+        self._moved: Mapping[tuple[str, str], Moved] = {}
         self._before: dict[Any, Layers] = {}
         self._shown: tuple[str, ...] = ()  # ids of the image and the reference
         self._copy: Any = None
         ui.alignmentButton.connect("clicked()", self._on_click)
+        ui.showSlicesButton.connect("clicked()", self._on_show_slices)
         ui.alignmentSelector.connect("currentIndexChanged(int)", self._on_choice)
 
-    def learn(self, moved: Mapping[tuple[str, str], np.ndarray]) -> None:
-        """Where a run has put images: ids of an image and of its reference → affine to RAS mm of the world."""
-        self._moved.update(moved)
+    def learn(self, moved: Mapping[tuple[str, str], Moved]) -> None:
+        """Where the last run has put scans, by the ids of a scan and of its reference."""
+        self._moved = moved
         self.end()
 
     def refresh(self) -> None:
@@ -81,7 +101,7 @@ class AlignmentPart:
     def forget(self) -> None:
         """The scene is closed: nothing of what was shown or learnt is there any more."""
         self.end(restore=False)
-        self._moved.clear()
+        self._moved = {}
 
     def _usable(self) -> dict[str, Any]:
         return {name: node for name, node in self._volumes().items() if node.GetImageData() is not None}
@@ -92,6 +112,11 @@ class AlignmentPart:
                 self._show()
             else:
                 self.end()
+
+    def _on_show_slices(self) -> None:
+        """The views show a result now."""
+        if self._shown:
+            self.end(restore=False)
 
     def _on_choice(self, _index: int) -> None:
         if self._shown:
@@ -110,8 +135,9 @@ class AlignmentPart:
             for one in composites
         }
         self._remove_copy()
-        if pair in self._moved:
-            over = self._copy = _shown_at(over, self._moved[pair])
+        moved = self._moved.get(pair)
+        if moved is not None and moved.holds(over, reference):
+            over = self._copy = _shown_at(over, moved.now)
         for composite in composites:
             composite.SetBackgroundVolumeID(reference.GetID())
             composite.SetForegroundVolumeID(over.GetID())

@@ -25,6 +25,7 @@ from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io import mrml
 from BrainTumorSegLib.runner import EngineRun, LocalRun, clean_up
 
+from .alignment import Moved
 from .content import Wish
 from .outputs import add_in_world, add_on_reference, add_transform
 from .preprocessing import Preprocessed, read_preprocessed
@@ -42,7 +43,7 @@ class SegmentationRun:
         brain_node: label volume of the brain, where asked for and extracted.
         registered_nodes: modality → co-registered, skull-stripped volume node, where asked for.
         transform_nodes: modality → transform node that puts its scan over the reference, where asked for.
-        moved: ids of a scan and of its reference → affine, 4×4, that puts the scan where registration put it.
+        moved: ids of a scan and of its reference → where registration put the scan.
     """
 
     def __init__(self, sources: Mapping[str, Any], wish: Wish, segmentation: Any = None) -> None:
@@ -66,7 +67,7 @@ class SegmentationRun:
         self.brain_node: Any = None
         self.registered_nodes: dict[str, Any] = {}
         self.transform_nodes: dict[str, Any] = {}
-        self.moved: dict[tuple[str, str], np.ndarray] = {}
+        self.moved: dict[tuple[str, str], Moved] = {}
         self._affines: dict[str, np.ndarray] = {}
         self.warnings: list[str] = list(mixed(origins_of(self._sources)))
         self._folder = _make_folder()
@@ -232,7 +233,8 @@ class SegmentationRun:
         for modality, motion in moves.items():
             source, matrix = self._sources.get(modality), np.asarray(motion.matrix)
             if place.reference is not None and source is not None and not isinstance(source, Path):
-                self.moved[source.GetID(), reference.GetID()] = matrix @ self._affines[modality]
+                was, fixed = self._affines[modality], self._affines[reference_of(self._sources)]
+                self.moved[source.GetID(), reference.GetID()] = Moved(was, fixed, matrix @ was)
             if self._wish.registered and source is not None:
                 name = _("{name} to {reference}").format(name=_stem(source), reference=title)
                 self.transform_nodes[modality] = add_transform(name, matrix, place)

@@ -30,6 +30,9 @@ _TAGS = {
     "0008,0020": "StudyDate",
     "0008,0021": "SeriesDate",
     "0008,0022": "AcquisitionDate",
+    "0008,0031": "SeriesTime",
+    "0008,0032": "AcquisitionTime",
+    "0008,0008": "ImageType",
 }
 
 
@@ -143,13 +146,16 @@ def session_of(nodes: Iterable[Any]) -> Session:
 def candidate(node: Any) -> Candidate:
     """What a volume tells of itself: by its inversion time, its name, its DICOM series description or its timing."""
     tags = {_TAGS[tag]: value for tag, value in dicom_tags(node, tuple(_TAGS)).items()}
+    spacing, problem = node.GetSpacing(), unusable(node)
     return Candidate(
         source=node,
         name=node.GetName(),
         recognition=recognise(node.GetName(), tags),
         origin=origin_of(node, tags),
-        spacing=node.GetSpacing(),
-        unusable=unusable(node),
+        spacing=spacing,
+        reach_mm=0.0 if problem else spacing[2] * node.GetImageData().GetDimensions()[2],
+        derived="DERIVED" in tags.get("ImageType", "").upper().split("\\"),
+        unusable=problem,
     )
 
 
@@ -194,11 +200,13 @@ def origin_of(node: Any, tags: Mapping[str, str] | None = None) -> Origin:
         tags = {_TAGS[tag]: value for tag, value in dicom_tags(node, tuple(_TAGS)).items()}
     patient, study, date, title = _place_in_tree(node)
     day = next((tags[name] for name in ("AcquisitionDate", "SeriesDate", "StudyDate") if name in tags), date)
+    time = tags.get("AcquisitionTime") or tags.get("SeriesTime", "")
     return Origin(
         tags.get("PatientID", patient),
         tags.get("StudyInstanceUID", study),
         day.replace("-", ""),
         tags.get("StudyDescription", title),
+        time,
     )
 
 

@@ -1,8 +1,7 @@
 """Which of many images are one session's four sequences: for the nodes of a scene and the series of a folder alike.
 
 A scene or a folder often holds several sessions, and a session several images of one sequence. One session is chosen,
-the most complete one, of those the latest; in it the surest and finest image of each sequence. All else is left out
-with the reason.
+the most complete one, of those the latest; in it the best image of each sequence. All else is left out with the reason.
 """
 
 from __future__ import annotations
@@ -17,6 +16,13 @@ from .modalities import MODALITIES, TITLES, Recognition, by_case, listed
 
 # A sequence that only echo and repetition time suggest is less sure than one that a name or an inversion time tells.
 _BY_TIMING = 1
+# What decides between several images of one sequence, the weightiest first; places of :func:`_merit`.
+_BETTER = (
+    *("is sound", "is surer", "covers the head", "is an original", "has thinner slices", "has smaller voxels"),
+    *("is named more clearly", "was acquired later"),
+)
+# Slices that reach this far, in mm, show a head from the vertex to below the ventricles.
+_WHOLE_HEAD_MM = 100.0
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class Origin:
         patient: patient's ID.
         study: what tells the study from others, such as its instance UID.
         date: of the acquisition, else of the study: ``YYYYMMDD``.
+        time: of the acquisition: ``HHMMSS``, perhaps with fractions.
         title: what the study is called.
     """
 
@@ -34,6 +41,12 @@ class Origin:
     study: str = ""
     date: str = ""
     title: str = ""
+    time: str = ""
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing tells whose it is, and of when."""
+        return not (self.patient or self.study or self.date)
 
     @property
     def words(self) -> str:
@@ -52,6 +65,9 @@ class Candidate:
         recognition: what it seems to be; None where nothing tells.
         origin: whose and of when.
         spacing: voxel size in mm, in any order; empty where it is not known.
+        reach_mm: how far its slices reach; 0 where it is not known.
+        derived: whether it was computed from other images.
+        fault: what is amiss with an image that is chosen only where there is no other; empty if nothing is.
         unusable: why it cannot be an input, whatever it is called; empty if it can.
     """
 
@@ -60,6 +76,9 @@ class Candidate:
     recognition: Recognition | None
     origin: Origin = field(default_factory=Origin)
     spacing: tuple[float, ...] = ()
+    reach_mm: float = 0.0
+    derived: bool = False
+    fault: str = ""
     unusable: str = ""
 
     @property
@@ -83,20 +102,25 @@ class Session:
     warnings: tuple[str, ...] = ()
 
 
-def choose_session(candidates: Iterable[Candidate]) -> Session:
+def choose_session(candidates: Iterable[Candidate], study: str = "") -> Session:
     """The images of one session: the most complete one, of those the latest, of those the first.
 
     Images of studies of the same patient and day, and such as tell nothing of theirs, stand in for sequences that
-    it lacks. In a session the surer one of two images of a sequence is chosen, then the finer, then the first.
+    it lacks. Of two images of a sequence :data:`_BETTER` says which is chosen.
+
+    Args:
+        candidates: of which to choose.
+        study: what tells the study, where it is settled; the most complete one by default.
     """
     given = list(candidates)
     sessions = _sessions(each for each in given if each.modality)
     if not sessions:
         return Session({}, tuple((each, _why_none(each)) for each in given))
-    best = max(sessions, key=lambda key: (len(_modalities(sessions[key])), _date(sessions[key])))
+    settled = [key for key in sessions if study and key[1] == study]
+    best = max(settled or sessions, key=lambda key: (len(_sound(sessions[key])), _latest(sessions[key])))
     main = sessions[best]
     beside = [each for key, group in sessions.items() if key != best for each in group if _stands_in(each, main)]
-    chosen = _surest_and_finest(beside) | _surest_and_finest(main)
+    chosen = _best(beside) | _best(main)
     chosen = {modality: chosen[modality] for modality in MODALITIES if modality in chosen}
     left_out = [(each, _why_left(each, chosen, main)) for each in given if each not in chosen.values()]
     return Session(chosen, tuple(left_out), (*_missed(sessions, main), *_mixture(chosen)))
@@ -139,7 +163,7 @@ def _sessions(candidates: Iterable[Candidate]) -> dict[tuple[str, ...], list[Can
     untold = {
         Path(str(number), f"{each.name.replace('/', '-')}.nii"): each
         for number, each in enumerate(given)
-        if each.origin == Origin()
+        if each.origin.is_silent
     }
     case_of = {untold[path]: case for case, paths in by_case(untold).items() for path in paths}
     found: dict[tuple[str, ...], list[Candidate]] = {}
@@ -154,31 +178,45 @@ def _modalities(group: Iterable[Candidate]) -> set[str]:
     return {each.modality for each in group}
 
 
-def _date(group: Iterable[Candidate]) -> str:
-    return max((each.origin.date for each in group), default="")
+def _sound(group: Iterable[Candidate]) -> set[str]:
+    return {each.modality for each in group if not each.fault}
+
+
+def _latest(group: Iterable[Candidate]) -> tuple[str, str]:
+    """Date and time of the last image."""
+    return max((each.origin.date, each.origin.time) for each in group)
 
 
 def _stands_in(each: Candidate, main: Sequence[Candidate]) -> bool:
     """Whether an image may stand in for a sequence that the session lacks."""
     origin, first = each.origin, main[0].origin
-    if origin == Origin():
-        return first != Origin()  # among names alone, those of another case are another's
+    if origin.is_silent:
+        return not first.is_silent  # among names alone, those of another case are another's
     return origin.patient == first.patient and bool(origin.date) and origin.date in {one.origin.date for one in main}
 
 
-def _surest_and_finest(group: Iterable[Candidate]) -> dict[str, Candidate]:
+def _best(group: Iterable[Candidate]) -> dict[str, Candidate]:
     """Modality → its best image."""
     found: dict[str, Candidate] = {}
-    for each in sorted(group, key=_merit):  # stable: of equals the first
+    for each in sorted(group, key=_merit, reverse=True):  # stable: of equals the first
         found.setdefault(each.modality, each)
     return found
 
 
-def _merit(each: Candidate) -> tuple[bool, float, float, int]:
-    """The smaller, the better: sure, thin slices, small voxels, clear signs."""
+def _merit(each: Candidate) -> tuple[float, ...]:
+    """The larger, the better; what each place means is in :data:`_BETTER`."""
     rank = each.recognition.rank if each.recognition else 0
-    thickness, volume = max(each.spacing, default=0.0), math.prod(each.spacing)
-    return rank <= _BY_TIMING, round(thickness, 1), round(volume, 2), -rank
+    time = each.origin.time.split(".")[0]
+    return (
+        not each.fault,
+        rank > _BY_TIMING,
+        not 0 < each.reach_mm < _WHOLE_HEAD_MM,
+        not each.derived,
+        -round(max(each.spacing, default=0.0), 1),
+        -round(math.prod(each.spacing), 1),
+        rank,
+        float(time) if time.isdecimal() else 0.0,  # what was repeated was repeated for a reason
+    )
 
 
 def _why_none(each: Candidate) -> str:
@@ -192,14 +230,12 @@ def _why_left(each: Candidate, chosen: Mapping[str, Candidate], main: Sequence[C
     if each not in main and not _stands_in(each, main):
         return _other_session(each.origin, main[0].origin)
     better = chosen[each.modality]
-    merit, other = _merit(each), _merit(better)
+    pairs = zip(_BETTER, _merit(each), _merit(better), strict=True)
+    reason = next((why for why, one, other in pairs if one != other), "came first")
     if each not in main and better in main:
         reason = "is of the study itself"
-    elif merit[0] != other[0]:
-        reason = "is surer"
-    else:
-        reason = "is finer" if merit[1:3] != other[1:3] else "came first"
-    return f"a second {TITLES[each.modality]}; {better.name} {reason}"
+    also = f", since this one {each.fault}" if each.fault else ""
+    return f"a second {TITLES[each.modality]}; {better.name} {reason}{also}"
 
 
 def _other_session(origin: Origin, main: Origin) -> str:
@@ -207,17 +243,17 @@ def _other_session(origin: Origin, main: Origin) -> str:
         return f"of another patient ({origin.patient})"
     if origin.words and origin.words != main.words:
         return f"of another study ({origin.words})"
-    return "of another study" if origin != Origin() else "of another case"
+    return "of another case" if origin.is_silent else "of another study"
 
 
 def _missed(sessions: Mapping[tuple[str, ...], Sequence[Candidate]], main: Sequence[Candidate]) -> list[str]:
     """That a later session of the same patient holds less."""
-    patient, latest = main[0].origin.patient, _date(main)
+    patient, (latest, _) = main[0].origin.patient, _latest(main)
     return [
         f"A later study ({group[0].origin.words}) holds {listed(_titles(group))} only; the more complete one of "
         f"{main[0].origin.words} was chosen."
         for group in sessions.values()
-        if latest and group[0].origin.patient == patient and _date(group) > latest
+        if latest and group[0].origin.patient == patient and _latest(group)[0] > latest
     ]
 
 
@@ -229,7 +265,7 @@ def _titles(group: Iterable[Candidate]) -> list[str]:
 def _mixture(chosen: Mapping[str, Candidate]) -> tuple[str, ...]:
     """What the chosen images do not share; also that some tell nothing while others do."""
     origins = {modality: each.origin for modality, each in chosen.items()}
-    silent = [modality for modality, origin in origins.items() if origin == Origin()]
+    silent = [modality for modality, origin in origins.items() if origin.is_silent]
     if not silent or len(silent) == len(origins):
         return mixed(origins)
     names = listed([f"{TITLES[modality]} ({chosen[modality].name})" for modality in silent])

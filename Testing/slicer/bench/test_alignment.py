@@ -26,6 +26,16 @@ def over(panel: Panel, name: str) -> None:
     box.currentIndex = [box.itemData(index) for index in range(box.count)].index(name)
 
 
+def learn(panel: Panel, scan: Any, reference: Any, moved: np.ndarray) -> None:
+    """As a run does that has registered a scan."""
+    from BrainTumorSegPanel.alignment import Moved
+
+    from BrainTumorSegLib.io import mrml
+
+    place = Moved(mrml.affine_of(scan), mrml.affine_of(reference), moved)
+    panel.widget.alignment.learn({(scan.GetID(), reference.GetID()): place})
+
+
 def test_it_needs_two_images(panel: Panel) -> None:
     assert not panel.ui.alignmentButton.enabled
     choose(panel, t1ce=add_volume("a"))
@@ -108,7 +118,7 @@ def test_a_scan_is_shown_where_a_run_has_put_it(panel: Panel) -> None:
     choose(panel, t1ce=reference, flair=scan)
     scene = snapshot()
     moved = np.array([[1, 0, 0, 7.0], [0, 1, 0, -3], [0, 0, 1, 2], [0, 0, 0, 1]])
-    panel.widget.alignment.learn({(scan.GetID(), reference.GetID()): moved})
+    learn(panel, scan, reference, moved)
     panel.click("alignmentButton")
     copy = slicer.mrmlScene.GetNodeByID(layers()[0][1])
     assert copy is not scan
@@ -120,6 +130,10 @@ def test_a_scan_is_shown_where_a_run_has_put_it(panel: Panel) -> None:
     np.testing.assert_allclose(slicer.util.arrayFromVTKMatrix(matrix), moved)
     panel.click("alignmentButton")
     assert snapshot() == scene
+    scan.SetOrigin(1, 2, 3)
+    panel.click("alignmentButton")
+    assert layers()[0][1] == scan.GetID(), "it was moved since, and is shown where it lies"
+    panel.click("alignmentButton")
 
 
 def test_a_scene_that_is_saved_meanwhile_holds_no_copy(panel: Panel, tmp_path: Path) -> None:
@@ -127,7 +141,7 @@ def test_a_scene_that_is_saved_meanwhile_holds_no_copy(panel: Panel, tmp_path: P
 
     reference, scan = add_volume("a"), add_volume("b")
     choose(panel, t1ce=reference, flair=scan)
-    panel.widget.alignment.learn({(scan.GetID(), reference.GetID()): np.eye(4)})
+    learn(panel, scan, reference, np.eye(4))
     panel.click("alignmentButton")
     assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
     slicer.mrmlScene.Clear(0)

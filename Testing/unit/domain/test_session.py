@@ -12,7 +12,7 @@ SEQUENCES = ("T1", "T1 post", "T2", "FLAIR")
 
 def image(name: str, study: str = "", date: str = "", patient: str = "", size: float = 1.0, **more: Any) -> Candidate:
     """An image of thick or thin slices, known by its name."""
-    origin = Origin(patient, study, date, f"study {study}" if study else "")
+    origin = Origin(patient, study, date, f"study {study}" if study else "", more.pop("time", ""))
     return Candidate(name, name, recognise(name, more.pop("tags", None)), origin, (size, 0.9, 0.9), **more)
 
 
@@ -86,7 +86,7 @@ def test_by_names_alone_one_case_is_chosen() -> None:
 def test_images_of_the_same_name_are_two() -> None:
     found = choose_session([image("T1", size=5), image("T1", size=1)])
     assert found.chosen["t1"].spacing[0] == 1
-    assert reasons(found) == {"T1": "a second T1; T1 is finer"}
+    assert reasons(found) == {"T1": "a second T1; T1 has thinner slices"}
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -99,7 +99,7 @@ def test_the_surer_then_the_finer_image_of_a_sequence(order: int) -> None:
     assert names(found) == {"t2": "T2 space"}
     assert reasons(found) == {
         "7": "a second T2; T2 space is surer",
-        "T2 tra": "a second T2; T2 space is finer",
+        "T2 tra": "a second T2; T2 space has thinner slices",
     }
 
 
@@ -107,6 +107,37 @@ def test_of_equals_the_first() -> None:
     found = choose_session([image("T2 one", "a"), image("T2 two", "a")])
     assert names(found) == {"t2": "T2 one"}
     assert reasons(found) == {"T2 two": "a second T2; T2 one came first"}
+
+
+@pytest.mark.parametrize(
+    ("worse", "reason"),
+    [
+        ({"fault": "lacks slices"}, "is sound, since this one lacks slices"),
+        ({"reach_mm": 60.0, "time": "120000"}, "covers the head"),
+        ({"derived": True, "time": "120000"}, "is an original"),
+        ({"size": 5, "time": "120000"}, "has thinner slices"),
+        ({"time": "090000.5"}, "was acquired later"),
+    ],
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_decides_between_images_of_a_sequence(worse: dict[str, Any], reason: str, order: int) -> None:
+    better = {"reach_mm": 150.0, "time": "100000"}
+    one, other = image("T2 one", "a", "20180301", **better), image("T2 other", "a", "20180301", **(better | worse))
+    found = choose_session([one, other][::order])
+    assert names(found) == {"t2": "T2 one"}
+    assert reasons(found) == {"T2 other": f"a second T2; T2 one {reason}"}
+
+
+def test_a_faulty_image_is_chosen_where_there_is_no_other_but_counts_for_no_study() -> None:
+    broken = image("T2 a", "a", "20190506", fault="lacks slices")
+    assert names(choose_session([broken])) == {"t2": "T2 a"}
+    found = choose_session([broken, image("T1 a", "a", "20190506"), *study("b", "20180301", ("T1", "T2"))])
+    assert names(found) == {"t1": "T1 b", "t2": "T2 b"}
+
+
+def test_a_study_that_is_settled_is_not_chosen_anew() -> None:
+    found = choose_session([*study("a", "20180301", ("T1",)), *study("b", "20190506")], study="a")
+    assert names(found) == {"t1": "T1 a"}
 
 
 def test_what_cannot_be_an_input_is_none_whatever_it_is_called() -> None:
