@@ -33,6 +33,11 @@ _TAGS = {
     "0008,0031": "SeriesTime",
     "0008,0032": "AcquisitionTime",
     "0008,0008": "ImageType",
+    "0018,1030": "ProtocolName",
+    "0018,0015": "BodyPartExamined",
+    "0018,0020": "ScanningSequence",
+    "0018,0025": "AngioFlag",
+    "0018,9087": "DiffusionBValue",
 }
 
 

@@ -106,6 +106,11 @@ def gives_agent(text: str) -> bool:
     return letters not in ("", "na", "nil") and not _NATIVE & set(_words(text.lower()))
 
 
+def words_of(name: str) -> list[str]:
+    """The words of a name or description, in lower case."""
+    return _words(_bare(name))
+
+
 def is_something_else(name: str) -> bool:
     """Whether a name says that the image is none of the four, but, say, a label map, SWI or diffusion."""
     if from_name(name) is not None:

@@ -114,11 +114,9 @@ def choose_session(candidates: Iterable[Candidate], study: str = "") -> Session:
     """
     given = list(candidates)
     sessions = _sessions(each for each in given if each.modality)
-    if not sessions:
-        return Session({}, tuple((each, _why_none(each)) for each in given))
-    settled = [key for key in sessions if study and key[1] == study]
-    best = max(settled or sessions, key=lambda key: (len(_sound(sessions[key])), _latest(sessions[key])))
-    main = sessions[best]
+    wanted = [key for key in sessions if study in ("", key[1])]
+    best = max(wanted, key=lambda key: (len(_sound(sessions[key])), _latest(sessions[key])), default=())
+    main = sessions.get(best, [])
     beside = [each for key, group in sessions.items() if key != best for each in group if _stands_in(each, main)]
     chosen = _best(beside) | _best(main)
     chosen = {modality: chosen[modality] for modality in MODALITIES if modality in chosen}
@@ -189,6 +187,8 @@ def _latest(group: Iterable[Candidate]) -> tuple[str, str]:
 
 def _stands_in(each: Candidate, main: Sequence[Candidate]) -> bool:
     """Whether an image may stand in for a sequence that the session lacks."""
+    if not main:
+        return False
     origin, first = each.origin, main[0].origin
     if origin.is_silent:
         return not first.is_silent  # among names alone, those of another case are another's
@@ -228,7 +228,7 @@ def _why_left(each: Candidate, chosen: Mapping[str, Candidate], main: Sequence[C
     if not each.modality:
         return _why_none(each)
     if each not in main and not _stands_in(each, main):
-        return _other_session(each.origin, main[0].origin)
+        return _other_session(each.origin, main[0].origin if main else Origin())
     better = chosen[each.modality]
     pairs = zip(_BETTER, _merit(each), _merit(better), strict=True)
     reason = next((why for why, one, other in pairs if one != other), "came first")
@@ -248,6 +248,8 @@ def _other_session(origin: Origin, main: Origin) -> str:
 
 def _missed(sessions: Mapping[tuple[str, ...], Sequence[Candidate]], main: Sequence[Candidate]) -> list[str]:
     """That a later session of the same patient holds less."""
+    if not main:
+        return []
     patient, (latest, _) = main[0].origin.patient, _latest(main)
     return [
         f"A later study ({group[0].origin.words}) holds {listed(_titles(group))} only; the more complete one of "

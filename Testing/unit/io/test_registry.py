@@ -32,7 +32,7 @@ def test_the_content_tells_the_format_not_the_name(tmp_path: Path, written: str,
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "Git LFS", "git lfs pull"),
         (b"<!DOCTYPE html>\n<html><body>Not found</body></html>", "page of the web", "Download"),
-        (b"\x00" * 128 + b"DICM" + b"\x00" * 400, "DICOM", "dcm2niix"),
+        (b"\x00" * 128 + b"DICM" + b"\x00" * 400, "DICOM", "--t1 SERIES"),
         (b"PK\x03\x04" + b"\x00" * 100, "zip", "Unpack"),
         (b"", "empty", "again"),
         (b"\x89PNG\r\n\x1a\n" + b"\x00" * 100, "2D image", "together"),
