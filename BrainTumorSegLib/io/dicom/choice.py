@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ...domain.errors import InputError, ModalityError
-from ...domain.modalities import MODALITIES, TITLES, Recognition, listed, recognise
+from ...domain.modalities import MODALITIES, TITLES, listed, recognise
 from ...domain.series_kinds import other_kind
+from ...domain.session import Candidate, Origin, Session, choose_session
 from ...domain.volume import Volume
 from .headers import readable_date
 from .series import Found, Series, find_series, is_dicom_file, read_series
@@ -20,15 +21,6 @@ _NAMED = "named in the request"
 
 # A series of fewer slices shows no whole head.
 _FEWEST_SLICES = 8
-# Slices that reach this far, in mm, show a head from the vertex to below the ventricles.
-_WHOLE_HEAD_MM = 100.0
-
-
-# What decides between several series of one sequence, the weightiest first; places of :func:`_preference`.
-_BETTER = (
-    *("makes a volume", "covers the head", "is an original", "has thinner slices", "has smaller voxels"),
-    "was acquired later",
-)
 
 
 @dataclass(frozen=True)
@@ -54,12 +46,6 @@ class Choice:
             InputError: its pixels cannot be read.
         """
         return read_series(self.series[modality], self.reasons[modality])
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    series: Series
-    known: Recognition
 
 
 def holds_dicom(folder: Path, most: int = 1000) -> bool:
@@ -125,22 +111,16 @@ def choose(folder: Path, files: Mapping[str, Path]) -> Choice:
     others = [series for series in found.series if series.files not in used]
     _check_one_patient([*named.values(), *(series for series in others if series.first.modality == "MR")])
     _check_mr(folder, found)
-    candidates, left_out = _recognised(others)
-    study = next((series.first.study for series in named.values()), "") or _best_study(candidates)
-    best: dict[str, _Candidate] = {}
-    for each in sorted(candidates, key=_preference, reverse=True):
-        modality = each.known.modality
-        if each.series.first.study != study:
-            why = f"{TITLES[modality]} of another study, {readable_date(each.series.first.date)}"
-        elif modality in files:
-            why = f"{TITLES[modality]}, for which another one was named"
-        elif modality in best:
-            why = _why_not(each, best[modality])
-        else:
-            best[modality] = each
-            continue
-        left_out[each.series.name] = why
-    return _checked(folder, mine, best, {**left_out, **found.left_out}, found)
+    candidates = [_candidate(series) for series in others]
+    left_out = {
+        each.name: f"{TITLES[each.modality]}, for which another one was named"
+        for each in candidates
+        if each.modality in files
+    }
+    study = next((series.first.study for series in named.values()), "")
+    session = choose_session((each for each in candidates if each.name not in left_out), study)
+    left_out |= {each.name: why for each, why in session.left_out} | dict(found.left_out)
+    return _checked(folder, mine, session, left_out, found)
 
 
 def _named(named: Mapping[str, Series]) -> Choice:
@@ -157,35 +137,39 @@ def _named(named: Mapping[str, Series]) -> Choice:
     return Choice(dict(named), dict.fromkeys(named, _NAMED), warnings=(*mixed, *_departures(named)))
 
 
-def _recognised(found: Sequence[Series]) -> tuple[list[_Candidate], dict[str, str]]:
-    """The series that are one of the sequences by their tags, and why the others are none."""
-    candidates, left_out = [], {}
-    for series in found:
-        if reason := _why_none(series):
-            left_out[series.name] = reason
-        elif known := recognise("", series.tags):
-            candidates.append(_Candidate(series, known))
-        else:
-            left_out[series.name] = "its tags tell none of the sequences"
-    return candidates, left_out
+def _candidate(series: Series) -> Candidate:
+    """What a series tells of itself."""
+    first, unusable = series.first, _why_none(series)
+    stacked = None if unusable or series.problem else series.stack()
+    edges = np.linalg.norm(stacked.affine[:3, :3], axis=0) if stacked else np.zeros(0)
+    return Candidate(
+        source=series,
+        name=series.name,
+        recognition=recognise("", series.tags),
+        origin=Origin(first.patient, first.study, first.date, time=first.time),
+        spacing=tuple(map(float, edges)),
+        reach_mm=float(edges[2] * len(stacked.frames)) if stacked else 0.0,
+        derived="DERIVED" in series.tags.get("ImageType", "").upper().split("\\"),
+        fault=series.problem if not unusable else "",
+        unusable=unusable,
+    )
 
 
-def _checked(
-    folder: Path, mine: Choice, best: Mapping[str, _Candidate], left_out: Mapping[str, str], found: Found
-) -> Choice:
+def _checked(folder: Path, mine: Choice, session: Session, left_out: Mapping[str, str], found: Found) -> Choice:
     """The choice with those that were found, if they can be used."""
+    best = session.chosen
     if not best and not mine.series:
         known = ", ".join(f"{name}: {why}" for name, why in list(left_out.items())[:5])
         raise ModalityError(f"{folder} holds no series that tags tell to be T1, T1ce, T2 or FLAIR ({known}).", _OTHERS)
     damaged = [path.relative_to(folder).as_posix() for path in found.damaged]
     for modality, candidate in best.items():
-        _check_usable(modality, candidate.series, damaged)
-    own = {modality: candidate.series for modality, candidate in best.items()}
-    warnings = [*mine.warnings, *_departures(own)]
+        _check_usable(modality, candidate.source, damaged)
+    own = {modality: candidate.source for modality, candidate in best.items()}
+    warnings = [*mine.warnings, *session.warnings, *_departures(own)]
     if damaged:
         warnings.append(f"Damaged DICOM files were left out ({listed(damaged)}); no slice is missing between others.")
     series = {**mine.series, **own}
-    reasons = {**mine.reasons, **{modality: candidate.known.reason for modality, candidate in best.items()}}
+    reasons = {**mine.reasons, **{name: each.recognition.reason for name, each in best.items() if each.recognition}}
     order = [modality for modality in MODALITIES if modality in series]
     return Choice({name: series[name] for name in order}, reasons, left_out, tuple(warnings))
 
@@ -250,44 +234,3 @@ def _why_none(series: Series) -> str:
         return "its images have no place in space"
     count = sum(len(header.frames) for header in series.headers)
     return f"only {count} slice{'s' if count > 1 else ''}" if count < _FEWEST_SLICES else ""
-
-
-def _best_study(candidates: Sequence[_Candidate]) -> str:
-    """The study with the most sequences; of several, the latest."""
-    studies: dict[str, set[str]] = {}
-    latest: dict[str, str] = {}
-    for each in candidates:
-        study = each.series.first.study
-        studies.setdefault(study, set()).update([] if each.series.problem else [each.known.modality])
-        latest[study] = max(latest.get(study, ""), each.series.first.date + each.series.first.time)
-    return max(studies, key=lambda study: (len(studies[study]), latest[study]), default="")
-
-
-def _preference(candidate: _Candidate) -> tuple[float, ...]:
-    """The larger, the better; what each place means is in :data:`_BETTER`."""
-    series = candidate.series
-    if series.problem:
-        return (0.0,)
-    stacked = series.stack()
-    matrix = stacked.affine[:3, :3]
-    edges = np.linalg.norm(matrix, axis=0)
-    time = series.first.time.split(".")[0]
-    return (
-        1.0,
-        float(edges[2] * len(stacked.frames) >= _WHOLE_HEAD_MM),
-        float("DERIVED" not in series.tags.get("ImageType", "").upper().split("\\")),
-        -round(float(edges.max()), 1),
-        -round(float(abs(np.linalg.det(matrix))), 1),
-        float(time) if time.isdecimal() else 0.0,  # what was repeated was repeated for a reason
-    )
-
-
-def _why_not(candidate: _Candidate, better: _Candidate) -> str:
-    """Why another series of the same sequence was preferred."""
-    what = f"another {TITLES[candidate.known.modality]}; {better.series.name}"
-    if candidate.series.problem:
-        return f"{what} was taken, since this one {candidate.series.problem}"
-    pairs = zip(_preference(candidate), _preference(better), strict=True)
-    return (
-        f"{what} {next((why for why, (one, other) in zip(_BETTER, pairs, strict=True) if one != other), 'was first')}"
-    )
