@@ -24,6 +24,7 @@ if importlib.util.find_spec("BrainTumorSegLib") is None and (_CLONE / "BrainTumo
     sys.path.append(str(_CLONE))
 
 from BrainTumorSegPanel import sample, setup, sources  # noqa: E402
+from BrainTumorSegPanel.alignment import AlignmentPart  # noqa: E402
 from BrainTumorSegPanel.cohort import CohortPart  # noqa: E402
 from BrainTumorSegPanel.comparison import ComparisonPart, compare_nodes  # noqa: E402
 from BrainTumorSegPanel.content import Content, Wish  # noqa: E402
@@ -31,6 +32,7 @@ from BrainTumorSegPanel.diagnostics import LogPart  # noqa: E402
 from BrainTumorSegPanel.folder import FolderRun  # noqa: E402
 from BrainTumorSegPanel.inputs import InputsPart  # noqa: E402
 from BrainTumorSegPanel.models import ModelsPart  # noqa: E402
+from BrainTumorSegPanel.preprocessing import BrainExtraction, Preprocessing  # noqa: E402
 from BrainTumorSegPanel.results import ResultsPart  # noqa: E402
 from BrainTumorSegPanel.run import SegmentationRun  # noqa: E402
 from BrainTumorSegPanel.segmenting import SegmentPart  # noqa: E402
@@ -54,9 +56,10 @@ class BrainTumorSeg(ScriptedLoadableModule):
         parent.dependencies = ["Segmentations", "Terminologies"]
         parent.contributors = ["The BrainTumorSeg contributors"]
         parent.helpText = _(
-            "Segments enhancing tumour (ET), tumour core (TC) and whole tumour (WT) from skull-stripped T1, T1ce, T2 "
-            "and FLAIR images, and measures them. Load the images, click <b>Assign automatically</b>, then "
-            "<b>Segment</b>. The tutorial is in the extension's documentation (docs/getting-started/slicer.md).<br>"
+            "Segments enhancing tumour (ET), tumour core (TC) and whole tumour (WT) from T1, T1ce, T2 and FLAIR images "
+            "as they come from the scanner, and measures them. Load the images, click <b>Assign automatically</b>, "
+            "then <b>Segment</b>. The tutorial is in the extension's documentation (docs/getting-started/slicer.md)."
+            "<br>"
             "<b>For research, not for clinical use.</b>"
         )
         parent.acknowledgementText = _(
@@ -78,7 +81,12 @@ class BrainTumorSegParameterNode:
     result: slicer.vtkMRMLSegmentationNode
     content: Content = Content.REGIONS
     probabilities: bool = False
+    brain: bool = False
+    registered: bool = False
     surfaces: bool = False
+    preprocessing: Preprocessing = Preprocessing.AUTOMATIC
+    brainExtraction: BrainExtraction = BrainExtraction.AUTOMATIC
+    brainMask: slicer.vtkMRMLLabelMapVolumeNode
 
 
 class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -100,11 +108,12 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(panel)
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = BrainTumorSegLogic()
-        self.inputs = InputsPart(self.ui, lambda: self._parameterNode)
+        self.log = LogPart(self.ui, tuple(SAMPLE_FILES))
+        self.inputs = InputsPart(self.ui, lambda: self._parameterNode, self._wanted, self.log.add)
         self.models = ModelsPart(self.ui, self._refresh, self.logic.ensureDependencies)
         self.results = ResultsPart(self.ui)
         self.comparison = ComparisonPart(self.ui, lambda: self.results.node)
-        self.log = LogPart(self.ui, tuple(SAMPLE_FILES))
+        self.alignment = AlignmentPart(self.ui, self.inputs.volumes)
         turns = Turns()
         self.cohort = CohortPart(self.ui, self._startFolder, self.log.add, turns)
         parts = (self.inputs, self.models, self.log)
@@ -120,6 +129,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         self.segmenting.close()
         self.cohort.close()
+        self.alignment.end()
         self.models.close()
         self._setParameterNode(None)
         self.removeObservers()
@@ -145,6 +155,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onSceneStartClose(self, caller: Any, event: Any) -> None:
         self.segmenting.cancel()
+        self.alignment.forget()
         self._setParameterNode(None)
 
     def _onSceneEndClose(self, caller: Any, event: Any) -> None:
@@ -177,6 +188,11 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._refresh)
             self._connections = None
 
+    def _wanted(self) -> str:
+        """What the chosen model wants to see: the extracted brain or the whole head."""
+        description = self.models.description
+        return description.preprocessing.brain if description else "extracted"
+
     def _observeVolumes(self, nodes: list[Any]) -> None:
         """A volume that is moved lies otherwise than its line says."""
         moved = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
@@ -198,13 +214,15 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if volumes != self._observedVolumes:
             self._observeVolumes(volumes)
         self.inputs.refresh()
+        self.alignment.refresh()
         self.results.show(self._parameterNode.result)
         self.comparison.refresh()
         self.segmenting.refresh()
 
-    def _showResult(self, node: Any) -> None:
+    def _showResult(self, node: Any, run: SegmentationRun) -> None:
         """A run has made a segmentation; also while another module is open."""
         assert self.logic is not None
+        self.alignment.learn(run.moved)
         if self.results.node is node:  # it was replaced
             self.results.measure()
         (self._parameterNode or self.logic.getParameterNode()).result = node
@@ -219,7 +237,13 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return None
         self.logic.ensureDependencies()
         run: FolderRun = self.logic.segmentFolder(
-            source, destination, model=self.models.model, device=self.models.device, wait=False
+            source,
+            destination,
+            model=self.models.model,
+            device=self.models.device,
+            wait=False,
+            preprocess=self._parameterNode.preprocessing.value,
+            brainExtraction=self._parameterNode.brainExtraction.value,
         )
         return run
 
@@ -260,6 +284,11 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
         probabilities: bool = False,
         surfaces: bool = False,
         inProcess: bool = False,
+        preprocess: str = "auto",
+        brainExtraction: str = "auto",
+        brainMask: Any = None,
+        brain: bool = False,
+        registered: bool = False,
     ) -> Any:
         """Segment images.
 
@@ -277,6 +306,14 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
             probabilities: also add a volume a region with the network's probabilities.
             surfaces: also make closed surfaces and show them in 3D.
             inProcess: run in this process: for tests and debuggers.
+            preprocess: co-registration and brain extraction: ``auto`` where the images need them, ``none``, or
+                ``register``: always.
+            brainExtraction: ``auto``, ``included``, ``hd-bet`` or ``synthstrip``.
+            brainMask: label volume node, its name, or a file, with the brain over the reference, in place of an
+                extraction.
+            brain: also add a label volume with the mask of the brain.
+            registered: also add the co-registered, skull-stripped images, and a transform node a sequence that puts
+                its scan over the reference.
 
         Returns:
             The segmentation node, or with ``wait=False`` a :class:`SegmentationRun`.
@@ -291,7 +328,9 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
         except ValueError as error:
             known = ", ".join(repr(item.value) for item in Content)
             raise RequestError(_("Unknown content {name!r}.").format(name=content), known) from error
-        wish = Wish(RunOptions(str(model), device), content, probabilities, surfaces, inProcess)
+        options = RunOptions(str(model), device, preprocess=preprocess, brain_extraction=brainExtraction)
+        mask = None if brainMask is None else sources.find(brainMask)
+        wish = Wish(options, content, mask, probabilities, brain, registered, surfaces, inProcess)
         run = SegmentationRun(chosen, wish, self._segmentationNode(outputSegmentation))
         return run.result() if wait else run
 
@@ -302,6 +341,8 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
         model: str | Path = DEFAULT_MODEL,
         device: str = "auto",
         wait: bool = True,
+        preprocess: str = "auto",
+        brainExtraction: str = "auto",
     ) -> FolderRun:
         """Segment a folder of patients, one after another, into ``<case>.nii.gz`` and ``measurements.csv``.
 
@@ -311,7 +352,8 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
             BrainTumorSegError: there is no patient, or the output folder cannot be made.
         """
         setup.check()
-        run = FolderRun(Path(inputFolder), Path(outputFolder), RunOptions(str(model), device))
+        options = RunOptions(str(model), device, preprocess=preprocess, brain_extraction=brainExtraction)
+        run = FolderRun(Path(inputFolder), Path(outputFolder), options)
         if wait:
             run.wait()
         return run

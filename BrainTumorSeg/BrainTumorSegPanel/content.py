@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from slicer.i18n import tr as _
 
@@ -39,13 +40,19 @@ class Wish:
     Attributes:
         options: how the engine runs.
         content: which segments.
+        brain_mask: label volume node or file with the brain, in place of an extraction.
         probabilities: also a volume a region with the network's probabilities.
+        brain: also the mask of the brain.
+        registered: also the co-registered, skull-stripped images, and the transforms.
         surfaces: also closed surfaces, shown in 3D.
         in_process: run in this process instead of a child: for tests and debuggers.
     """
 
     options: RunOptions = field(default_factory=RunOptions)
     content: Content = Content.REGIONS
+    brain_mask: Any = None
     probabilities: bool = False
+    brain: bool = False
+    registered: bool = False
     surfaces: bool = False
     in_process: bool = False

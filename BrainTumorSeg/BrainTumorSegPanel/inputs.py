@@ -11,11 +11,14 @@ import slicer
 from slicer.i18n import tr as _
 
 from BrainTumorSegLib.domain.errors import BrainTumorSegError
-from BrainTumorSegLib.domain.modalities import MODALITIES, TITLES, reference_of
+from BrainTumorSegLib.domain.modalities import MODALITIES, TITLES, listed, reference_of
+from BrainTumorSegLib.domain.session import Session, mixed
 from BrainTumorSegLib.io import mrml
 from BrainTumorSegLib.io.sample_patient import SAMPLE
+from BrainTumorSegLib.preprocessing.plan import Plan, plan_of
 
-from .sources import assign_nodes, load_case, resolve, volumes_of_scene
+from .preprocessing import Looks
+from .sources import load_case, origins_of, reason_of, resolve, session_of, unusable, volumes_of_scene
 from .widgets import errors_shown
 
 
@@ -42,9 +45,14 @@ class DropFilter(qt.QObject):
 class InputsPart:
     """T1, T1ce, T2 and FLAIR; their selectors are bound to the parameter node."""
 
-    def __init__(self, ui: Any, parameters: Callable[[], Any]) -> None:
-        self._ui, self._parameters = ui, parameters
+    def __init__(
+        self, ui: Any, parameters: Callable[[], Any], wanted: Callable[[], str], log: Callable[[str], None]
+    ) -> None:
+        """``wanted`` says what the model wants to see: the ``extracted`` brain or the whole ``head``."""
+        self._ui, self._parameters, self._wanted, self._log = ui, parameters, wanted, log
+        self._looks = Looks()
         self._reasons: dict[str, tuple[str, str]] = {}  # modality → id of the node that was guessed, and why
+        self._said: list[str] = []  # of the last assignment: what was left out, and what is to be watched
         self._problem = ""
         ui.assignButton.connect("clicked()", self.assign)
         ui.loadFolderButton.connect("clicked()", self._on_load_folder)
@@ -66,17 +74,27 @@ class InputsPart:
         return self._problem
 
     def assign(self) -> None:
-        """Choose the volumes of the scene by name and DICOM tags; what is not found is left as it is."""
-        parameters = self._parameters()
-        if parameters is None:
-            return
-        found = assign_nodes(volumes_of_scene())
-        self._choose({modality: guess.node for modality, guess in found.items()})
-        self._reasons = {modality: (guess.node.GetID(), guess.reason) for modality, guess in found.items()}
-        if not found:
+        """Choose the volumes of one session among those of the scene; what it lacks is left as it is."""
+        session = session_of(volumes_of_scene())
+        self._use(session)
+        if not session.chosen:
             slicer.util.infoDisplay(
                 _("No volume's name or DICOM tags speak of T1, T1ce, T2 or FLAIR. Choose the images by hand.")
             )
+
+    def _use(self, session: Session) -> None:
+        """Choose a session's images, and say what was left out."""
+        self._choose({modality: found.source for modality, found in session.chosen.items()})
+        self._reasons = {
+            modality: (found.source.GetID(), reason_of(found.recognition))
+            for modality, found in session.chosen.items()
+            if found.recognition
+        }
+        others = [f"{found.name} ({reason.rstrip('.')})" for found, reason in session.left_out if found.recognition]
+        lines = [*session.warnings, *([_("Left out: {images}.").format(images="; ".join(others))] if others else [])]
+        self._said = lines if session.chosen else []
+        for line in lines:
+            self._log(line)
         self.refresh()
 
     def load(self, paths: Sequence[Path]) -> None:
@@ -86,6 +104,7 @@ class InputsPart:
             self._choose(dict.fromkeys(MODALITIES) | nodes)
             reason = _("file name")
             self._reasons = {modality: (node.GetID(), reason) for modality, node in nodes.items()}
+            self._said = []
             slicer.util.setSliceViewerLayers(background=nodes[reference_of(nodes)], fit=True)
             self.refresh()
 
@@ -93,41 +112,61 @@ class InputsPart:
         """Say of each image how it lies on the reference, and why it was chosen."""
         nodes = self.volumes()
         self._problem = ""
+        plan = self._plan(nodes)
         for modality in MODALITIES:
             label = getattr(self._ui, f"{modality}InfoLabel")
-            label.text = self._describe(modality, nodes) if modality in nodes else ""
+            label.text = self._describe(modality, nodes, plan) if modality in nodes else ""
             label.visible = bool(label.text)
+        self._show_session(nodes)
         if not self._problem and nodes:
             try:
                 resolve(nodes)
             except BrainTumorSegError as error:
                 self._problem = error.sentence()
 
-    def _describe(self, modality: str, nodes: dict[str, Any]) -> str:
+    def _show_session(self, nodes: dict[str, Any]) -> None:
+        """What the images do not share; and of the last assignment what it left out, while it stands."""
+        ids = {modality: node.GetID() for modality, node in nodes.items()}
+        stands = all(ids.get(modality) == identifier for modality, (identifier, _reason) in self._reasons.items())
+        lines = self._said if stands else []
+        lines = [*lines, *(line for line in mixed(origins_of(nodes)) if line not in lines)]
+        self._ui.sessionInfoLabel.text = "\n".join(lines)
+        self._ui.sessionInfoLabel.visible = bool(lines)
+
+    def _describe(self, modality: str, nodes: dict[str, Any], plan: Plan | None) -> str:
         node = nodes[modality]
         reference = reference_of(nodes)
-        unusable = _unusable(node)
-        if unusable:
-            self._problem = self._problem or unusable
-            return unusable
-        if _unusable(nodes[reference]):
+        problem = unusable(node)
+        if problem:
+            self._problem = self._problem or problem
+            return problem
+        if plan is None:
             return ""
-        lies = mrml.alignment(node, nodes[reference])
-        if lies is mrml.Alignment.APART:
+        line = _lies(modality, nodes, plan)
+        if modality not in plan.registered and mrml.alignment(node, nodes[reference]) is mrml.Alignment.APART:
             self._problem = self._problem or _(
-                "{title} and {reference} do not overlap in space; choose images of one session, or register them."
+                "{title} and {reference} do not overlap in space; choose images of one session, or let them be "
+                "registered (Preprocessing, under Advanced)."
             ).format(title=TITLES[modality], reference=TITLES[reference])
-        line = _("Reference: the result lies on its grid.")
-        if modality != reference:
-            line = {
-                mrml.Alignment.SAME: _("Same grid as {reference}."),
-                mrml.Alignment.RESAMPLED: _("Another grid than {reference}: it will be resampled."),
-                mrml.Alignment.APART: _("Far apart from {reference}."),
-            }[lies].format(reference=TITLES[reference])
         identifier, reason = self._reasons.get(modality, ("", ""))
         if reason and identifier == node.GetID():
             line += " " + _("Assigned by its {reason}.").format(reason=reason)
         return line
+
+    def _plan(self, nodes: dict[str, Any]) -> Plan | None:
+        """What a run would do to the images that can be used; None where the reference cannot."""
+        usable = {modality: node for modality, node in nodes.items() if not unusable(node)}
+        if not usable or reference_of(nodes) not in usable:
+            return None
+        chosen = self._parameters()
+        return plan_of(
+            {modality: mrml.grid_of_volume(node) for modality, node in usable.items()},
+            {modality: self._looks.of(node) for modality, node in usable.items()},
+            reference_of(nodes),
+            chosen.preprocessing.value,
+            masked=chosen.brainMask is not None,
+            brain=self._wanted(),
+        )
 
     def _choose(self, nodes: dict[str, Any]) -> None:
         parameters = self._parameters()
@@ -146,14 +185,29 @@ class InputsPart:
         with errors_shown():
             import SampleData
 
-            SampleData.SampleDataLogic().downloadSamples(SAMPLE)
-            self.assign()
+            nodes = SampleData.SampleDataLogic().downloadSamples(SAMPLE)
+            self._use(session_of(node for node in nodes if node is not None))
 
 
-def _unusable(node: Any) -> str:
-    """Why a volume cannot be segmented; empty if it can."""
-    try:
-        mrml.check_volume(node)
-    except BrainTumorSegError as error:
-        return error.sentence()
-    return ""
+def _lies(modality: str, nodes: dict[str, Any], plan: Plan) -> str:
+    """How an image lies on the reference, and what will be done to it."""
+    reference = reference_of(nodes)
+    lies = mrml.alignment(nodes[modality], nodes[reference])
+    done = [_("registered")] if modality in plan.registered else []
+    if not done and lies is mrml.Alignment.RESAMPLED:
+        done.append(_("resampled"))
+    if modality in plan.stripped:
+        done.append(_("skull-stripped"))
+    if modality == reference:
+        lines = [_("Reference: the result lies on its grid.")]
+        lines += [_("It will be {done}.").format(done=listed(done))] if done else []
+    else:
+        place = {
+            mrml.Alignment.SAME: _("Same grid as {reference}"),
+            mrml.Alignment.RESAMPLED: _("Another grid than {reference}"),
+            mrml.Alignment.APART: _("Far apart from {reference}"),
+        }[lies].format(reference=TITLES[reference])
+        lines = [_("{place}: will be {done}.").format(place=place, done=listed(done)) if done else f"{place}."]
+    if modality in plan.unfit:
+        lines.append(_("It shows a whole head, and will not be skull-stripped."))
+    return " ".join(lines)

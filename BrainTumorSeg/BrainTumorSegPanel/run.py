@@ -11,17 +11,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
+from BrainTumorSegLib.domain.alignment_record import Motion
 from BrainTumorSegLib.domain.errors import BrainTumorSegError, ExecutionError
+from BrainTumorSegLib.domain.grid import Grid
 from BrainTumorSegLib.domain.modalities import TITLES, reference_of
 from BrainTumorSegLib.domain.result_record import ResultRecord
+from BrainTumorSegLib.domain.session import mixed
+from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io import mrml
 from BrainTumorSegLib.runner import EngineRun, LocalRun, clean_up
 
+from .alignment import Moved
 from .content import Wish
-from .sources import different_patients, name_of, patients_sentence
+from .outputs import add_in_world, add_on_reference, add_transform
+from .preprocessing import Preprocessed, read_preprocessed
+from .sources import name_of, origins_of
 
 
 class SegmentationRun:
@@ -32,6 +40,10 @@ class SegmentationRun:
         confidence: region → the Dice that the model expects, for the regions that it found.
         warnings: sentences that a reader of the result must see.
         probability_nodes: region → volume node, where asked for.
+        brain_node: label volume of the brain, where asked for and extracted.
+        registered_nodes: modality → co-registered, skull-stripped volume node, where asked for.
+        transform_nodes: modality → transform node that puts its scan over the reference, where asked for.
+        moved: ids of a scan and of its reference → where registration put the scan.
     """
 
     def __init__(self, sources: Mapping[str, Any], wish: Wish, segmentation: Any = None) -> None:
@@ -52,10 +64,15 @@ class SegmentationRun:
         self.measurements: dict[str, Any] = {}
         self.confidence: dict[str, float] = {}
         self.probability_nodes: dict[str, Any] = {}
-        patients = different_patients(self._sources)
-        self.warnings: list[str] = [patients_sentence(patients)] if patients else []
+        self.brain_node: Any = None
+        self.registered_nodes: dict[str, Any] = {}
+        self.transform_nodes: dict[str, Any] = {}
+        self.moved: dict[tuple[str, str], Moved] = {}
+        self._affines: dict[str, np.ndarray] = {}
+        self.warnings: list[str] = list(mixed(origins_of(self._sources)))
         self._folder = _make_folder()
         self._output, self._probabilities = self._folder / "segmentation.nii", self._folder / "probabilities"
+        self._preprocessed = self._folder / "preprocessed"
         try:
             arguments = self._arguments()
             start = LocalRun if wish.in_process else EngineRun
@@ -68,16 +85,38 @@ class SegmentationRun:
 
     def _arguments(self) -> list[str]:
         """The command line; nodes are written to the run's folder."""
-        arguments = ["segment", "-o", str(self._output), *self._wish.options.arguments()]
-        if self._wish.probabilities:
-            arguments += ["--probabilities", str(self._probabilities)]
+        wish = self._wish
+        options = dataclasses.replace(
+            wish.options,
+            brain_mask=self._brain_mask(),
+            probabilities=self._probabilities if wish.probabilities else None,
+            preprocessed=self._preprocessed if wish.brain or wish.registered else None,
+        )
+        arguments = ["segment", "-o", str(self._output), *options.arguments()]
         for modality, source in self._sources.items():
             file = source
             if not isinstance(source, Path):
                 file = self._folder / f"{modality}.nii"
-                _write(source, file)
+                volume = mrml.volume_of(source)
+                self._affines[modality] = volume.affine
+                _write(volume, file)
             arguments += [f"--{modality}", str(file)]
         return arguments
+
+    def _brain_mask(self) -> Path | None:
+        """The file of the mask that is given in place of an extraction; a node's is written on the reference's grid."""
+        mask = self._wish.brain_mask
+        if mask is None or isinstance(mask, Path):
+            return mask
+        from BrainTumorSegLib.io.registry import read_volume
+        from BrainTumorSegLib.preprocessing.resampling import resample
+
+        given, in_scene = mrml.mask_of(mask), not isinstance(self._reference, Path)
+        grid = mrml.grid_of_volume(self._reference) if in_scene else Grid.of(read_volume(self._reference))
+        voxels = resample(given.array, Grid.of(given), grid, nearest=True)
+        file = self._folder / "brain_mask.nii"
+        _write(Volume(voxels, grid.affine, given.source), file)
+        return file
 
     @property
     def state(self) -> str:
@@ -161,6 +200,7 @@ class SegmentationRun:
         from BrainTumorSegLib.io.registry import read_volume
 
         self._check_scene()
+        preprocessed = read_preprocessed(self._preprocessed)
         labels = read_volume(self._output)
         maps = {file.name.split(".")[0]: read_volume(file) for file in sorted(self._probabilities.glob("*.nii.gz"))}
         self.measurements, self.confidence = dict(record.measurements), dict(record.confidence)
@@ -180,10 +220,30 @@ class SegmentationRun:
         if place.reference is not None:
             mrml.place_beside(node, place.reference)
         for region, volume in maps.items():
-            self.probability_nodes[region] = _add_probability(f"{node.GetName()} {region}", volume, place)
+            name = _("{name} {region} probability").format(name=node.GetName(), region=region)
+            self.probability_nodes[region] = add_on_reference(name, volume, place, made="probability")
+        self._add_preprocessed(preprocessed, record.provenance.alignment.moves, place)
         if self._wish.surfaces:
             show_surfaces(node, True)
         return node
+
+    def _add_preprocessed(self, preprocessed: Preprocessed, moves: Mapping[str, Motion], place: mrml.Place) -> None:
+        """The brain, the registered images and the transforms, where asked for; and where the scans have moved."""
+        reference, title = self._reference, TITLES[reference_of(self._sources)]
+        for modality, motion in moves.items():
+            source, matrix = self._sources.get(modality), np.asarray(motion.matrix)
+            if place.reference is not None and source is not None and not isinstance(source, Path):
+                was, fixed = self._affines[modality], self._affines[reference_of(self._sources)]
+                self.moved[source.GetID(), reference.GetID()] = Moved(was, fixed, matrix @ was)
+            if self._wish.registered and source is not None:
+                name = _("{name} to {reference}").format(name=_stem(source), reference=title)
+                self.transform_nodes[modality] = add_transform(name, matrix, place)
+        if self._wish.brain and preprocessed.brain is not None:
+            name = _("{name} brain").format(name=_stem(reference))
+            self.brain_node = add_on_reference(name, preprocessed.brain, place, made="brain mask", labels=True)
+        for modality, volume in preprocessed.images.items() if self._wish.registered else ():
+            name = _("{name} registered").format(name=_stem(self._sources[modality]))
+            self.registered_nodes[modality] = add_in_world(name, volume, place, made="registered image")
 
     def _check_scene(self) -> None:
         for modality, source in self._sources.items():
@@ -209,13 +269,13 @@ class SegmentationRun:
         return {**dataclasses.asdict(record.provenance), "inputs": names, **more}
 
 
-def _write(node: Any, file: Path) -> None:
+def _write(volume: Volume, file: Path) -> None:
     try:
-        mrml.write_node(node, file)
+        mrml.write_image(volume, file)
     except OSError as error:
         raise ExecutionError(
             _("{name} cannot be written to {folder} ({reason}).").format(
-                name=node.GetName(), folder=file.parent, reason=error.strerror or error
+                name=volume.source, folder=file.parent, reason=error.strerror or error
             ),
             _("Make room on the disk."),
         ) from error
@@ -229,17 +289,6 @@ def _make_folder() -> Path:
             _("There is no place for temporary files ({reason}).").format(reason=error.strerror or error),
             _("Make room on the disk."),
         ) from error
-
-
-def _add_probability(name: str, volume: Any, place: mrml.Place) -> Any:
-    """A volume of probabilities, where the reference is."""
-    affine = volume.affine if place.reference is None else mrml.own_affine(place.reference)
-    title = slicer.mrmlScene.GenerateUniqueName(_("{name} probability").format(name=name))
-    node = slicer.util.addVolumeFromArray(volume.array.astype("float32"), affine, title)
-    if place.reference is not None:
-        node.SetAndObserveTransformNodeID(place.reference.GetTransformNodeID())
-        mrml.place_beside(node, place.reference)
-    return node
 
 
 def _stem(source: Any) -> str:

@@ -10,6 +10,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from BrainTumorSegLib.domain.errors import BrainTumorSegError, DeviceShortageError
+from BrainTumorSegLib.domain.session import mixed, patients_of
 from BrainTumorSegLib.io import mrml
 from BrainTumorSegLib.runner import POLL_SECONDS
 
@@ -18,7 +19,7 @@ from .diagnostics import LogPart
 from .inputs import InputsPart
 from .models import ModelsPart
 from .run import SegmentationRun
-from .sources import different_patients, patients_sentence
+from .sources import origins_of
 from .turns import Turns
 from .widgets import duration, errors_shown, show_error
 
@@ -32,10 +33,10 @@ class SegmentPart:
         logic: Any,
         parts: tuple[InputsPart, ModelsPart, LogPart],
         parameters: Callable[[], Any],
-        finished: Callable[[Any], None],
+        finished: Callable[[Any, SegmentationRun], None],
         turns: Turns,
     ) -> None:
-        """``parameters`` gives the parameter node of the scene, ``finished`` takes the node of a result."""
+        """``parameters`` gives the parameter node of the scene, ``finished`` takes the node of a result and its run."""
         self._ui, self._logic, self._parameters, self._finished = ui, logic, parameters, finished
         self._inputs, self._models, self._log = parts
         self._turns = turns
@@ -83,11 +84,11 @@ class SegmentPart:
 
     def _confirmed(self) -> bool:
         """Ask what only the user can decide."""
-        patients = different_patients(self._inputs.volumes())
-        if patients and not slicer.util.confirmOkCancelDisplay(
-            f"{patients_sentence(patients)} {_('Segment them together all the same?')}"
-        ):
-            return False
+        origins = origins_of(self._inputs.volumes())
+        if patients_of(origins):
+            question = _("Segment them together all the same?")
+            if not slicer.util.confirmOkCancelDisplay(" ".join([*mixed(origins), question])):
+                return False
         if not self._models.licence_accepted():
             return False
         output = self._parameters().outputSegmentation
@@ -107,6 +108,11 @@ class SegmentPart:
             content=chosen.content,
             probabilities=chosen.probabilities,
             surfaces=chosen.surfaces,
+            preprocess=chosen.preprocessing.value,
+            brainExtraction=chosen.brainExtraction.value,
+            brainMask=chosen.brainMask,
+            brain=chosen.brain,
+            registered=chosen.registered,
         )
         self._log.add(_("Segmenting with {model} on {device}.").format(model=self._models.model, device=device))
         self._timer.start()
@@ -155,7 +161,7 @@ class SegmentPart:
         self._ui.statusLabel.text = "\n".join([volumes, *run.warnings])
         for line in (volumes, *run.warnings):
             self._log.add(line)
-        self._finished(node)
+        self._finished(node, run)
 
     def _on_failure(self, error: Exception, run: SegmentationRun) -> None:
         self._log.add(error.sentence() if isinstance(error, BrainTumorSegError) else str(error))

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
 
-from BrainTumorSegLib.domain.errors import InputError, ModalityError
-from BrainTumorSegLib.domain.modalities import MODALITIES, TITLES, assign, recognise
+from BrainTumorSegLib.domain.errors import BrainTumorSegError, InputError, ModalityError
+from BrainTumorSegLib.domain.modalities import MODALITIES, TITLES, Recognition, assign, recognise
+from BrainTumorSegLib.domain.session import Candidate, Origin, Session, choose_session
 from BrainTumorSegLib.io.case_folder import find_case
 from BrainTumorSegLib.io.mrml import check_volume
 from BrainTumorSegLib.io.registry import is_image
 
-PATIENT_ID = "0010,0020"
+STUDY_DATE = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMStudyDateAttributeName()
 # Tags as the database of the application names them -> keywords of DICOM.
 _TAGS = {
     "0008,103E": "SeriesDescription",
@@ -24,17 +24,21 @@ _TAGS = {
     "0018,0081": "EchoTime",
     "0018,0080": "RepetitionTime",
     "0018,0082": "InversionTime",
+    "0010,0020": "PatientID",
+    "0020,000D": "StudyInstanceUID",
+    "0008,1030": "StudyDescription",
+    "0008,0020": "StudyDate",
+    "0008,0021": "SeriesDate",
+    "0008,0022": "AcquisitionDate",
+    "0008,0031": "SeriesTime",
+    "0008,0032": "AcquisitionTime",
+    "0008,0008": "ImageType",
+    "0018,1030": "ProtocolName",
+    "0018,0015": "BodyPartExamined",
+    "0018,0020": "ScanningSequence",
+    "0018,0025": "AngioFlag",
+    "0018,9087": "DiffusionBValue",
 }
-
-
-@dataclass(frozen=True)
-class Guess:
-    """A volume that seems to be of a sequence; the higher the rank, the clearer the sign."""
-
-    modality: str
-    node: Any
-    reason: str
-    rank: int
 
 
 def resolve(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,7 +48,7 @@ def resolve(given: Mapping[str, Any]) -> dict[str, Any]:
         ModalityError: nothing is given, or one thing twice.
         InputError, GeometryError: no such node or file, or an unusable one.
     """
-    found = {modality: _resolve(value) for modality, value in given.items() if value is not None}
+    found = {modality: find(value) for modality, value in given.items() if value is not None}
     if not found:
         raise ModalityError("No image was given.", "Give some of t1, t1ce, t2, flair.")
     seen: dict[str, str] = {}
@@ -61,7 +65,12 @@ def resolve(given: Mapping[str, Any]) -> dict[str, Any]:
     return {modality: found[modality] for modality in MODALITIES if modality in found}
 
 
-def _resolve(value: Any) -> Any:
+def find(value: Any) -> Any:
+    """A node or file, from itself, its id, its name or its path.
+
+    Raises:
+        InputError: there is none.
+    """
     if not isinstance(value, (str, Path)):
         if not hasattr(value, "IsA"):
             raise InputError(f"{value!r} is no volume node, name or file.", "Give one of these.")
@@ -134,27 +143,43 @@ def _remove(volume: Any) -> None:
             slicer.mrmlScene.RemoveNode(part)
 
 
-def assign_nodes(nodes: list[Any]) -> dict[str, Guess]:
-    """The guess of the highest rank for each sequence; the one loaded first among equals."""
-    best: dict[str, Guess] = {}
-    for found in filter(None, map(guess, nodes)):
-        other = best.get(found.modality)
-        if other is None or found.rank > other.rank:
-            best[found.modality] = found
-    return {modality: best[modality] for modality in MODALITIES if modality in best}
+def session_of(nodes: Iterable[Any]) -> Session:
+    """The sequences of one session among volumes, with what was left out."""
+    return choose_session(candidate(node) for node in nodes)
 
 
-def guess(node: Any) -> Guess | None:
-    """Which sequence a volume is, by its inversion time, its name, its DICOM series description or its timing."""
+def candidate(node: Any) -> Candidate:
+    """What a volume tells of itself: by its inversion time, its name, its DICOM series description or its timing."""
     tags = {_TAGS[tag]: value for tag, value in dicom_tags(node, tuple(_TAGS)).items()}
-    found = recognise(node.GetName(), tags)
-    if found is None:
-        return None
+    spacing, problem = node.GetSpacing(), unusable(node)
+    return Candidate(
+        source=node,
+        name=node.GetName(),
+        recognition=recognise(node.GetName(), tags),
+        origin=origin_of(node, tags),
+        spacing=spacing,
+        reach_mm=0.0 if problem else spacing[2] * node.GetImageData().GetDimensions()[2],
+        derived="DERIVED" in tags.get("ImageType", "").upper().split("\\"),
+        unusable=problem,
+    )
+
+
+def unusable(node: Any) -> str:
+    """Why a volume cannot be segmented; empty if it can."""
+    try:
+        check_volume(node)
+    except BrainTumorSegError as error:
+        return error.sentence()
+    return ""
+
+
+def reason_of(found: Recognition) -> str:
+    """What an image is known by, in words."""
     reasons = {"name": _("name"), "series description": _("series description “{text}”")}
     reason = reasons.get(found.by, "{text}").format(text=found.text)
     if found.agent:
         reason += ", " + _("contrast agent {agent}").format(agent=found.agent)
-    return Guess(found.modality, node, reason, found.rank)
+    return reason
 
 
 def dicom_tags(node: Any, tags: tuple[str, ...]) -> dict[str, str]:
@@ -167,28 +192,36 @@ def dicom_tags(node: Any, tags: tuple[str, ...]) -> dict[str, str]:
     return {tag: value for tag, value in values.items() if value}
 
 
-def different_patients(sources: Mapping[str, Any]) -> dict[str, str]:
-    """Modality → patient ID, if the images that tell one do not agree; else empty."""
-    found = {}
-    for modality, source in sources.items():
-        if not isinstance(source, Path):
-            patient = dicom_tags(source, (PATIENT_ID,)).get(PATIENT_ID) or _patient_of_tree(source)
-            if patient:
-                found[modality] = patient
-    return found if len(set(found.values())) > 1 else {}
+def origins_of(sources: Mapping[str, Any]) -> dict[str, Origin]:
+    """Modality → whose image it is and of when; a file tells nothing."""
+    return {
+        modality: Origin() if isinstance(source, Path) else origin_of(source) for modality, source in sources.items()
+    }
 
 
-def _patient_of_tree(node: Any) -> str:
-    """The patient that a node is under in the subject hierarchy."""
+def origin_of(node: Any, tags: Mapping[str, str] | None = None) -> Origin:
+    """Whose image a volume is and of when: by its DICOM tags, else by its place in the subject hierarchy."""
+    if tags is None:
+        tags = {_TAGS[tag]: value for tag, value in dicom_tags(node, tuple(_TAGS)).items()}
+    patient, study, date, title = _place_in_tree(node)
+    day = next((tags[name] for name in ("AcquisitionDate", "SeriesDate", "StudyDate") if name in tags), date)
+    time = tags.get("AcquisitionTime") or tags.get("SeriesTime", "")
+    return Origin(
+        tags.get("PatientID", patient),
+        tags.get("StudyInstanceUID", study),
+        day.replace("-", ""),
+        tags.get("StudyDescription", title),
+        time,
+    )
+
+
+def _place_in_tree(node: Any) -> tuple[str, str, str, str]:
+    """Patient, study, its date and its title, as far as a volume is under them in the subject hierarchy."""
     tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    own = tree.GetItemByDataNode(node) if tree is not None else 0
-    item = tree.GetItemAncestorAtLevel(own, "Patient") if own else 0  # 0 stands for none
-    if not item:
-        return ""
-    return tree.GetItemUID(item, "DICOM") or str(tree.GetItemName(item))
-
-
-def patients_sentence(patients: Mapping[str, str]) -> str:
-    """That images are of different patients, in words."""
-    listed = ", ".join(f"{TITLES[modality]}: {patient}" for modality, patient in patients.items())
-    return _("The images are of different patients ({listed}).").format(listed=listed)
+    item = tree.GetItemByDataNode(node) if tree is not None else 0  # 0 stands for none
+    patient, study = (tree.GetItemAncestorAtLevel(item, level) if item else 0 for level in ("Patient", "Study"))
+    owner = tree.GetItemUID(patient, "DICOM") or tree.GetItemName(patient) if patient else ""
+    if not study:
+        return owner, "", "", ""
+    date = tree.GetItemAttribute(study, STUDY_DATE) or ""
+    return owner, tree.GetItemUID(study, "DICOM") or f"item {study}", date, tree.GetItemName(study)

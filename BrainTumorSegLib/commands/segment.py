@@ -1,4 +1,4 @@
-"""``braintumorseg segment``: one patient's files in, a label map or masks out."""
+"""``braintumorseg segment``: one patient's files in, a label map, a DICOM segmentation or masks out."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 
 from ..domain.case import Case
 from ..domain.errors import ModalityError, RequestError
-from ..domain.labels import write_labels
 from ..domain.modalities import MODALITIES, TITLES
 from ..domain.options import RunOptions, add_options
 from ..domain.progress import Progress
-from ..domain.result_record import ResultRecord, record_path
+from ..domain.result_record import SEGMENTS, ResultRecord, record_path
 from ..domain.segmentation import Segmentation
 from ..domain.volume import Volume
 from ..inference.pipeline import check_modalities, segment_case
 from ..io.case_folder import CaseFiles, find_case
+from ..io.dicom import is_dicom_seg
 from ..io.images2d import mask_name, page_count, write_mask
-from ..io.registry import check_writable, write_volume, writer_of
+from ..io.registry import beside_result, check_result, write_result, write_volume, writer_of
 from ..io.staging import Staging, staged
 from ..models.checkpoint_file import Checkpoint
 from .console import Console
@@ -31,16 +31,18 @@ Writer = Callable[[Segmentation], None]
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """Arguments of the subcommand."""
-    p.add_argument("case", nargs="*", type=Path, help="case folder, a Decathlon file, or 2D images")
+    what = "case folder, a folder of DICOM series, a Decathlon file, or 2D images"
+    p.add_argument("case", nargs="*", type=Path, help=what)
     for modality in MODALITIES:
-        p.add_argument(f"--{modality}", type=Path, action="append", metavar="FILE", help=f"{TITLES[modality]} image")
+        what = f"{TITLES[modality]} image; a DICOM series by its folder or any one of its files"
+        p.add_argument(f"--{modality}", type=Path, action="append", metavar="FILE", help=what)
     p.add_argument(
         "-o",
         "--output",
         type=Path,
         required=True,
         metavar="FILE",
-        help="label map: .nii.gz, .nii, .nrrd, .mha; for 2D images a folder",
+        help="label map: .nii.gz, .nii, .nrrd, .mha; DICOM segmentation: .dcm; for 2D images a folder",
     )
     add_options(p)
 
@@ -50,7 +52,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     options = RunOptions.of(arguments)
     found = find_case(arguments.case, _named(arguments))
     if not found.slices:
-        check_writable(arguments.output)
+        check_result(arguments.output)
     checkpoint = load_accepted(options.model, console)
     with staged([*arguments.case, *_named(arguments).values(), Path(options.model)]) as staging:
         # All outputs are staged first: one that cannot be made ends the run now, not after its work.
@@ -63,7 +65,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         check_modalities(case, d)
         if not found.slices:
             reference = case.images.get(options.reference, case.reference_volume)
-            check_writable(arguments.output, reference.affine)
+            check_result(arguments.output, reference)
             case = _told_of_forms(case, reference, arguments.output)
         running = progress.part(0.05, 0.95)
         keep = options.probabilities is not None
@@ -71,7 +73,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         progress.report("write", 0.95, "Writing the result")
         write(result)
         images = tuple(path.name for path in found.slices)
-        convention = "brats2023" if found.slices else options.labels
+        convention = "brats2023" if found.slices else SEGMENTS if is_dicom_seg(arguments.output) else options.labels
         record = ResultRecord.of(result, convention, left_out=dict(found.left_out), images=images)
         record.write(record_file)
         write_page(case, result, report_file)
@@ -112,12 +114,13 @@ def _stage_label_map(
 ) -> tuple[Writer, Path]:
     """A label map, and probability maps where they were asked for."""
     file = staging.path(arguments.output)
+    beside = [staging.path(path) for path in beside_result(arguments.output)]
     record = staging.path(record_path(arguments.output), record=True)
     folder = options.probabilities
     maps = {region: staging.path(folder / f"{region}.nii.gz") for region in checkpoint.description.regions if folder}
 
     def write(result: Segmentation) -> None:
-        write_volume(result.labels.with_array(write_labels(result.labels.array, options.labels)), file)
+        write_result(result, options.labels, file, *beside)
         for region, path in maps.items():
             write_volume(result.labels.with_array(result.probabilities[region]), path)
 

@@ -22,6 +22,7 @@ from .sequence_names import (
     is_something_else,
     stem,
 )
+from .series_kinds import number, other_kind
 
 __all__ = [
     "DECATHLON_ORDER",
@@ -125,7 +126,7 @@ class Recognition:
 
     Attributes:
         modality: one of :data:`MODALITIES`.
-        by: what it is known by: ``inversion time``, ``name``, ``series description`` or ``timing``.
+        by: what it is known by: ``inversion time``, ``name``, ``series description``, ``protocol name`` or ``timing``.
         text: the name, description or times that say so.
         agent: the contrast agent, where that made a T1 a T1ce.
         rank: the higher, the more certain.
@@ -137,6 +138,12 @@ class Recognition:
     agent: str = ""
     rank: int = 0
 
+    @property
+    def reason(self) -> str:
+        """What it is known by, in words."""
+        by = {"inversion time": self.text, "timing": self.text}.get(self.by, self.by)
+        return f"{by}, contrast agent {self.agent}" if self.agent else by
+
 
 def recognise(name: str, tags: Mapping[str, str] | None = None) -> Recognition | None:
     """Which sequence a series is, by its name and its DICOM tags; None where they do not tell, or say something else.
@@ -144,19 +151,23 @@ def recognise(name: str, tags: Mapping[str, str] | None = None) -> Recognition |
     Args:
         name: of the file or node.
         tags: values by keyword of DICOM: ``SeriesDescription``, ``ContrastBolusAgent``, ``EchoTime``,
-            ``RepetitionTime``, ``InversionTime`` (in ms); those that are not known are left out.
+            ``RepetitionTime``, ``InversionTime`` (in ms), ``ProtocolName``, and those of :func:`.other_kind`; those
+            that are not known are left out.
     """
     tags = tags or {}
     agent = tags.get("ContrastBolusAgent", "")
     agent = agent if gives_agent(agent) else ""
     description = tags.get("SeriesDescription", "")
-    if is_something_else(name) or (from_name(name) is None and is_something_else(description)):
+    if is_something_else(name) or (from_name(name) is None and other_kind(tags)):
         return None  # echo and repetition time of SWI are those of a T1
     by_times = _from_times(tags, agent)
     if by_times == FLAIR:  # no name tells it better: some call their FLAIR a T2
         return Recognition(FLAIR, "inversion time", _times(tags), rank=4)
-    for text, by, rank in ((name, "name", 3), (description, "series description", 2)):
+    protocol = tags.get("ProtocolName", "")
+    for text, by, rank in ((name, "name", 3), (description, "series description", 2), (protocol, "protocol name", 1)):
         modality = from_name(text)
+        if modality == FLAIR and by != "name" and by_times in (T1, T1CE):  # "T1 FLAIR": fluid is dark, as in every T1
+            modality = T1
         if modality == T1 and agent and not denies_agent(text):
             return Recognition(T1CE, by, text, agent, rank)
         if modality is not None:
@@ -168,7 +179,7 @@ def recognise(name: str, tags: Mapping[str, str] | None = None) -> Recognition |
 
 def _from_times(tags: Mapping[str, str], agent: str) -> str | None:
     """Weighting from echo, repetition and inversion time, within what clinical protocols use."""
-    echo, repetition, inversion = (_number(tags.get(f"{name}Time")) for name in ("Echo", "Repetition", "Inversion"))
+    echo, repetition, inversion = (number(tags.get(f"{name}Time")) for name in ("Echo", "Repetition", "Inversion"))
     if echo is None:
         return None
     if inversion is not None and inversion >= 1500 and echo >= 60:
@@ -185,10 +196,3 @@ def _times(tags: Mapping[str, str]) -> str:
     """The times, in words."""
     known = {"TE": tags.get("EchoTime"), "TR": tags.get("RepetitionTime"), "TI": tags.get("InversionTime")}
     return ", ".join(f"{name} {value} ms" for name, value in known.items() if value)
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return None

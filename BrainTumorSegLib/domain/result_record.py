@@ -13,14 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from .alignment_record import AlignmentRecord
 from .errors import InputError
-from .labels import CONVENTIONS, label_names
+from .labels import CONVENTIONS, REGIONS, label_names
 from .measurements import RegionMeasurement
 from .modalities import stem
 from .segmentation import Segmentation
 from .structure import from_json
 
 SCHEMA = 2
+SEGMENTS = "segments"
 USE = "For research, not for clinical use."
 
 
@@ -42,6 +44,7 @@ class Provenance:
         inputs: modality → file or node that was taken as it.
         reference: modality whose grid carries the result.
         preprocessing: what was done to the images, step by step, in words.
+        alignment: registration and brain extraction in figures.
         device, precision: what the network ran on, and with which arithmetic.
         tta: whether mirrorings were averaged.
         seconds: duration of the run.
@@ -52,6 +55,7 @@ class Provenance:
     inputs: Mapping[str, str] = field(default_factory=dict)
     reference: str = ""
     preprocessing: tuple[str, ...] = ()
+    alignment: AlignmentRecord = field(default_factory=AlignmentRecord)
     device: str = ""
     precision: str = ""
     tta: bool = False
@@ -66,7 +70,7 @@ class ResultRecord:
     Attributes:
         case: id of the case.
         labels: voxel value of the file → tissue.
-        convention: label convention of the file.
+        convention: label convention of the file; ``segments`` where ``labels`` are the numbers of its segments.
         regions: which of ET, TC, WT the model knows.
         measurements: region → sizes.
         confidence: region → expected Dice, for regions that were found.
@@ -193,7 +197,9 @@ def is_record(values: Any) -> bool:
 
 
 def _labels(regions: tuple[str, ...], convention: str) -> dict[str, str]:
-    """Voxel value → tissue, for a file of a model that knows these regions."""
+    """Voxel value → tissue, or segment → region, for a file of a model that knows these regions."""
+    if convention == SEGMENTS:
+        return {str(number): REGIONS[region].title for number, region in enumerate(regions, start=1)}
     names = label_names(regions)
     return {str(value): names[label] for value, label in CONVENTIONS[convention].values.items() if label in names}
 

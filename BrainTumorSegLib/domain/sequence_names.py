@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 T1, T1CE, T2, FLAIR = "t1", "t1ce", "t2", "flair"
@@ -13,13 +13,17 @@ MODALITIES = (T1, T1CE, T2, FLAIR)
 _NODE_SUFFIX = re.compile(r"\.(?:nii|nii\.gz|nrrd|nhdr|mha|mhd)$")
 
 _SPELLINGS: dict[str, tuple[str, ...]] = {
-    T1: ("t1", "t1n", "t1w", "t1pre", "t1tirm"),
+    T1: ("t1", "t1n", "t1w", "t1pre", "t1tirm", "t1flair"),
     T1CE: ("t1c", "t1ce", "t1gd", "t1post", "t1km", "t1wce", "ce_t1", "t1gado", "t1mdc", "cet1"),
     T2: ("t2", "t2w"),
     FLAIR: ("flair", "t2f", "fla", "t2flair", "flairt2", "flairt2w", "darkfluid", "dafl", "tirm", "t2tirm"),
 }
-# What stands for a sequence only where nothing else does: FL is FLAIR in FL_to_SRI, and FLASH in t1_fl_3d.
-_WEAK = {"fl": FLAIR}
+# What stands for a sequence only where nothing else does: FL is FLAIR in FL_to_SRI, and FLASH in t1_fl_3d; techniques
+# that weight by T1 are so called after other words too ("T2 VIBE").
+_WEAK: dict[str, tuple[str, ...]] = {
+    FLAIR: ("fl",),
+    T1: ("mprage", "mp2rage", "bravo", "spgr", "fspgr", "vibe", "tfl3d"),
+}
 
 # Names of contrast agents, and what stands for one; behind a T1 as in "T1 MPRAGE Gd", and before it, where short ones
 # may be initials. BIDS says it by an entity, as in sub-01_ce-gadolinium_T1w or sub-01_acq-gd_T1w.
@@ -102,6 +106,11 @@ def gives_agent(text: str) -> bool:
     return letters not in ("", "na", "nil") and not _NATIVE & set(_words(text.lower()))
 
 
+def words_of(name: str) -> list[str]:
+    """The words of a name or description, in lower case."""
+    return _words(_bare(name))
+
+
 def is_something_else(name: str) -> bool:
     """Whether a name says that the image is none of the four, but, say, a label map, SWI or diffusion."""
     if from_name(name) is not None:
@@ -120,9 +129,8 @@ def case_of_sequence(path: Path | str) -> str:
     name = stem(path)
     found = list(re.finditer(r"[a-z0-9]+", name.lower()))
     words = [word[0] for word in found]
-    begin = next((place[0] for part in _parts(words) if (place := _place(part))), None)
-    if begin is None:
-        begin = max((i for i, word in enumerate(words) if word in _WEAK), default=0)
+    places = (_place(part, spellings) for spellings in (_SPELLINGS, _WEAK) for part in _parts(words))
+    begin = next((place[0] for place in places if place), 0)
     case = name[: found[begin].start()].rstrip("-_. :") if found else ""
     while acquisition := _ACQUISITION.search(case.lower()):
         case = case[: acquisition.start()].rstrip("-_. :")
@@ -142,11 +150,12 @@ def from_name(name: str) -> str | None:
     words = _words(bare)
     if not words or words[-1] in _NO_SEQUENCE:
         return None
-    for part in _parts(words):
-        found = _spelt(bare, part)
-        if found is not None:
-            return found or None
-    return next((_WEAK[word] for part in _parts(words) for word in reversed(part) if word in _WEAK), None)
+    for spellings in (_SPELLINGS, _WEAK):
+        for part in _parts(words):
+            found = _spelt(bare, part, spellings)
+            if found is not None:
+                return found or None
+    return None
 
 
 def _bare(name: str) -> str:
@@ -174,9 +183,9 @@ def _is_onto(words: Sequence[str], index: int) -> bool:
     return words[index] in _COREGISTERED and words[index - 1] in named
 
 
-def _spelt(bare: str, words: Sequence[str]) -> str | None:
+def _spelt(bare: str, words: Sequence[str], spellings: Mapping[str, tuple[str, ...]]) -> str | None:
     """The modality that words spell; empty where the last one that they spell is something else."""
-    place = _place(words)
+    place = _place(words, spellings)
     if place is None:
         return None
     begin, end, modality = place
@@ -185,14 +194,13 @@ def _spelt(bare: str, words: Sequence[str]) -> str | None:
     return T1CE if modality == T1 and _tells_of_agent(bare, words, begin, end) else modality
 
 
-def _place(words: Sequence[str]) -> tuple[int, int, str] | None:
+def _place(words: Sequence[str], spellings: Mapping[str, tuple[str, ...]]) -> tuple[int, int, str] | None:
     """Begin and end of the last words that spell a modality, and which."""
     for end in range(len(words), 0, -1):
         for length in (2, 1):
             begin = max(end - length, 0)
-            spelling = "".join(words[begin:end])
-            for modality, spellings in _SPELLINGS.items():
-                if spelling in spellings:
+            for modality, known in spellings.items():
+                if "".join(words[begin:end]) in known:
                     return begin, end, modality
     return None
 

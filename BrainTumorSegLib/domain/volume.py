@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,20 @@ from .grid import Grid, axis_codes
 
 @dataclass(frozen=True)
 class Place:
-    """How a NIfTI file says where it lies, kept as it stands: programs differ in which of its two forms they go by.
+    """What an image's files say of where it lies, to be carried over to results on its grid.
+
+    NIfTI says it twice, and programs differ in which of the two forms they go by. In DICOM a result refers to the
+    images that it was made from.
 
     Attributes:
-        fields: names and values of the header's fields.
+        fields: names and values of a NIfTI header's fields, as they stand; empty where it came from elsewhere.
         warning: what is wrong with them, in words that follow the file's name; empty if nothing is.
+        instances: the files of a DICOM series.
     """
 
     fields: Mapping[str, Any]
     warning: str = ""
+    instances: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Volume:
         array: voxels, shape ``(Z, Y, X)``; 4D files read on purpose have ``(C, Z, Y, X)``.
         affine: 4×4, maps voxel index ``(x, y, z, 1)`` to RAS millimetres.
         source: where it came from, for messages.
-        place: where it came from NIfTI, that file's own words for the affine, to be carried over to results.
+        place: where it came from NIfTI or DICOM, what its files say of the affine, to be carried over to results.
     """
 
     array: np.ndarray

@@ -25,15 +25,15 @@ from ..domain.modalities import (
     stem,
 )
 from ..domain.volume import Volume
+from . import dicom
 from .images2d import channels_for, is_mask, is_slice, read_pages, slice_order, stack_slices
 from .nifti import place_of
-from .registry import head_of, is_dicom, is_image, read_volume
+from .registry import is_image, read_volume
 
 _BY_NAME = "Name each sequence: --t1 FILE --t1ce FILE --t2 FILE --flair FILE."
 # Folders of the Decathlon's images: one file of four channels a case. nnU-Net's of that name number single sequences.
 _DECATHLON = ("imagesTr", "imagesTs")
 _NNUNET = re.compile(r"_\d{4}$")
-_CONVERT = "Convert the series with dcm2niix, or load them in 3D Slicer (its DICOM module) and segment them there."
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class CaseFiles:
         channels: a file that holds all sequences as its channels (Decathlon), where it is such a patient.
         beside: files that lie beside those, and are as little to be replaced.
         folder: that holds this case and no other, where there is one.
+        chosen: the series of DICOM files among ``files``, which has one file of each.
         problem: why the case cannot be read, where its files cannot be told apart.
     """
 
@@ -58,6 +59,7 @@ class CaseFiles:
     channels: Path | None = None
     beside: tuple[Path, ...] = ()
     folder: Path | None = None
+    chosen: dicom.Choice = field(default_factory=dicom.Choice)
     problem: str = ""
 
     @property
@@ -92,33 +94,36 @@ class CaseFiles:
             return stack_slices(self.id, pages, channels, str(self.slices[0].parent))
         if self.channels:
             return _read_decathlon(self.channels)
-        return case_from_files(self.files, self.id)
+        return case_from_files(self.files, self.id, self.chosen)
 
 
 def find_case(paths: Path | str | Sequence[Path | str], files: Mapping[str, Path] | None = None) -> CaseFiles:
     """What there is of one patient.
 
     Args:
-        paths: a case folder, a Decathlon file, or 2D images (or a folder of them).
-        files: modality → file, where names do not tell, or not all.
+        paths: a case folder, a folder of DICOM series, a Decathlon file, or 2D images (or a folder of them).
+        files: modality → file, where names do not tell, or not all; of a DICOM series its folder or any one file.
 
     Raises:
         RequestError: nothing was given, or what does not go together.
-        InputError: a path does not exist, or holds no patient.
+        InputError: a path does not exist, or holds no patient, or several.
         ModalityError: two files speak of one modality, or none is recognised.
     """
     given = [Path(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
     files = dict(files or {})
+    if len(given) == 1 and _is_dicom_folder(given[0]):
+        return _dicom_case(given[0], files)
+    chosen = dicom.choose_named(files)
     if not given:
         if not files:
             raise RequestError("No image was given.", "Give a case folder, or " + _BY_NAME[0].lower() + _BY_NAME[1:])
-        return CaseFiles(_common_name(list(files.values())), files)
+        return CaseFiles(_common_name(list(files.values())), files, chosen=chosen)
     if any(is_slice(path) for path in given):
         return _slices(given, files)
     if len(given) > 1:
         raise RequestError("Several cases were given.", "Give one a run, or name the sequences: --t1 FILE …")
     if given[0].is_dir():
-        return _folder(given[0], files)
+        return replace(_folder(given[0], files), chosen=chosen)
     if files:
         raise ModalityError(f"{given[0]} was given as a case beside single sequences.", "Give the one or the others.")
     return CaseFiles(stem(given[0]), channels=given[0])
@@ -231,27 +236,20 @@ def _folder(folder: Path, files: Mapping[str, Path]) -> CaseFiles:
         held = Counter(path.parent.name for path in volumes)
         what = listed([f"{count} case{'s' if count > 1 else ''} in {name}" for name, count in held.items()])
         raise InputError(f"{folder} is a Decathlon data set: it holds {what}.", f"Give one of them: {volumes[0]}.")
-    if any(is_dicom(_head(path)) for path in _some_files(folder)):
-        raise InputError(f"{folder} holds DICOM files.", _CONVERT)
     raise ModalityError(f"{folder} holds no file whose name speaks of T1, T1ce, T2 or FLAIR.", _BY_NAME)
 
 
-def _some_files(folder: Path, most: int = 20) -> list[Path]:
-    """A few of the files below a folder."""
-    found = []
-    for path in folder.rglob("*"):
-        if path.is_file() and path.name.upper() != "DICOMDIR":
-            found.append(path)
-        if len(found) >= most:
-            break
-    return found
+def _is_dicom_folder(folder: Path) -> bool:
+    """Whether a folder holds DICOM files and no volumes that their names tell."""
+    return folder.is_dir() and not case_folders(folder) and dicom.holds_dicom(folder)
 
 
-def _head(path: Path) -> bytes:
-    try:
-        return head_of(path)
-    except InputError:
-        return b""
+def _dicom_case(folder: Path, files: Mapping[str, Path]) -> CaseFiles:
+    """The case of a folder of DICOM series, but for sequences that were named."""
+    chosen = dicom.choose(folder, files)
+    found = {**files, **{modality: series.files[0] for modality, series in chosen.series.items()}}
+    ordered = {name: found[name] for name in MODALITIES if name in found}
+    return CaseFiles(case_name(folder), ordered, chosen.left_out, folder=folder, chosen=chosen)
 
 
 def _why(path: Path) -> str:
@@ -306,7 +304,7 @@ def case_of(given: Any) -> Case:
         what = "nothing" if given is None or isinstance(given, Mapping) else f"a {type(given).__name__}"
         raise RequestError(f"A case cannot be {what}.", "Give a Case, a folder, or modality → file or image.")
     if all(isinstance(image, (str, Path)) for image in given.values()):
-        return case_from_files(given)
+        return find_case((), {modality: Path(path) for modality, path in given.items()}).read()
     return _with_warnings("case", {name: _volume_of(image, name) for name, image in given.items()})
 
 
@@ -324,8 +322,8 @@ def _volume_of(image: Any, name: str) -> Volume:
     )
 
 
-def case_from_files(files: Mapping[str, Path | str], case_id: str = "") -> Case:
-    """Read one file a modality."""
+def case_from_files(files: Mapping[str, Path | str], case_id: str = "", chosen: dicom.Choice | None = None) -> Case:
+    """Read one file a modality; those that are of the chosen DICOM series, with all of it."""
     paths = {modality: Path(path) for modality, path in files.items()}
     seen: dict[Path, str] = {}
     for modality, path in paths.items():
@@ -334,8 +332,10 @@ def case_from_files(files: Mapping[str, Path | str], case_id: str = "") -> Case:
             raise ModalityError(
                 f"{path} was given as {TITLES[other]} and as {TITLES.get(modality, modality)}.", "Give each file once."
             )
-    images = {modality: read_volume(path) for modality, path in paths.items()}
-    return _with_warnings(case_id or _common_name(list(paths.values())), images)
+    chosen = chosen or dicom.Choice()
+    images = {name: chosen.read(name) if name in chosen.series else read_volume(path) for name, path in paths.items()}
+    case = _with_warnings(case_id or _common_name(list(paths.values())), images)
+    return replace(case, warnings=(*chosen.warnings, *case.warnings))
 
 
 def _with_warnings(case_id: str, images: Mapping[str, Volume]) -> Case:

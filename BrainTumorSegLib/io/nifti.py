@@ -55,7 +55,7 @@ class Nifti:
         header = nibabel.Nifti1Header()
         header.set_data_dtype(volume.array.dtype)
         header.set_data_shape(volume.array.shape[::-1])
-        if volume.place is None:
+        if volume.place is None or not volume.place.fields:
             header.set_qform(volume.affine, code=1)
             header.set_sform(volume.affine, code=1)
             header.set_xyzt_units("mm")

@@ -16,6 +16,7 @@ from typing import Any
 from ..domain.errors import OutputError
 from ..domain.labels import REGIONS
 from ..domain.modalities import stem
+from .dicom import is_dicom_file
 from .images2d import SLICE_SUFFIXES
 from .registry import IMAGE_SUFFIXES, is_image
 
@@ -136,7 +137,12 @@ def _ignores_case(folder: Path) -> bool:
 
 def _lies_beside(file: Path, image: Path) -> bool:
     """Whether two images are in one folder, where an expert's segmentation may lie."""
-    return is_image(file) and is_image(image) and file.parent.resolve() == image.parent.resolve()
+    return _is_volume(file) and _is_volume(image) and file.parent.resolve() == image.parent.resolve()
+
+
+def _is_volume(file: Path) -> bool:
+    """Whether a file is one that volumes are read from, by its name, or of a DICOM series, by its content."""
+    return is_image(file) or is_dicom_file(file)
 
 
 def _lies_in(file: Path, folder: Path) -> bool:
@@ -150,9 +156,9 @@ def _belongs_to_case(file: Path, record: bool) -> bool:
     if file.suffix.lower() == ".json":
         beside = any(file.with_name(file.name[:-5] + suffix).exists() for suffix in IMAGE_SUFFIXES)
         return beside and not (record and _is_ours(file))
-    if file.name in _MAPS or not (is_image(file) or file.suffix.lower() in _FLAT_SUFFIXES):
+    if file.name in _MAPS or not (_is_volume(file) or file.suffix.lower() in _FLAT_SUFFIXES):
         return False
-    if _is_ours(file.with_name(f"{stem(file)}.json")):
+    if _is_ours(file.with_name(f"{stem(file).removesuffix('_measurements')}.json")):
         return False
     return not _is_our_mask(file, file.with_name("segmentation.json"))
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from ..domain.errors import InputError, RequestError
-from ..domain.labels import read_labels
+from ..domain.labels import read_labels, write_labels
+from ..domain.segmentation import Segmentation
 from ..domain.volume import Volume
-from . import images2d, segmentation_nrrd
+from . import dicom, images2d, segmentation_nrrd
 from .formats import HEAD, Format, Pixels, unreadable
 from .itk import META_IMAGE, NRRD
 from .nifti import Nifti
@@ -23,7 +24,7 @@ FORMATS: tuple[Format, ...] = (Nifti(), NRRD, META_IMAGE)
 
 # Those of header files whose voxels lie elsewhere are read, not written.
 IMAGE_SUFFIXES = (*(suffix for known in FORMATS for suffix in known.suffixes), ".nhdr", ".mhd")
-_CONVERT = "Convert a DICOM series with dcm2niix, or load it in 3D Slicer and save it as .nii.gz or .nrrd."
+_SERIES = "Give the folder of the patient's DICOM series as the case, or a series by its modality: --t1 SERIES."
 # What else files with such names turn out to be: how they begin, what that is, what to do.
 _STRANGERS: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
     ((b"version https://git-lfs",), "a pointer of Git LFS, not the file itself", "Fetch the file: git lfs pull."),
@@ -52,7 +53,7 @@ def head_of(path: Path) -> bytes:
     """
     if not path.is_file():
         if path.is_dir():
-            raise InputError(f"{path} is a folder, not a file.", f"Give one file. {_CONVERT}")
+            raise InputError(f"{path} is a folder, not a file.", "Give one file.")
         raise InputError(
             f"{path} does not exist." if not path.exists() else f"{path} is not a file.", "Check the path."
         )
@@ -80,7 +81,7 @@ def format_of(path: Path) -> Format:
         if known.matches(head):
             return known
     if is_dicom(head):
-        raise InputError(f"{path} is a DICOM file.", _CONVERT)
+        raise InputError(f"{path} is a DICOM file.", _SERIES)
     for beginnings, what, remedy in _STRANGERS:
         if head.lower().lstrip().startswith(tuple(b.lower() for b in beginnings)):
             raise InputError(f"{path} is {what}.", remedy)
@@ -177,7 +178,8 @@ def writer_of(path: Path | str) -> Format:
     for known in FORMATS:
         if name.endswith(known.suffixes):
             return known
-    raise RequestError(f"{Path(path).name} names no format this program writes.", "Use .nii.gz, .nii, .nrrd or .mha.")
+    remedy = "Use .nii.gz, .nii, .nrrd or .mha; .dcm where the images are DICOM."
+    raise RequestError(f"{Path(path).name} names no format this program writes.", remedy)
 
 
 def check_writable(path: Path | str, affine: np.ndarray | None = None) -> None:
@@ -200,3 +202,43 @@ def write_volume(volume: Volume, path: Path | str) -> None:
     """
     check_writable(path, volume.affine)
     writer_of(path).write(volume, Path(path))
+
+
+def check_result(path: Path | str, reference: Volume | None = None) -> None:
+    """Refuse a name for a segmentation in whose format none can be written.
+
+    Args:
+        path: of the output.
+        reference: image on whose grid the result will lie, where it is known already.
+
+    Raises:
+        RequestError: no such format, or one that cannot hold the grid or has no DICOM images to refer to.
+    """
+    if dicom.is_dicom_seg(path):
+        dicom.check_seg(Path(path), reference)
+    else:
+        check_writable(path, reference.affine if reference else None)
+
+
+def beside_result(path: Path) -> tuple[Path, ...]:
+    """What is written beside a segmentation in the format that its name asks for."""
+    return dicom.beside_seg(path) if dicom.is_dicom_seg(path) else ()
+
+
+def write_result(result: Segmentation, convention: str, file: Path, *beside: Path) -> None:
+    """Write a segmentation in the format that the name asks for.
+
+    Args:
+        result: to write.
+        convention: label convention of a label map; a DICOM segmentation has segments instead.
+        file: that gets it.
+        beside: files that get what :func:`beside_result` names.
+
+    Raises:
+        OutputError: the source's files do not allow it.
+        OSError: the disk refused.
+    """
+    if dicom.is_dicom_seg(file):
+        dicom.write_seg(result, file, *beside)
+    else:
+        write_volume(result.labels.with_array(write_labels(result.labels.array, convention)), file)

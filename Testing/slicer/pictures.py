@@ -1,8 +1,9 @@
 """Draws the pictures of the documentation from a real run on the bench.
 
-``python -m Testing.slicer.pictures CASE_FOLDER [-m MODEL] [-o docs/images]`` loads a case through the panel, segments
-it in the child process, and writes ``slicer-panel.png``, ``slicer-results.png``, ``slicer-views.png`` and
-``slicer-overview.png``. The views are drawn by VTK from the nodes of the scene; the application has no part in them.
+``python -m Testing.slicer.pictures CASE_FOLDER [--raw FOLDER] [-m MODEL] [-o docs/images]`` loads a case through the
+panel, segments it in the child process, and writes ``slicer-panel.png``, ``slicer-results.png``, ``slicer-views.png``
+and ``slicer-overview.png``. The views are drawn by VTK from the nodes of the scene; the application has no part in
+them. With the raw scans of another patient it also writes ``slicer-raw-scans.png``, the panel before it segments them.
 """
 
 from __future__ import annotations
@@ -50,6 +51,20 @@ def grab(widget: Any, opened: set[str], path: Path) -> None:
     picture.save(str(path))
 
 
+def draw_raw(case: Path, folder: Path) -> None:
+    """What the panel says of raw scans."""
+    import slicer
+
+    from .bench.driving import Panel
+    from .harness.dialogs import DESK
+
+    slicer.mrmlScene.Clear(0)
+    panel = Panel(DESK)
+    panel.load(case)
+    opened = {"inputsCollapsibleButton", "advancedCollapsibleButton"}
+    grab(slicer.modules.braintumorseg.widgetRepresentation(), opened, folder / "slicer-raw-scans.png")
+
+
 def run(case: Path, model: str, folder: Path) -> tuple[Any, Any]:
     """Click through a case; the panel and the segmentation."""
     import slicer
@@ -57,8 +72,6 @@ def run(case: Path, model: str, folder: Path) -> tuple[Any, Any]:
     from .bench.driving import Panel
     from .harness.dialogs import DESK
 
-    dress()
-    slicer.util.selectModule("BrainTumorSeg")
     panel = Panel(DESK)
     panel.load(case)
     panel.click("assignButton")
@@ -83,6 +96,7 @@ def main() -> int:
     """Draw all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("case", type=Path)
+    parser.add_argument("--raw", type=Path)
     parser.add_argument("-m", "--model", default="brats-segresnet")
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/images"))
     given = parser.parse_args()
@@ -90,6 +104,10 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory() as folder:
         held = start(Path(folder))
+        dress()
+        import slicer
+
+        slicer.util.selectModule("BrainTumorSeg")
         panel, node = run(given.case.resolve(), given.model, given.output)
         from .views import draw_views
 
@@ -99,6 +117,8 @@ def main() -> int:
         smaller(views).save(given.output / "slicer-views.png", optimize=True)
         smaller(beside(side, views)).save(given.output / "slicer-overview.png", optimize=True)
         file.unlink()
+        if given.raw:
+            draw_raw(given.raw.resolve(), given.output)
         held.module.close()
     return 0
 

@@ -139,7 +139,7 @@ def test_classes_that_a_model_tells_apart(known: tuple[str, ...], classes: str) 
 def test_the_engine_reads_what_is_shown(scene: Any, tmp_path: Path, dtype: str, transform: np.ndarray | None) -> None:
     """Voxels and affine in double precision, sheared ones too."""
     volume = add_volume(scene, transform, dtype)
-    mrml.write_node(volume, tmp_path / "t1.nii")
+    mrml.write_image(mrml.volume_of(volume), tmp_path / "t1.nii")
     read = read_volume(tmp_path / "t1.nii")
     np.testing.assert_array_equal(read.array, slicer.util.arrayFromVolume(volume))
     np.testing.assert_array_equal(read.affine, mrml.affine_of(volume))

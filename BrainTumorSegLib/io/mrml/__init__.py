@@ -4,7 +4,6 @@ It needs MRML itself, not the application: what it does can be tested on the sce
 """
 
 from .segmentations import (
-    ATTRIBUTE,
     STYLES,
     TERMINOLOGY,
     Place,
@@ -21,16 +20,19 @@ from .segmentations import (
     write_segments,
 )
 from .volumes import (
+    ATTRIBUTE,
     Alignment,
     affine_of,
     alignment,
     case_of,
     check_volume,
     grid_of_volume,
+    mark_made,
+    mask_of,
     own_affine,
     volume_of,
     world_of,
-    write_node,
+    write_image,
 )
 
 __all__ = [
@@ -49,6 +51,8 @@ __all__ = [
     "holds_other_work",
     "known_regions",
     "labels_of",
+    "mark_made",
+    "mask_of",
     "own_affine",
     "place_beside",
     "segment_ids",
@@ -56,7 +60,7 @@ __all__ = [
     "terminology_of",
     "volume_of",
     "world_of",
-    "write_node",
+    "write_image",
     "write_provenance",
     "write_segments",
 ]

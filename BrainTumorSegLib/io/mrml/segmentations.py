@@ -20,9 +20,8 @@ from vtk.util import numpy_support
 from ...domain.errors import InputError
 from ...domain.labels import REGIONS, TISSUES, Region, from_masks, read_labels, tissues_of
 from ...domain.volume import Volume, bounding_box
-from .volumes import affine_of, own_affine, world_of
+from .volumes import ATTRIBUTE, affine_of, own_affine, world_of
 
-ATTRIBUTE = "BrainTumorSeg."
 TERMINOLOGY = "BrainTumorSeg"
 _CATEGORY = "SCT^49755003^Morphologically Altered Structure"
 _ANATOMY = "Anatomic codes - DICOM master list~SCT^12738006^Brain~^^"

@@ -19,6 +19,9 @@ from ...domain.errors import GeometryError, InputError
 from ...domain.grid import SMALLEST_OVERLAP, Grid, overlap, same_grid
 from ...domain.volume import Volume
 
+# Of the attributes that nodes get here.
+ATTRIBUTE = "BrainTumorSeg."
+
 
 class Alignment(Enum):
     """How an image lies on the reference."""
@@ -41,11 +44,18 @@ def check_volume(node: Any) -> None:
     image = node.GetImageData()
     if image is None or image.GetPointData().GetScalars() is None:
         raise InputError(f"{name} holds no image.", "Load it again.")
+    if made := node.GetAttribute(f"{ATTRIBUTE}made"):
+        raise InputError(f"{name} is no scan but what a run made ({made}).", "Choose the scan itself.")
     if image.GetNumberOfScalarComponents() != 1:
         raise InputError(f"{name} is a colour image.", "Choose an MRI volume of grey values.")
     if min(image.GetDimensions()) < 2:
         raise InputError(f"{name} is a single slice, not a 3D image.", "Choose a volume of several slices.")
     world_of(node)
+
+
+def mark_made(node: Any, what: str) -> None:
+    """Keep with a node what of a run it is; it is refused as an input then, also in a saved scene."""
+    node.SetAttribute(f"{ATTRIBUTE}made", what)
 
 
 def world_of(node: Any) -> np.ndarray:
@@ -120,16 +130,29 @@ def case_of(nodes: Mapping[str, Any], case_id: str = "scene") -> Case:
     return Case(case_id, {modality: volume_of(node) for modality, node in nodes.items()})
 
 
-def write_node(node: Any, path: Path) -> None:
-    """Write a volume node for the engine: uncompressed NIfTI-2, which keeps any affine in double precision.
+def mask_of(node: Any) -> Volume:
+    """Where a label volume is not 0: uint8 ``(Z, Y, X)`` in the world.
 
     Raises:
-        InputError, GeometryError: see :func:`check_volume`.
+        InputError: it is no label volume, or holds no image.
+        GeometryError: under a transform that is not linear.
+    """
+    name = node.GetName()
+    if not node.IsA("vtkMRMLLabelMapVolumeNode"):
+        raise InputError(f"{name} is no label volume but a {node.GetNodeTagName()}.", "Export it to a label volume.")
+    if node.GetImageData() is None:
+        raise InputError(f"{name} holds no image.", "Load it again.")
+    return Volume((slicer.util.arrayFromVolume(node) != 0).astype(np.uint8), affine_of(node), name)
+
+
+def write_image(volume: Volume, path: Path) -> None:
+    """Write an image for the engine: uncompressed NIfTI-2, which keeps any affine in double precision.
+
+    Raises:
         OSError: the disk refused.
     """
     import nibabel
 
-    volume = volume_of(node)
     array = volume.array.astype(np.float64) if volume.array.dtype.itemsize == 8 else volume.array
     image = nibabel.Nifti2Image(array.transpose(), volume.affine)
     image.set_qform(None, code=0)  # a sheared affine has none; the sform says it all

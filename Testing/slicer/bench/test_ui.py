@@ -147,3 +147,16 @@ def test_real_types_of_the_wrapper(application: Traces) -> None:
     wrapper: Any = BrainTumorSeg.BrainTumorSegParameterNode
     assert set(wrapper.allParameters) >= {"t1", "t1ce", "t2", "flair"}
     assert not [name for name in wrapper.allParameters if typing.get_origin(name)]
+
+
+def test_the_panel_leaves_room_for_the_views(panel: Panel) -> None:
+    """Slicer's smallest screen is 1366 pixels wide; a list as wide as its longest text would take half of it."""
+    import ctk
+    import slicer
+
+    shell = slicer.modules.braintumorseg.widgetRepresentation()
+    for part in shell.findChildren(ctk.ctkCollapsibleButton):
+        part.collapsed = False
+    for _ in range(3):
+        slicer.app.processEvents()
+    assert shell.minimumSizeHint().width() < 1366 / 3

@@ -112,26 +112,27 @@ REAL_NAMES = {
         "t2_tirm_tra_dark-fluid", "t2_tirm_tra_da-fl", "t2_space_dark-fluid_sag_p2_iso", "T2 TIRM", "Ax FLAIR T2",
         "FLAIR_reg_to_T1c.nii.gz", "FL_to_SRI.nii.gz", "P1_FLAIR_coreg_T1c.nii.gz", "FLAIR_to_SRI_brain.nii.gz",
         "3D FLAIR +C", "AX T2 FLAIR FS", "UCSF-PDGM-0004_FLAIR.nii.gz", "sub-01_acq-gd_FLAIR.nii.gz",
-        "AXIAL_FLAIR_RF2_150", "BraTS-MET-00001-000-t2f.nii.gz",
+        "AXIAL_FLAIR_RF2_150", "BraTS-MET-00001-000-t2f.nii.gz", "T1_study_flair", "t2_da-fl",
     ],
     "t1ce": [
         "T1 GADO", "T1_MDC", "T1 +C", "T1+C", "AX T1 C+", "T1 CON CONTRASTE", "t1_mprage_Gadovist", "T1 Dotarem tra",
         "T1_Magnevist", "T1 ProHance", "T1 MultiHance", "T1 Omniscan", "T1_Clariscan", "T1 Vueway", "GADO T1 SE",
         "sub-01_acq-gd_T1w.nii.gz", "sub-01_ses-2_acq-mprageGd_T1w.nii.gz", "T1CE_to_SRI.nii.gz", "T1 Gadobutrol",
         "Gadolinium T1w", "T1c_reg_to_FLAIR.nii.gz", "T1 +Gd", "t1_tse_km", "UCSF-PDGM-0004_T1c.nii.gz",
-        "sub-01_ce-gadavist_T1w.nii.gz", "T1 SE MDC TRA",
+        "sub-01_ce-gadavist_T1w.nii.gz", "T1 SE MDC TRA", "MPRAGE GD", "Ax FSPGR +C", "VIBE post", "Ax T1 FLAIR +C",
     ],
     "t1": [
         "T1 sin contraste", "T1 senza mdc", "T1 ohne KM", "T1_sans_gado", "T1_to_SRI.nii.gz", "T1_star_vibe", "T1 GRE",
         "T1_reg_to_T1c.nii.gz", "sub-01_acq-mprage_T1w.nii.gz", "t1_fl2d_tra", "T1 prior to contrast",
-        "t1_tirm_tra", "Nguyen_To_t1.nii.gz",
+        "t1_tirm_tra", "Nguyen_To_t1.nii.gz", "Ax T1 FLAIR", "Sag MPRAGE", "3D BRAVO", "t1_flair_tra",
     ],
-    "t2": ["T2_to_SRI.nii.gz", "t2_tse_tra_512", "T2 TSE AX", "T2w_reg_to_T1.nii.gz", "P1_T2_brain.nii.gz"],
+    "t2": ["T2_to_SRI.nii.gz", "t2_tse_tra_512", "T2 TSE AX", "T2w_reg_to_T1.nii.gz", "P1_T2_brain.nii.gz", "t2_vibe"],
     None: [
         "T2_star", "T2star", "T2*", "AX T2* GRE", "t2_fl2d_hemo", "T2_SWI", "SWI", "SWI_T2", "T1_map", "T2_map", "ADC",
         "T2_ADC", "P1_t1_seg.nii.gz", "P1_t1_segm.nii", "P1_flair_pred.nii.gz", "sub-01_T1w_dseg.nii.gz",
         "sub-01_FLAIR_lesion.nii.gz", "P1_t1_roi.nii.gz", "P1-t1-label.nrrd", "P1_t2_mask_v2.nii.gz",
         "W39_1998.09.19_Segm.nii", "T1.seg.nrrd", "DWI_to_T1.nii.gz", "T1 subtraction", "mask_T1.nii.gz",
+        "MPRAGE map", "P1_mprage_seg.nii.gz",
     ],
 }  # fmt: skip
 

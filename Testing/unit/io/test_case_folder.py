@@ -61,12 +61,11 @@ def test_the_root_of_a_bids_data_set(tmp_path: Path, patient: Patient) -> None:
     assert found.id == "sub-01_ses-1" and set(found.files) == {"t1ce", "flair"}
 
 
-def test_a_folder_of_dicom_files_names_the_way(tmp_path: Path) -> None:
+def test_a_folder_of_dicom_files_without_an_image(tmp_path: Path) -> None:
     (tmp_path / "series").mkdir()
     (tmp_path / "series" / "IM0001").write_bytes(b"\x00" * 128 + b"DICM" + b"\x00" * 20)
-    with pytest.raises(InputError, match="DICOM") as caught:
+    with pytest.raises(InputError, match="no MR images, only damaged DICOM files"):
         find_case(tmp_path)
-    assert "dcm2niix" in caught.value.remedy and "Slicer" in caught.value.remedy
 
 
 def test_a_folder_of_2d_images_without_their_masks(tmp_path: Path) -> None:

@@ -1,0 +1,80 @@
+"""The way from raw scans as the user chooses it: what is done to the images before the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from BrainTumorSegLib.domain.volume import Volume
+from BrainTumorSegLib.io import mrml
+from BrainTumorSegLib.preprocessing.appearance import appearance
+
+
+class Preprocessing(Enum):
+    """Co-registration and brain extraction; the values are those of the command line's ``--preprocess``."""
+
+    AUTOMATIC = "auto"
+    NONE = "none"
+    ALWAYS = "register"
+
+    def label(self) -> str:
+        """For the list in the panel."""
+        return {
+            Preprocessing.AUTOMATIC: _("Automatic: what the images need"),
+            Preprocessing.NONE: _("None: they are aligned and skull-stripped"),
+            Preprocessing.ALWAYS: _("Always register and extract the brain"),
+        }[self]
+
+
+class BrainExtraction(Enum):
+    """What extracts the brain; the values are those of ``--brain-extraction``."""
+
+    AUTOMATIC = "auto"
+    INCLUDED = "included"
+    HD_BET = "hd-bet"
+    SYNTHSTRIP = "synthstrip"
+
+    def label(self) -> str:
+        """For the list in the panel."""
+        return {
+            BrainExtraction.AUTOMATIC: _("Automatic: HD-BET where installed"),
+            BrainExtraction.INCLUDED: _("Included network"),
+            BrainExtraction.HD_BET: "HD-BET",
+            BrainExtraction.SYNTHSTRIP: "SynthStrip",
+        }[self]
+
+
+@dataclass(frozen=True)
+class Preprocessed:
+    """What ``--preprocessed`` wrote: modality → registered, skull-stripped image; and the brain, where extracted."""
+
+    images: Mapping[str, Volume] = field(default_factory=dict)
+    brain: Volume | None = None
+
+
+def read_preprocessed(folder: Path) -> Preprocessed:
+    """Read what a run wrote there; nothing where it was not asked to."""
+    return Preprocessed()
+
+
+class Looks:
+    """What volumes show, a head or a brain; each is looked at once, and again when it has changed."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], str] = {}
+
+    def of(self, node: Any) -> str:
+        """As :func:`appearance` says it.
+
+        Raises:
+            InputError, GeometryError: the volume cannot be used.
+        """
+        key = (node.GetID(), node.GetImageData().GetMTime())
+        if key not in self._known:
+            self._known[key] = appearance(mrml.volume_of(node))
+        return self._known[key]

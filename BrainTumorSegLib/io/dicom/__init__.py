@@ -1,0 +1,26 @@
+"""DICOM: a patient's series found, recognised and read; segmentations written.
+
+pydicom (and highdicom, to write) are an extra; they are imported where they are used.
+"""
+
+from __future__ import annotations
+
+from .choice import Choice, choose, choose_named, holds_dicom, names_dicom, series_at
+from .seg import beside_seg, check_seg, is_dicom_seg, write_seg
+from .series import Series, is_dicom_file, read_series
+
+__all__ = [
+    "Choice",
+    "Series",
+    "beside_seg",
+    "check_seg",
+    "choose",
+    "choose_named",
+    "holds_dicom",
+    "is_dicom_file",
+    "is_dicom_seg",
+    "names_dicom",
+    "read_series",
+    "series_at",
+    "write_seg",
+]
