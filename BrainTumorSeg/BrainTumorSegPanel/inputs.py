@@ -18,7 +18,17 @@ from BrainTumorSegLib.io.sample_patient import SAMPLE
 from BrainTumorSegLib.preprocessing.plan import Plan, plan_of
 
 from .preprocessing import Looks
-from .sources import load_case, origins_of, reason_of, resolve, session_of, unusable, volumes_of_scene
+from .sources import (
+    dicom_choice,
+    load_case,
+    load_series,
+    origins_of,
+    reason_of,
+    resolve,
+    session_of,
+    unusable,
+    volumes_of_scene,
+)
 from .widgets import errors_shown
 
 
@@ -91,20 +101,25 @@ class InputsPart:
             if found.recognition
         }
         others = [f"{found.name} ({reason.rstrip('.')})" for found, reason in session.left_out if found.recognition]
-        lines = [*session.warnings, *([_("Left out: {images}.").format(images="; ".join(others))] if others else [])]
-        self._said = lines if session.chosen else []
-        for line in lines:
-            self._log(line)
+        self._say([*session.warnings, *_left_out(others)] if session.chosen else [])
         self.refresh()
 
+    def _say(self, lines: list[str]) -> None:
+        """What is to be known of an assignment, below its button and in the log."""
+        self._said = lines
+        for line in lines:
+            self._log(line)
+
     def load(self, paths: Sequence[Path]) -> None:
-        """Load a case folder, or the files of a case, and choose its images."""
+        """Load a case folder, of files or DICOM series, or the files of a case, and choose its images."""
         with errors_shown():
-            nodes = load_case(paths)
+            choice = dicom_choice(paths)
+            nodes = load_series(choice) if choice else load_case(paths)
+            reasons = choice.reasons if choice else dict.fromkeys(nodes, _("file name"))
             self._choose(dict.fromkeys(MODALITIES) | nodes)
-            reason = _("file name")
-            self._reasons = {modality: (node.GetID(), reason) for modality, node in nodes.items()}
-            self._said = []
+            self._reasons = {modality: (node.GetID(), reasons[modality]) for modality, node in nodes.items()}
+            left_out = [f"{name} ({why})" for name, why in choice.left_out.items()] if choice else []
+            self._say([*(choice.warnings if choice else ()), *_left_out(left_out)])
             slicer.util.setSliceViewerLayers(background=nodes[reference_of(nodes)], fit=True)
             self.refresh()
 
@@ -187,6 +202,11 @@ class InputsPart:
 
             nodes = SampleData.SampleDataLogic().downloadSamples(SAMPLE)
             self._use(session_of(node for node in nodes if node is not None))
+
+
+def _left_out(images: list[str]) -> list[str]:
+    """One line, or none."""
+    return [_("Left out: {images}.").format(images="; ".join(images))] if images else []
 
 
 def _lies(modality: str, nodes: dict[str, Any], plan: Plan) -> str:

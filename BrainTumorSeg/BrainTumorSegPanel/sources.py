@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from BrainTumorSegLib.domain.errors import BrainTumorSegError, InputError, ModalityError
 from BrainTumorSegLib.domain.modalities import MODALITIES, TITLES, Recognition, assign, recognise
 from BrainTumorSegLib.domain.session import Candidate, Origin, Session, choose_session
+from BrainTumorSegLib.io import dicom
 from BrainTumorSegLib.io.case_folder import find_case
 from BrainTumorSegLib.io.mrml import check_volume
 from BrainTumorSegLib.io.registry import is_image
@@ -119,12 +120,43 @@ def case_files(paths: Iterable[Path]) -> dict[str, Path]:
     return found
 
 
-def load_case(paths: Iterable[Path]) -> dict[str, Any]:
-    """Load the images of a case; all of them or none.
+def dicom_choice(paths: Iterable[Path]) -> dicom.Choice | None:
+    """Which DICOM series of a folder are the sequences; None where it is no one folder that holds DICOM.
 
     Raises:
-        ModalityError, InputError: see :func:`case_files`; or a file cannot be read.
+        ModalityError, InputError: no series is recognised, they are of several patients, or one is faulty.
     """
+    given = list(paths)
+    if len(given) != 1 or not given[0].is_dir() or not dicom.holds_dicom(given[0]):
+        return None
+    return find_case(given[0]).chosen
+
+
+def load_series(choice: dicom.Choice) -> dict[str, Any]:
+    """Nodes of the chosen series; all of them or none.
+
+    Raises:
+        InputError: the pixels of a series cannot be read.
+    """
+    volumes = {modality: choice.read(modality) for modality in choice.series}
+    nodes = {}
+    for modality, volume in volumes.items():
+        series = choice.series[modality]
+        node = slicer.util.addVolumeFromArray(volume.array, volume.affine, series.name)
+        node.SetAttribute("DICOM.instanceUIDs", " ".join(header.instance for header in series.headers))
+        nodes[modality] = node
+    return nodes
+
+
+def load_case(paths: Iterable[Path]) -> dict[str, Any]:
+    """Load the images of a case, files or DICOM series; all of them or none.
+
+    Raises:
+        ModalityError, InputError: see :func:`case_files` and :func:`dicom_choice`; or a file cannot be read.
+    """
+    paths = list(paths)
+    if choice := dicom_choice(paths):
+        return load_series(choice)
     nodes: dict[str, Any] = {}
     for modality, file in case_files(paths).items():
         try:
@@ -175,7 +207,11 @@ def unusable(node: Any) -> str:
 
 def reason_of(found: Recognition) -> str:
     """What an image is known by, in words."""
-    reasons = {"name": _("name"), "series description": _("series description “{text}”")}
+    reasons = {
+        "name": _("name"),
+        "series description": _("series description “{text}”"),
+        "protocol name": _("protocol name “{text}”"),
+    }
     reason = reasons.get(found.by, "{text}").format(text=found.text)
     if found.agent:
         reason += ", " + _("contrast agent {agent}").format(agent=found.agent)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from BrainTumorSegLib.domain.grid import Grid
 
 from .driving import Panel
 from .test_inputs import add_volume, choose, chosen, info
@@ -118,3 +121,20 @@ def test_the_sample_case_uses_what_it_loaded(panel: Panel, case: Path) -> None:
     panel.click("sampleButton")
     SampleDataLogic.folder = None
     assert all(str(name).startswith("BraTS-GLI-00001-000") for name in chosen(panel).values())
+
+
+def test_a_folder_of_dicom_series_is_loaded(panel: Panel, patient: Any, tmp_path: Path) -> None:
+    """Chosen as the command line chooses; where the files lie in space, and why."""
+    from BrainTumorSegLib.io import mrml
+    from Testing.dicom_series import write_series, write_study
+
+    write_study(patient.images, tmp_path)
+    write_series(patient.images["t1"], tmp_path / "11", "t1", number=11, SeriesDescription="ADC")
+    nodes = panel.load(tmp_path)
+    for name, node in nodes.items():
+        volume = mrml.volume_of(node)
+        shown = {tuple(np.round(corner, 2)) for corner in Grid.of(volume).corners()}
+        assert shown == {tuple(np.round(corner, 2)) for corner in Grid.of(patient.images[name]).corners()}
+        assert volume.array.sum() == patient.images[name].array.sum()
+    assert "Gadovist" in info(panel, "t1ce")
+    assert 'series 11 "ADC" (diffusion)' in said(panel)
