@@ -83,6 +83,12 @@ class DeviceShortageError(ShortageError):
     code = "device_memory"
 
 
+class BrainExtractionError(ExecutionError):
+    """A program for brain extraction is there but does not work."""
+
+    code = "brain_extraction"
+
+
 class CancelledError(BrainTumorSegError):
     """The run was cancelled by its user or its parent (command line: exit 130)."""
 
@@ -94,7 +100,7 @@ _KINDS: dict[str, type[BrainTumorSegError]] = {
     kind.code: kind
     for kind in (
         RequestError, InputError, GeometryError, ModalityError, CheckpointError, DeviceError, OutputError,
-        ExecutionError, ShortageError, DeviceShortageError, CancelledError,
+        ExecutionError, ShortageError, DeviceShortageError, BrainExtractionError, CancelledError,
     )
 }  # fmt: skip
 

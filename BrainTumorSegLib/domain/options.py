@@ -20,13 +20,15 @@ from .modalities import MODALITIES
 DEFAULT_MODEL = "brats-segresnet"
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 PREPROCESSINGS = ("auto", "none", "register")
+BRAIN_EXTRACTIONS = ("auto", "included", "hd-bet", "synthstrip")
+NATIVE = ("reference", "all")
 
 # The options of every command that runs a model.
-ENGINE_OPTIONS = ("model", "device", "backend", "precision", "tta", "preprocess")
+ENGINE_OPTIONS = ("model", "device", "backend", "precision", "tta", "preprocess", "brain_extraction")
 
 
 def _option(about: str, *, choices: tuple[str, ...] = (), metavar: str | None = None) -> dict[str, Any]:
-    """Makes of a field the option ``--<name>``; ``None`` or an empty text is not given."""
+    """Makes of a field the option :func:`_flag` names; ``None`` or an empty text is not given."""
     return {"about": about, "choices": choices, "metavar": metavar}
 
 
@@ -40,11 +42,16 @@ class RunOptions:
         backend: what runs the network on that device, by its name; ``auto`` for the usual one.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         tta: test-time augmentation: average over mirrorings, slower by 8 (3D) or 4 (2D), a little more accurate.
-        preprocess: ``auto``: as the model declares; ``none``: the images are taken as they are, without correction of
-            the bias field (normalisation is the network's own and stays).
+        preprocess: ``auto``: co-registration and brain extraction where the images need them, the bias field as the
+            model declares; ``register``: the same, but the images are registered and their brain is extracted whatever
+            they look like; ``none``: the images are taken as they are (normalisation is the network's own and stays).
+        brain_extraction: what extracts the brain; ``auto``: HD-BET where it is installed, else the included network.
+        brain_mask: file with the brain on the reference's grid (not 0 inside), in place of an extraction.
         reference: the modality whose grid carries the result; empty for the usual one.
+        native: ``all``: the result also on the grid of every other image, as ``<stem>_on_<modality>`` beside it.
         labels: label convention of the file that is written.
         probabilities: folder that gets a probability map a region.
+        preprocessed: folder that gets the co-registered, skull-stripped images and the transforms.
         report: HTML file that gets a report with pictures.
 
     Raises:
@@ -63,12 +70,30 @@ class RunOptions:
     )
     preprocess: str = field(
         default="auto",
-        metadata=_option("auto: as the model needs it; none: the images are prepared", choices=PREPROCESSINGS),
+        metadata=_option(
+            "co-registration and brain extraction; auto: where the images need them; none: they are prepared;"
+            " register: always",
+            choices=PREPROCESSINGS,
+        ),
+    )
+    brain_extraction: str = field(
+        default="auto",
+        metadata=_option("method; auto: HD-BET where installed, else the included network", choices=BRAIN_EXTRACTIONS),
+    )
+    brain_mask: Path | None = field(
+        default=None, metadata=_option("the brain, on the reference's grid, instead of an extraction", metavar="FILE")
     )
     reference: str = field(default="", metadata=_option("sequence whose grid carries the result", choices=MODALITIES))
+    native: str = field(
+        default="reference",
+        metadata=_option("all: the result also on the grid of every other image, beside the output", choices=NATIVE),
+    )
     labels: str = field(default="brats2023", metadata=_option("label convention of the output", choices=WRITABLE))
     probabilities: Path | None = field(
         default=None, metadata=_option("also write a probability map a region", metavar="DIR")
+    )
+    preprocessed: Path | None = field(
+        default=None, metadata=_option("also write the co-registered, skull-stripped images", metavar="DIR")
     )
     report: Path | None = field(
         default=None, metadata=_option("also write a report with pictures", metavar="FILE.html")
@@ -78,9 +103,10 @@ class RunOptions:
         for each in dataclasses.fields(self):
             value, choices = getattr(self, each.name), each.metadata["choices"]
             if choices and value and value not in choices:
-                raise RequestError(f"Unknown {each.name} {value!r}.", f"Choose one of {', '.join(choices)}.")
-        if self.preprocess == "register":
-            raise RequestError("--preprocess register is not there yet.", "Register the images first, or leave it out.")
+                name = each.name.replace("_", " ")
+                raise RequestError(f"Unknown {name} {value!r}.", f"Choose one of {', '.join(choices)}.")
+        if self.preprocess == "none" and self.brain_mask:
+            raise RequestError("--brain-mask does not go with --preprocess none.", "Leave one of them out.")
 
     def arguments(self) -> list[str]:
         """The command line that gives these options; what has its default value is left out."""
@@ -89,7 +115,7 @@ class RunOptions:
             value = getattr(self, each.name)
             if value != each.default:
                 # In one piece, since a file's name may begin with a dash.
-                found.append(f"--{each.name}" if value is True else f"--{each.name}={value}")
+                found.append(_flag(each.name) if value is True else f"{_flag(each.name)}={value}")
         return found
 
     @classmethod
@@ -103,6 +129,11 @@ class RunOptions:
         return cls(**{name: getattr(arguments, name) for name in names})
 
 
+def _flag(name: str) -> str:
+    """The option of a field."""
+    return f"--{name.replace('_', '-')}"
+
+
 OPTION_NAMES = tuple(each.name for each in dataclasses.fields(RunOptions))
 
 
@@ -111,7 +142,7 @@ def add_options(parser: argparse.ArgumentParser, names: Iterable[str] = OPTION_N
     fields = {each.name: each for each in dataclasses.fields(RunOptions)}
     for name in names:
         each = fields[name]
-        about, flag = each.metadata["about"], f"--{name}"
+        about, flag = each.metadata["about"], _flag(name)
         if isinstance(each.default, bool):
             parser.add_argument(flag, action="store_true", help=about)
             continue

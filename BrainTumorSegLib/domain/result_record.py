@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from .alignment_record import AlignmentRecord
 from .errors import InputError
 from .labels import CONVENTIONS, label_names
 from .measurements import RegionMeasurement
@@ -42,6 +43,7 @@ class Provenance:
         inputs: modality → file or node that was taken as it.
         reference: modality whose grid carries the result.
         preprocessing: what was done to the images, step by step, in words.
+        alignment: registration and brain extraction in figures.
         device, precision: what the network ran on, and with which arithmetic.
         tta: whether mirrorings were averaged.
         seconds: duration of the run.
@@ -52,6 +54,7 @@ class Provenance:
     inputs: Mapping[str, str] = field(default_factory=dict)
     reference: str = ""
     preprocessing: tuple[str, ...] = ()
+    alignment: AlignmentRecord = field(default_factory=AlignmentRecord)
     device: str = ""
     precision: str = ""
     tta: bool = False

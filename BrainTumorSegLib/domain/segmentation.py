@@ -25,6 +25,7 @@ class Segmentation:
         warnings: sentences that a reader of the result must see.
         confidence: region → the Dice that the model's calibrated probabilities promise, for regions that were found.
         probabilities: region → float32 ``(Z, Y, X)`` on the same grid, where asked for.
+        native: modality → the same labels on that image's own grid, where asked for.
     """
 
     case_id: str
@@ -34,6 +35,7 @@ class Segmentation:
     warnings: tuple[str, ...] = ()
     confidence: Mapping[str, float] = field(default_factory=dict)
     probabilities: Mapping[str, np.ndarray] = field(default_factory=dict)
+    native: Mapping[str, Volume] = field(default_factory=dict)
 
     def mask(self, region: str) -> np.ndarray:
         """Boolean mask ``(Z, Y, X)`` of ET, TC or WT."""

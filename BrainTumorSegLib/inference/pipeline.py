@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,16 @@ import numpy as np
 from .. import __version__
 from ..domain.case import Case
 from ..domain.errors import ModalityError
+from ..domain.grid import Grid
 from ..domain.labels import ED, ET, NCR, REGIONS
 from ..domain.modalities import TITLES, listed, taken
 from ..domain.options import RunOptions
 from ..domain.progress import Progress
 from ..domain.segmentation import Segmentation
+from ..domain.volume import Volume
 from ..models.checkpoint_file import Checkpoint
 from ..models.description import Description
-from ..preprocessing import Prepared, prepare
+from ..preprocessing import AlignedCase, Prepared, align_case, prepare
 from ..quality import Examined, check_input, implausible
 from .backends import Backend, create_backend
 from .confidence import calibrated, confidence
@@ -29,6 +32,9 @@ from .predictors import predictor_of
 from .result_warnings import about_confidence, about_model
 from .tta import Mirrored
 
+# Share of a run that registration and brain extraction take, where they are needed.
+_ALIGNING = 0.5
+
 
 def segment_case(
     case: Case,
@@ -37,19 +43,23 @@ def segment_case(
     *,
     keep_probabilities: bool = False,
     progress: Progress | None = None,
+    aligned_to: Callable[[AlignedCase], None] | None = None,
 ) -> Segmentation:
     """Segment one patient.
 
     Args:
         case: the images; every modality that the model requires must be there.
         checkpoint: the model.
-        options: device, precision, test-time augmentation, preprocessing, reference; the model is ``checkpoint``'s.
+        options: device, precision, test-time augmentation, preprocessing, reference, native grids; the model is
+            ``checkpoint``'s.
         keep_probabilities: keep the region probabilities in the result.
         progress: hears how far the run is; ends it when cancelled.
+        aligned_to: gets the images as they were registered and skull-stripped, before the network runs.
 
     Raises:
         ModalityError: a required modality is missing.
-        GeometryError: the images do not overlap.
+        GeometryError: the images do not overlap or cannot be registered.
+        InputError: no brain is found, or its mask is none.
         DeviceError: the device or the backend is not there.
         CheckpointError: the network cannot be built or run as the checkpoint says.
         ShortageError: memory ran out.
@@ -64,22 +74,28 @@ def segment_case(
     check_modalities(case, description)
     predictor = predictor_of(description)
     backend = create_backend(options.backend, options.device, options.precision)
+    aligned = align_case(case, options, progress.part(0.0, _ALIGNING), brain=description.preprocessing.brain)
+    if aligned_to:
+        aligned_to(aligned)
+    progress = progress.part(_ALIGNING if aligned.moves or aligned.brain else 0.0, 1.0)
     progress.report("prepare", 0.0, "Preparing the images")
-    prepared = _prepare(case, description, options)
+    prepared = _prepare(aligned, description, options)
     progress.report("load", 0.12, f"Loading {description.id} on {backend.device}, {backend.precision}")
     backend.load(checkpoint)
     running = Mirrored(backend) if options.tta else backend
     outputs, shortage = predict(predictor, running, prepared.array, progress.part(0.15, 0.9))
     progress.report("finish", 0.9, "Placing the result on the reference grid")
     labels, expected, probabilities = _compose(outputs, prepared, description, case, keep_probabilities)
+    native = _on_native_grids(outputs, prepared, description, case, aligned) if options.native == "all" else {}
     examined = _examined(prepared, description)
     result = Segmentation(
         case_id=case.id,
         labels=case.reference_volume.with_array(labels),
         regions=description.regions,
-        provenance=_provenance(checkpoint, case, prepared, backend, options, started),
+        provenance=_provenance(checkpoint, case, aligned, prepared, backend, options, started),
         confidence=expected,
         probabilities=probabilities,
+        native=native,
     )
     nonsense = implausible(result.labels, examined.filled)
     if nonsense:  # what a network promises of a result that cannot be true is worth nothing
@@ -88,6 +104,7 @@ def segment_case(
         *([nonsense] if nonsense else []),
         *shortage,
         *case.warnings,
+        *aligned.warnings,
         *prepared.warnings,
         *check_input(examined),
         *about_confidence(expected, found=bool(labels.any())),
@@ -115,14 +132,14 @@ def check_modalities(case: Case, description: Description) -> None:
         )
 
 
-def _prepare(case: Case, description: Description, options: RunOptions) -> Prepared:
+def _prepare(aligned: AlignedCase, description: Description, options: RunOptions) -> Prepared:
     """The images as the model takes them, but for what ``--preprocess none`` leaves out."""
     spec = description.preprocessing
     if options.preprocess == "none" and spec.bias_correction != "none":
-        prepared = prepare(case, description.modalities, dataclasses.replace(spec, bias_correction="none"))
+        prepared = prepare(aligned.case, description.modalities, dataclasses.replace(spec, bias_correction="none"))
         left_out = "The bias field was not corrected, as asked for; the model was trained on corrected images."
         return dataclasses.replace(prepared, warnings=(*prepared.warnings, left_out))
-    return prepare(case, description.modalities, spec)
+    return prepare(aligned.case, description.modalities, spec, aligned.grid)
 
 
 def _examined(prepared: Prepared, description: Description) -> Examined:
@@ -145,7 +162,7 @@ def _compose(
     masks, expected, probabilities = {}, {}, {}
     spec = description.postprocessing
     for region in description.regions:
-        probability = prepared.restore(outputs[list(description.outputs_of(region))].max(axis=0))
+        probability = prepared.restore(_of_region(outputs, region, description))
         masks[region] = region_mask(probability, region, spec)
         if region in spec.temperatures:  # what uncalibrated probabilities promise is worth nothing
             probability = calibrated(probability, spec.temperatures[region])
@@ -158,8 +175,39 @@ def _compose(
     return labels, {r: value for r, value in expected.items() if found & REGIONS[r].labels}, probabilities
 
 
+def _of_region(outputs: np.ndarray, region: str, description: Description) -> np.ndarray:
+    """A region's probability: the largest of those of its parts."""
+    return np.asarray(outputs[list(description.outputs_of(region))].max(axis=0))
+
+
+def _on_native_grids(
+    outputs: np.ndarray, prepared: Prepared, description: Description, case: Case, aligned: AlignedCase
+) -> dict[str, Volume]:
+    """Modality → label map on that image's own grid, where it was before it was registered; the reference's left out.
+
+    Each has its own interpolation from the network's grid: none is made from another label map.
+    """
+    found = {}
+    spec = description.postprocessing
+    for name, volume in aligned.case.images.items():
+        if name == case.reference:
+            continue
+        masks = {}
+        for region in description.regions:
+            probability = prepared.restore(_of_region(outputs, region, description), Grid.of(volume))
+            masks[region] = region_mask(probability, region, spec)
+        found[name] = case.images[name].with_array(clean(masks, spec, volume.voxel_volume))
+    return found
+
+
 def _provenance(
-    checkpoint: Checkpoint, case: Case, prepared: Prepared, backend: Backend, options: RunOptions, started: float
+    checkpoint: Checkpoint,
+    case: Case,
+    aligned: AlignedCase,
+    prepared: Prepared,
+    backend: Backend,
+    options: RunOptions,
+    started: float,
 ) -> dict[str, Any]:
     import torch
 
@@ -168,7 +216,8 @@ def _provenance(
         "model": {"id": d.id, "version": d.version, "sha256": checkpoint.digest},
         "inputs": {name: case.images[name].source for name in case.modalities},
         "reference": case.reference,
-        "preprocessing": list(prepared.record),
+        "preprocessing": [*aligned.record, *prepared.record],
+        "alignment": dataclasses.asdict(aligned.as_record()),
         "device": backend.device,
         "precision": backend.precision,
         "tta": options.tta,

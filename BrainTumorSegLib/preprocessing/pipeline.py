@@ -74,9 +74,14 @@ class Prepared:
         """Whether some sequence covers a part of the brain only."""
         return any(share < _COVERS for share in self.coverage.values())
 
-    def restore(self, values: np.ndarray) -> np.ndarray:
-        """Values on the box ``(Z, Y, X)`` → float32 on the reference grid: the steps are undone in turn."""
-        for step in reversed(self.steps):
+    def restore(self, values: np.ndarray, native: Grid | None = None) -> np.ndarray:
+        """Values on the box ``(Z, Y, X)`` → float32 on the reference grid: the steps are undone in turn.
+
+        Args:
+            native: another grid in the reference's space to end on, such as that of an image that was registered to it.
+        """
+        first, *later = self.steps
+        for step in (Resampling(native, self.grid) if native else first, *later)[::-1]:
             values = step.undo(values)
         return values
 
@@ -113,8 +118,17 @@ class _Record:
         return tuple(f"{words}: {', '.join(names)}" if names else words for words, names in self._words.items())
 
 
-def prepare(case: Case, modalities: tuple[str, ...], spec: PreprocessingSpec) -> Prepared:
+def prepare(
+    case: Case, modalities: tuple[str, ...], spec: PreprocessingSpec, field_of_view: Grid | None = None
+) -> Prepared:
     """Take every image through the image steps on its own grid, then to the network grid in one interpolation.
+
+    Args:
+        case: images that lie over each other.
+        modalities: of the network's channels, in their order.
+        spec: what the model was trained on.
+        field_of_view: a grid in the reference's space whose axes and extent the network's grid takes; by default the
+            reference's own.
 
     Raises:
         GeometryError: an image does not overlap the reference or its brain, or has no size of a head.
@@ -125,7 +139,7 @@ def prepare(case: Case, modalities: tuple[str, ...], spec: PreprocessingSpec) ->
     used = [name for name in case.modalities if name in modalities or name == case.reference]
     images = {name: record.run(CLEANING, case.images[name], name, spec) for name in used}
     reference = Grid.of(case.reference_volume)
-    grid = network_grid(reference, spec)
+    grid = network_grid(field_of_view or reference, spec)
     array = np.zeros((len(modalities), *grid.shape), dtype=np.float32)
     for channel, modality in enumerate(modalities):
         if modality not in images:

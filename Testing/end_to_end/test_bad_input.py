@@ -114,7 +114,6 @@ def test_a_missing_modality_names_it_and_what_the_model_accepts(
         (["{folder}", "--device", "cuda:99"], "cuda:99"),
         (["{folder}", "--device", "toaster"], "toaster"),
         (["{folder}", "--backend", "abacus"], "auto, torch"),
-        (["{folder}", "--preprocess", "register"], "not there yet"),
         (["{folder}", "--nonsense"], "--nonsense"),
         (["scan.png"], "2D"),
     ],

@@ -19,10 +19,14 @@ OTHER = {
     "backend": "torch",
     "precision": "bf16",
     "tta": True,
-    "preprocess": "none",
+    "preprocess": "register",
+    "brain_extraction": "hd-bet",
+    "brain_mask": Path("my brain.nii.gz"),
     "reference": "t2",
+    "native": "all",
     "labels": "brats2021",
     "probabilities": Path("maps of=me"),
+    "preprocessed": Path("-ready"),
     "report": Path("--r.html"),
 }
 
@@ -60,8 +64,27 @@ def test_the_commands_read_the_same_record() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("precision", "fp8"), ("preprocess", "all"), ("preprocess", "register"), ("reference", "pd"), ("labels", "lgg")],
+    [
+        ("precision", "fp8"),
+        ("preprocess", "all"),
+        ("brain_extraction", "bet"),
+        ("reference", "pd"),
+        ("native", "t1"),
+        ("labels", "lgg"),
+    ],
 )
 def test_what_no_option_knows_is_refused(name: str, value: str) -> None:
     with pytest.raises(RequestError, match=value):
         RunOptions(**{name: value})  # type: ignore[arg-type]
+
+
+def test_a_brain_mask_that_nothing_would_use_is_refused() -> None:
+    with pytest.raises(RequestError, match="--brain-mask does not go with --preprocess none"):
+        RunOptions(preprocess="none", brain_mask=Path("b.nii.gz"))
+
+
+def test_a_field_of_two_words_is_an_option_with_a_dash(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.parser().parse_args(["segment", "--help"])
+    shown = capsys.readouterr().out
+    assert "--brain-extraction {auto,included,hd-bet,synthstrip}" in shown and "--brain-mask FILE" in shown
