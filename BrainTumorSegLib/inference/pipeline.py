@@ -120,7 +120,7 @@ def check_modalities(case: Case, description: Description) -> None:
     Raises:
         ModalityError: names what is missing and what the model accepts.
     """
-    missing = _missing(case, description)
+    missing = [" or ".join(TITLES[name] for name in group) for group in description.lacking(case.images)]
     if missing:
         accepts = taken(description.modalities, description.optional_modalities)
         options = [f"--{name} FILE" for name in description.modalities if name not in case.images]
@@ -128,15 +128,6 @@ def check_modalities(case: Case, description: Description) -> None:
             f"{listed(missing)} missing: model {description.id} takes {accepts}.",
             f"Give it ({', '.join(options)}), or choose another model: braintumorseg models.",
         )
-
-
-def _missing(case: Case, description: Description) -> list[str]:
-    """Titles of the sequences that a model lacks; of an ensemble, those that the most modest member lacks."""
-    if description.members:
-        return min((_missing(case, member) for member in description.members), key=len)
-    if not set(description.modalities) & set(case.images):
-        return [" or ".join(TITLES[name] for name in description.modalities)]
-    return [TITLES[name] for name in description.required_modalities if name not in case.images]
 
 
 def _shared(aligned: AlignedCase, options: RunOptions) -> Callable[[Description], Prepared]:

@@ -178,9 +178,18 @@ class Description:
 
     def runs_on(self, given: Collection[str]) -> bool:
         """Whether these sequences are enough; of an ensemble, for any of its members."""
+        return not self.lacking(given)
+
+    def lacking(self, given: Collection[str]) -> tuple[tuple[str, ...], ...]:
+        """What has to be given besides: one of each group of modalities; none where the model runs.
+
+        Of an ensemble, what the member lacks that lacks least.
+        """
         if self.members:
-            return any(member.runs_on(given) for member in self.members)
-        return set(self.required_modalities) <= set(given) and bool(set(self.modalities) & set(given))
+            return min((member.lacking(given) for member in self.members), key=len)
+        if not set(self.modalities) & set(given):
+            return (self.modalities,) if not self.required_modalities else tuple((m,) for m in self.required_modalities)
+        return tuple((name,) for name in self.required_modalities if name not in given)
 
     @property
     def modality_subsets(self) -> tuple[tuple[str, ...], ...]:
