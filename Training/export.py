@@ -187,7 +187,7 @@ def save_sound(description: Description, weights: Mapping[str, torch.Tensor], de
     with atomic(destination) as part:
         save_checkpoint(description, weights, part)
         loaded = load_checkpoint(part)
-        loaded.build()
+        loaded.check()
     return dataclasses.replace(loaded, path=destination)
 
 

@@ -90,9 +90,7 @@ class ModelsPart:
         description = self.description
         if description is None:
             return _("No model is installed; add one.")
-        lacking = [TITLES[name] for name in description.required_modalities if name not in given]
-        if not lacking and not given & set(description.modalities):
-            lacking = [_(" or ").join(TITLES[name] for name in description.modalities)]
+        lacking = [_(" or ").join(TITLES[name] for name in group) for group in description.lacking(given)]
         if not lacking:
             return ""
         return _("Choose {names}: the model {model} needs it.").format(names=", ".join(lacking), model=description.id)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 
-from ..domain.errors import CheckpointError, ExecutionError
+from ..domain.errors import CheckpointError, ExecutionError, RequestError
 from ..domain.modalities import taken
 from ..domain.progress import Progress
 from ..domain.text_table import text_table
+from ..io.outputs import check_outputs
 from ..models import catalogue
-from ..models.checkpoint_file import read_description
+from ..models.checkpoint_file import read_description, save_checkpoint
+from ..models.ensemble import average_of
 from ..models.model_card import model_card
 from .console import Console
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """Arguments of the subcommand."""
-    actions = p.add_subparsers(dest="action", metavar="list | info | add | remove | verify")
+    actions = p.add_subparsers(dest="action", metavar="list | info | add | remove | ensemble | verify")
     actions.add_parser("list", help="installed models (the default)")
     for name, what, about in (
         ("info", "ID", "print the model card"),
@@ -24,6 +28,9 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         ("remove", "ID", "delete a model that was added"),
     ):
         actions.add_parser(name, help=about).add_argument("model", metavar=what)
+    ensemble = actions.add_parser("ensemble", help="make one model that averages several, in one file")
+    ensemble.add_argument("models", nargs="+", metavar="ID|FILE")
+    ensemble.add_argument("-o", "--output", type=Path, required=True, metavar=f"FILE{catalogue.SUFFIX}")
     actions.add_parser("verify", help="read every byte of every model")
 
 
@@ -36,6 +43,8 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         console.say(f"Added {model.description.id} as {model.path}")
     elif arguments.action == "remove":
         console.say(f"Removed {catalogue.remove(arguments.model)}")
+    elif arguments.action == "ensemble":
+        make_ensemble(arguments.models, arguments.output, console)
     elif arguments.action == "verify":
         verify(console)
     else:
@@ -59,6 +68,24 @@ def list_models(console: Console) -> None:
     console.say(f"Your own models: {catalogue.models_folder()}")
 
 
+def make_ensemble(models: Sequence[str], output: Path, console: Console) -> None:
+    """Average several models in one file, whose name is the new model's id.
+
+    Raises:
+        CheckpointError: a model cannot be read, or they do not go together.
+        RequestError: the name does not end as a checkpoint's.
+        OutputError: the file is one of the models.
+    """
+    if output.suffix != catalogue.SUFFIX:
+        raise RequestError(f"{output.name} is no name of a checkpoint.", f"Let it end in {catalogue.SUFFIX}.")
+    check_outputs([output], [catalogue.resolve(model) for model in models])
+    description, weights = average_of([catalogue.load_model(model) for model in models], output.stem)
+    save_checkpoint(description, weights, output)
+    console.say(
+        f"Wrote {output}: {description.title.lower()}. Add it to your models: braintumorseg models add {output}"
+    )
+
+
 def verify(console: Console) -> None:
     """Load every model and build its network.
 
@@ -69,7 +96,7 @@ def verify(console: Console) -> None:
     for model in models.values():
         try:
             checkpoint = catalogue.load_model(model.path)
-            checkpoint.build()
+            checkpoint.check()
         except CheckpointError as error:
             errors.append(error)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,12 @@ from ..domain.segmentation import Segmentation
 from ..domain.volume import Volume
 from ..models.checkpoint_file import Checkpoint
 from ..models.description import Description
+from ..models.ensemble import able
 from ..preprocessing import AlignedCase, Prepared, align_case, prepare
 from ..quality import Examined, check_input, implausible
 from .backends import Backend, create_backend
 from .confidence import calibrated, confidence
-from .memory import predict
+from .ensemble import Opinion, about_resting, ask, known_regions, mean_probability
 from .postprocessing import clean, region_mask
 from .predictors import predictor_of
 from .result_warnings import about_confidence, about_model
@@ -72,27 +73,25 @@ def segment_case(
         case = dataclasses.replace(case, reference=options.reference)
     # What can be refused is refused before anything slow begins.
     check_modalities(case, description)
-    predictor = predictor_of(description)
+    members, resting = able(checkpoint, case.images)
+    networks = [(member, predictor_of(member.description)) for member in members]
     backend = create_backend(options.backend, options.device, options.precision)
     aligned = align_case(case, options, progress.part(0.0, _ALIGNING), brain=description.preprocessing.brain)
     if aligned_to:
         aligned_to(aligned)
     progress = progress.part(_ALIGNING if aligned.moves or aligned.brain else 0.0, 1.0)
-    progress.report("prepare", 0.0, "Preparing the images")
-    prepared = _prepare(aligned, description, options)
-    progress.report("load", 0.12, f"Loading {description.id} on {backend.device}, {backend.precision}")
-    backend.load(checkpoint)
     running = Mirrored(backend) if options.tta else backend
-    outputs, shortage = predict(predictor, running, prepared.array, progress.part(0.15, 0.9))
+    opinions, shortage = ask(networks, running, _shared(aligned, options), progress.part(0.0, 0.9))
     progress.report("finish", 0.9, "Placing the result on the reference grid")
-    labels, expected, probabilities = _compose(outputs, prepared, description, case, keep_probabilities)
-    native = _on_native_grids(outputs, prepared, description, case, aligned) if options.native == "all" else {}
-    examined = _examined(prepared, description)
+    labels, expected, probabilities = _compose(opinions, description, case, keep_probabilities)
+    native = _on_native_grids(opinions, description, case, aligned) if options.native == "all" else {}
+    examined = _examined(opinions[0])
+    regions = known_regions(opinions)
     result = Segmentation(
         case_id=case.id,
         labels=case.reference_volume.with_array(labels),
-        regions=description.regions,
-        provenance=_provenance(checkpoint, case, aligned, prepared, backend, options, started),
+        regions=regions,
+        provenance=_provenance(checkpoint, case, aligned, opinions, backend, options, started),
         confidence=expected,
         probabilities=probabilities,
         native=native,
@@ -105,10 +104,11 @@ def segment_case(
         *shortage,
         *case.warnings,
         *aligned.warnings,
-        *prepared.warnings,
+        *_each(warning for opinion in opinions for warning in opinion.prepared.warnings),
         *check_input(examined),
         *about_confidence(expected, found=bool(labels.any())),
-        *about_model(case, description),
+        *about_resting(members, resting, case.modalities),
+        *about_model(case, description, regions),
     ]
     progress.report("finish", 1.0, "Segmented")
     return dataclasses.replace(result, warnings=tuple(warnings), confidence=expected)
@@ -120,9 +120,7 @@ def check_modalities(case: Case, description: Description) -> None:
     Raises:
         ModalityError: names what is missing and what the model accepts.
     """
-    missing = [TITLES[name] for name in description.required_modalities if name not in case.images]
-    if not set(description.modalities) & set(case.images):
-        missing = [" or ".join(TITLES[name] for name in description.modalities)]
+    missing = [" or ".join(TITLES[name] for name in group) for group in description.lacking(case.images)]
     if missing:
         accepts = taken(description.modalities, description.optional_modalities)
         options = [f"--{name} FILE" for name in description.modalities if name not in case.images]
@@ -130,6 +128,25 @@ def check_modalities(case: Case, description: Description) -> None:
             f"{listed(missing)} missing: model {description.id} takes {accepts}.",
             f"Give it ({', '.join(options)}), or choose another model: braintumorseg models.",
         )
+
+
+def _shared(aligned: AlignedCase, options: RunOptions) -> Callable[[Description], Prepared]:
+    """What gives the images as a network takes them, made once for all that take them alike."""
+    made: list[tuple[Description, Prepared]] = []
+
+    def prepared_for(description: Description) -> Prepared:
+        for other, prepared in made:
+            if (other.modalities, other.preprocessing) == (description.modalities, description.preprocessing):
+                return prepared
+        made.append((description, _prepare(aligned, description, options)))
+        return made[-1][1]
+
+    return prepared_for
+
+
+def _each(texts: Iterable[str]) -> list[str]:
+    """Every text once."""
+    return list(dict.fromkeys(texts))
 
 
 def _prepare(aligned: AlignedCase, description: Description, options: RunOptions) -> Prepared:
@@ -142,8 +159,9 @@ def _prepare(aligned: AlignedCase, description: Description, options: RunOptions
     return prepare(aligned.case, description.modalities, spec, aligned.grid)
 
 
-def _examined(prepared: Prepared, description: Description) -> Examined:
+def _examined(opinion: Opinion) -> Examined:
     """What the checks of quality look at."""
+    prepared, description = opinion.prepared, opinion.description
     return Examined(
         prepared.reference,
         prepared.array,
@@ -156,13 +174,13 @@ def _examined(prepared: Prepared, description: Description) -> Examined:
 
 
 def _compose(
-    outputs: np.ndarray, prepared: Prepared, description: Description, case: Case, keep: bool
+    opinions: Sequence[Opinion], description: Description, case: Case, keep: bool
 ) -> tuple[np.ndarray, dict[str, float], dict[str, np.ndarray]]:
-    """Outputs on the box → label map and confidence, one region at a time so that only one probability map is alive."""
+    """Label map and confidence, one region at a time so that only one probability map is alive."""
     masks, expected, probabilities = {}, {}, {}
     spec = description.postprocessing
-    for region in description.regions:
-        probability = prepared.restore(_of_region(outputs, region, description))
+    for region in known_regions(opinions):
+        probability = mean_probability(opinions, region)
         masks[region] = region_mask(probability, region, spec)
         if region in spec.temperatures:  # what uncalibrated probabilities promise is worth nothing
             probability = calibrated(probability, spec.temperatures[region])
@@ -175,13 +193,8 @@ def _compose(
     return labels, {r: value for r, value in expected.items() if found & REGIONS[r].labels}, probabilities
 
 
-def _of_region(outputs: np.ndarray, region: str, description: Description) -> np.ndarray:
-    """A region's probability: the largest of those of its parts."""
-    return np.asarray(outputs[list(description.outputs_of(region))].max(axis=0))
-
-
 def _on_native_grids(
-    outputs: np.ndarray, prepared: Prepared, description: Description, case: Case, aligned: AlignedCase
+    opinions: Sequence[Opinion], description: Description, case: Case, aligned: AlignedCase
 ) -> dict[str, Volume]:
     """Modality → label map on that image's own grid, where it was before it was registered; the reference's left out.
 
@@ -193,8 +206,8 @@ def _on_native_grids(
         if name == case.reference:
             continue
         masks = {}
-        for region in description.regions:
-            probability = prepared.restore(_of_region(outputs, region, description), Grid.of(volume))
+        for region in known_regions(opinions):
+            probability = mean_probability(opinions, region, Grid.of(volume))
             masks[region] = region_mask(probability, region, spec)
         found[name] = case.images[name].with_array(clean(masks, spec, volume.voxel_volume))
     return found
@@ -204,7 +217,7 @@ def _provenance(
     checkpoint: Checkpoint,
     case: Case,
     aligned: AlignedCase,
-    prepared: Prepared,
+    opinions: Sequence[Opinion],
     backend: Backend,
     options: RunOptions,
     started: float,
@@ -213,10 +226,10 @@ def _provenance(
 
     d = checkpoint.description
     return {
-        "model": {"id": d.id, "version": d.version, "sha256": checkpoint.digest},
+        "model": {"id": d.id, "version": d.version, "sha256": checkpoint.digest} | _members(d, opinions),
         "inputs": {name: case.images[name].source for name in case.modalities},
         "reference": case.reference,
-        "preprocessing": [*aligned.record, *prepared.record],
+        "preprocessing": [*aligned.record, *_each(line for o in opinions for line in o.prepared.record)],
         "alignment": dataclasses.asdict(aligned.as_record()),
         "device": backend.device,
         "precision": backend.precision,
@@ -224,3 +237,8 @@ def _provenance(
         "seconds": round(time.perf_counter() - started, 2),
         "versions": {"braintumorseg": __version__, "torch": torch.__version__, "python": platform.python_version()},
     }
+
+
+def _members(description: Description, opinions: Sequence[Opinion]) -> dict[str, Any]:
+    """Of an ensemble, those of its members that the result rests on."""
+    return {"members": [opinion.description.id for opinion in opinions]} if description.members else {}

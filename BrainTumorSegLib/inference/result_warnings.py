@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ..domain.case import Case
 from ..domain.labels import REGIONS
@@ -21,13 +21,13 @@ def about_confidence(confidence: Mapping[str, float], *, found: bool) -> list[st
     return [f"The model is unsure of {listed(unsure)}: look at it closely."] if unsure else []
 
 
-def about_model(case: Case, description: Description) -> list[str]:
-    """Regions that the model does not know, and what the sequences that were not given cost."""
-    return [*_about_regions(description), *_about_missing(case, description)]
+def about_model(case: Case, description: Description, regions: Collection[str]) -> list[str]:
+    """Regions of which nothing is known, and what the sequences that were not given cost."""
+    return [*_about_regions(regions), *_about_missing(case, description)]
 
 
-def _about_regions(description: Description) -> list[str]:
-    unknown = [region for region in REGIONS if region not in description.regions]
+def _about_regions(regions: Collection[str]) -> list[str]:
+    unknown = [region for region in REGIONS if region not in regions]
     if not unknown:
         return []
     written = "all of the tumour is written as label 2"

@@ -82,7 +82,7 @@ def add(path: Path | str) -> InstalledModel:
     with tempfile.TemporaryDirectory() as folder:
         file = checkpoint_of(Path(path), Path(folder))
         checkpoint = load_checkpoint(file)
-        checkpoint.build()  # unknown networks and weights that do not fit are refused here
+        checkpoint.check()  # unknown networks and weights that do not fit are refused here
         description = checkpoint.description
         models, _ = installed()
         if description.id in models and models[description.id].embedded:

@@ -36,8 +36,27 @@ class Checkpoint:
     digest: str = ""
     path: Path | None = None
 
+    @property
+    def members(self) -> tuple[Checkpoint, ...]:
+        """What runs: the members of an ensemble, each with its own weights, else this checkpoint alone."""
+        if not self.description.members:
+            return (self,)
+        return tuple(
+            dataclasses.replace(self, description=d, weights=_without_prefix(self.weights, f"{number}."))
+            for number, d in enumerate(self.description.members)
+        )
+
+    def check(self) -> None:
+        """Build every network once.
+
+        Raises:
+            CheckpointError: as :meth:`build`.
+        """
+        for member in self.members:
+            member.build()
+
     def build(self) -> nn.Module:
-        """The network with these weights in fp32, in evaluation mode.
+        """The network with these weights in fp32, in evaluation mode; of an ensemble, see :attr:`members`.
 
         Raises:
             CheckpointError: unknown network, or weights that do not fit it or are not finite.
@@ -75,7 +94,7 @@ def save_checkpoint(description: Description, weights: Mapping[str, torch.Tensor
 
     from ..io.staging import atomic
 
-    stored = pack(weights, description.storage)
+    stored = _stored(description, weights)
     description = dataclasses.replace(description, schema_version=SCHEMA_VERSION)
     text = json.dumps(dataclasses.asdict(description), ensure_ascii=True, sort_keys=True)
     draft = save(stored, metadata={_DESCRIPTION_KEY: text})
@@ -85,6 +104,21 @@ def save_checkpoint(description: Description, weights: Mapping[str, torch.Tensor
     with atomic(path) as part:
         part.write_bytes(save(stored, metadata=metadata))
     return path
+
+
+def _stored(description: Description, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Name → tensor as stored, of an ensemble each member's in its own way and with its number before the name."""
+    if not description.members:
+        return pack(weights, description.storage)
+    return {
+        f"{number}.{name}": tensor
+        for number, member in enumerate(description.members)
+        for name, tensor in pack(_without_prefix(weights, f"{number}."), member.storage).items()
+    }
+
+
+def _without_prefix(weights: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:

@@ -14,7 +14,8 @@ from ..domain.modalities import MODALITIES
 from ..domain.structure import from_json
 from .quantisation import STORAGES
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+ENSEMBLE = "ensemble"  # the network family of what has members
 AGAIN = "Download it again, or export it again from its training run."
 
 
@@ -118,7 +119,15 @@ class AccuracyRecord:
 
 @dataclass(frozen=True)
 class Description:
-    """All that a checkpoint says of itself. ``storage``: how the file holds the weights, see :mod:`.quantisation`."""
+    """All that a checkpoint says of itself.
+
+    Attributes:
+        storage: how the file holds the weights, see :mod:`.quantisation`.
+        members: of an ensemble, each a whole description; the probabilities of their regions are averaged. Its own
+            fields are then of all together: the sequences that any member takes, the regions, what is done to the
+            average; network, preprocessing and tiling stand for the leading member's.
+        weight: what its probabilities count for among the members of an ensemble.
+    """
 
     id: str
     title: str
@@ -137,6 +146,8 @@ class Description:
     weights_licence: str = ""
     intended_use: str = "For research, not for clinical use."
     storage: str = "fp16"
+    members: tuple[Description, ...] = ()
+    weight: float = 1.0
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -165,13 +176,27 @@ class Description:
         """Modalities without which the model does not run."""
         return tuple(name for name in self.modalities if name not in self.optional_modalities)
 
+    def runs_on(self, given: Collection[str]) -> bool:
+        """Whether these sequences are enough; of an ensemble, for any of its members."""
+        return not self.lacking(given)
+
+    def lacking(self, given: Collection[str]) -> tuple[tuple[str, ...], ...]:
+        """What has to be given besides: one of each group of modalities; none where the model runs.
+
+        Of an ensemble, what the member lacks that lacks least.
+        """
+        if self.members:
+            return min((member.lacking(given) for member in self.members), key=len)
+        if not set(self.modalities) & set(given):
+            return (self.modalities,) if not self.required_modalities else tuple((m,) for m in self.required_modalities)
+        return tuple((name,) for name in self.required_modalities if name not in given)
+
     @property
     def modality_subsets(self) -> tuple[tuple[str, ...], ...]:
         """Every set of modalities that the model runs on, the whole first, then fewer and fewer."""
-        needed = set(self.required_modalities)
         sizes = range(len(self.modalities), 0, -1)
         sets = (chosen for size in sizes for chosen in itertools.combinations(self.modalities, size))
-        return tuple(chosen for chosen in sets if needed <= set(chosen))
+        return tuple(chosen for chosen in sets if self.runs_on(chosen))
 
     def accuracy_with(self, modalities: Collection[str]) -> AccuracyRecord | None:
         """Measured Dice where just these modalities (of those that the model takes) are given."""
@@ -210,6 +235,9 @@ def _problems(d: Description) -> Iterator[str]:
         yield f"its patch {d.tiling.patch} does not fit {d.dimensions} dimensions"
     if not 0 <= d.tiling.overlap < 1:
         yield f"overlap is {d.tiling.overlap:g}, not at least 0 and below 1"
+    if d.weight <= 0:
+        yield f"its weight {d.weight:g} is not above 0"
+    yield from _problems_of_members(d)
     q = d.postprocessing
     if not {*q.thresholds, *q.filled, *q.temperatures} <= set(REGIONS):
         yield "a threshold, filling or temperature names no region"
@@ -219,6 +247,17 @@ def _problems(d: Description) -> Iterator[str]:
         yield f"unknown storage {d.storage!r}"
     if not all(0 < value <= 1 for value in q.thresholds.values()):
         yield "a threshold is not above 0 and at most 1"
+
+
+def _problems_of_members(d: Description) -> Iterator[str]:
+    if bool(d.members) != (d.network.family == ENSEMBLE):
+        yield "an ensemble has members, and nothing else has"
+    if len(d.members) == 1 or any(member.members for member in d.members):
+        yield "an ensemble has at least two members, which have none themselves"
+    if d.members and set(d.modalities) != set().union(*(member.modalities for member in d.members)):
+        yield "its modalities are not those of its members"
+    if d.members and not set(d.regions) <= set().union(*(member.regions for member in d.members)):
+        yield "a region is known to none of its members"
 
 
 def parse_description(text: str, source: str) -> Description:
@@ -232,7 +271,7 @@ def parse_description(text: str, source: str) -> Description:
         return from_json(Description, values)
     except CheckpointError as error:
         raise CheckpointError(f"{source} cannot be used. {error}", error.remedy) from error
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, RecursionError) as error:
         raise CheckpointError(f"{source} has a wrong description ({error}).", AGAIN) from error
 
 

@@ -57,7 +57,8 @@ def card_of(d: Description) -> ModelCard:
         (
             CardSection("What it takes and gives", (_interface(d),)),
             CardSection("How accurate it is", _accuracy(d.accuracy)),
-            CardSection("How it was made", (_training(d),)),
+            *(CardSection(f"How member {m.id} was made", (_training(m),)) for m in d.members),
+            *(() if d.members else (CardSection("How it was made", (_training(d),)),)),
             CardSection("Licences", (licences,)),
         ),
     )
@@ -82,19 +83,35 @@ def _markdown(block: CardBlock) -> str:
 
 
 def _interface(d: Description) -> tuple[str, ...]:
-    p = d.preprocessing
-    spacing = " × ".join(f"{mm:g}" if mm else "own" for mm in reversed(p.spacing))
-    stripped = "be skull-stripped and " if p.brain == "extracted" else ""
+    stripped = "be skull-stripped and " if d.preprocessing.brain == "extracted" else ""
     lines = [
         f"Sequences: {taken(d.modalities, d.optional_modalities)}",
         f"Images must {stripped}lie over each other; other grids are resampled",
         f"Regions: {', '.join(f'{name} ({REGIONS[name].title.lower()})' for name in d.regions)}",
-        f"Outputs: {', '.join(output.name for output in d.outputs)}, each a sigmoid",
-        f"Runs {'slice-wise' if d.dimensions == 2 else 'volumetrically'} at {spacing} mm, orientation {p.orientation}, "
-        f"normalisation {p.normalisation}" + (", bias field corrected by N4" if p.bias_correction == "n4" else ""),
+        *_networks(d),
         f"Post-processing: {'; '.join(_postprocessing(d.postprocessing))}",
     ]
     return tuple(f"{line}." for line in lines)
+
+
+def _networks(d: Description) -> Iterator[str]:
+    """What a network gives and how it runs; of an ensemble, of each member."""
+    if d.members:
+        weights = {member.weight for member in d.members}
+        shares = "" if len(weights) == 1 else f", weighted {' to '.join(f'{m.weight:g}' for m in d.members)}"
+        yield f"The probabilities of {len(d.members)} members are averaged{shares}"
+    for member in d.members:
+        takes = taken(member.modalities, member.optional_modalities)
+        yield f"Member {member.id} takes {takes}. {'. '.join(_networks(member))}"
+    if not d.members:
+        p = d.preprocessing
+        spacing = " × ".join(f"{mm:g}" if mm else "own" for mm in reversed(p.spacing))
+        yield f"Outputs: {', '.join(output.name for output in d.outputs)}, each a sigmoid"
+        yield (
+            f"Runs {'slice-wise' if d.dimensions == 2 else 'volumetrically'} at {spacing} mm, "
+            f"orientation {p.orientation}, normalisation {p.normalisation}"
+            + (", bias field corrected by N4" if p.bias_correction == "n4" else "")
+        )
 
 
 def _postprocessing(q: PostprocessingSpec) -> Iterator[str]:

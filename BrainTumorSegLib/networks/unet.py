@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .availability import append_availability
 from .family import NetworkFamily
 
 
@@ -64,9 +65,17 @@ class UNet(nn.Module):
         return self.head(features)
 
 
-def build(dimensions: int, in_channels: int, out_channels: int, width: int = 32, levels: int = 4) -> nn.Module:
-    """U-Net with ``width`` features at full resolution, doubled at each of ``levels`` poolings."""
-    return UNet(dimensions, in_channels, out_channels, width, levels)
+def build(
+    dimensions: int, in_channels: int, out_channels: int, width: int = 32, levels: int = 4, availability: bool = False
+) -> nn.Module:
+    """U-Net with ``width`` features at full resolution, doubled at each of ``levels`` poolings.
+
+    ``availability`` lets it see which channels are missing (all 0), for models that take any subset of them.
+    """
+    network = UNet(dimensions, in_channels * (2 if availability else 1), out_channels, width, levels)
+    if availability:
+        network.register_forward_pre_hook(append_availability)
+    return network
 
 
 def _divisor(arguments: Mapping[str, Any]) -> int:

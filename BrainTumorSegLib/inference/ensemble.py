@@ -1,0 +1,104 @@
+"""The networks of a checkpoint run one after another, and the mean of what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..domain.errors import ShortageError
+from ..domain.grid import Grid
+from ..domain.labels import REGIONS
+from ..domain.modalities import TITLES, listed
+from ..domain.progress import Progress
+from ..models.checkpoint_file import Checkpoint
+from ..models.description import Description
+from ..preprocessing import Prepared
+from .backends import Backend
+from .memory import predict
+from .predictors import Predictor
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What one network says of a case: outputs ``(outputs, Z, Y, X)`` on the box of what was prepared for it."""
+
+    description: Description
+    prepared: Prepared
+    outputs: np.ndarray
+
+    def probability(self, region: str, grid: Grid | None = None) -> np.ndarray:
+        """A region's probability, the largest of those of its parts, on a grid, by default the reference's."""
+        return self.prepared.restore(self.outputs[list(self.description.outputs_of(region))].max(axis=0), grid)
+
+
+def ask(
+    members: Sequence[tuple[Checkpoint, Predictor]],
+    backend: Backend,
+    prepared_for: Callable[[Description], Prepared],
+    progress: Progress,
+) -> tuple[list[Opinion], list[str]]:
+    """Run the members in turn.
+
+    Args:
+        members: the networks and how they are run, in the order in which memory is spent on them.
+        backend: takes the weights of each in turn.
+        prepared_for: gives what a network takes.
+        progress: of all of them.
+
+    Returns:
+        What they say, and warnings about what memory did not allow: smaller parts, or members left out.
+
+    Raises:
+        ShortageError: memory ran out for the first one already.
+        CheckpointError: a network cannot be built or run as the checkpoint says.
+        CancelledError: cancelled through ``progress``.
+    """
+    opinions: list[Opinion] = []
+    warnings: list[str] = []
+    for number, (member, predictor) in enumerate(members):
+        name = member.description.id
+        part = progress.part(number / len(members), (number + 1) / len(members))
+        part.report("prepare", 0.0, "Preparing the images")
+        prepared = prepared_for(member.description)
+        part.report("load", 0.13, f"Loading {name} on {backend.device}, {backend.precision}")
+        backend.load(member)
+        try:
+            outputs, shortage = predict(predictor, backend, prepared.array, part.part(0.16, 1.0))
+        except ShortageError:
+            if not opinions:
+                raise
+            backend.free_memory()
+            warnings.append(f"Memory ran out for {name}, so the result does without it; expect a less accurate one.")
+            continue
+        opinions.append(Opinion(member.description, prepared, outputs))
+        warnings += shortage
+    return opinions, warnings
+
+
+def mean_probability(opinions: Sequence[Opinion], region: str, grid: Grid | None = None) -> np.ndarray:
+    """The weighted mean of what those say that know a region, float32 on a grid, by default the reference's."""
+    knowing = [opinion for opinion in opinions if region in opinion.description.regions]
+    if len(knowing) == 1:
+        return knowing[0].probability(region, grid)
+    total = sum(opinion.description.weight for opinion in knowing)
+    mean = knowing[0].probability(region, grid) * np.float32(knowing[0].description.weight / total)
+    for opinion in knowing[1:]:
+        mean += opinion.probability(region, grid) * np.float32(opinion.description.weight / total)
+    return mean
+
+
+def known_regions(opinions: Sequence[Opinion]) -> tuple[str, ...]:
+    """Regions that some network knows."""
+    return tuple(region for region in REGIONS if any(region in o.description.regions for o in opinions))
+
+
+def about_resting(running: Sequence[Checkpoint], resting: Sequence[Checkpoint], given: Sequence[str]) -> list[str]:
+    """Members that sat out for want of sequences."""
+    found = []
+    for member in resting:
+        lacking = [TITLES[name] for name in member.description.required_modalities if name not in given]
+        others = listed([m.description.id for m in running])
+        found.append(f"{member.description.id} needs {listed(lacking)} and sat out; the result is that of {others}.")
+    return found
