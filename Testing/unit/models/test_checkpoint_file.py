@@ -414,6 +414,6 @@ def test_files_of_schema_2_mean_what_they_meant(tmp_path: Path, normalisation: s
     description = load_checkpoint(forge(tmp_path / "a.safetensors", values)).description
     assert description.preprocessing.brain == brain
     saved = load_checkpoint(save_checkpoint(description, make_oracle().weights, tmp_path / "b.safetensors"))
-    assert (saved.description.schema_version, saved.description.preprocessing.brain) == (3, brain)
+    assert (saved.description.schema_version, saved.description.preprocessing.brain) == (SCHEMA_VERSION, brain)
     with pytest.raises(CheckpointError, match="kind of image"):
         load_checkpoint(forge(tmp_path / "c.safetensors", with_field(describe_model(), "preprocessing.brain", "liver")))
