@@ -20,12 +20,12 @@ from scipy import ndimage
 from BrainTumorSegLib.domain.grid import Grid
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io.registry import read_volume
-from BrainTumorSegLib.io.staging import atomic
 from BrainTumorSegLib.preprocessing.brain_extraction.included import network_image
 from BrainTumorSegLib.preprocessing.resampling import onto
 
-# Of the LGG images the size in plane is known by experience, and how far the slices reach.
+# Of the LGG images, whose spacing is lost.
 _LGG_IN_PLANE_MM = 0.94
+LGG_CHANNELS = ("t1", "flair", "t1ce")
 # Room for a skull around a brain that fills its grid, in voxels.
 _ROOM = 14
 
@@ -49,6 +49,24 @@ class Head:
     distance: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0, np.uint8))
 
 
+@dataclass(frozen=True)
+class LggStack:
+    """A patient of the LGG set as published, and the brain as HD-BET found it in FLAIR.
+
+    Attributes:
+        numbers: of the slices at hand; of training patients some are missing.
+        images: sequence → uint8 ``(N, Y, X)``; a T1 that repeats FLAIR is missing and left out.
+        brain: bool ``(N, Y, X)``.
+        affine: of the stack where no slice is missing; spacing as it is assumed.
+    """
+
+    patient: str
+    numbers: list[int]
+    images: dict[str, np.ndarray]
+    brain: np.ndarray
+    affine: np.ndarray
+
+
 def keep(heads: Iterator[Head], folder: Path) -> None:
     """Write heads as files of one kind; a folder that is there is whole and stays."""
     if folder.is_dir():
@@ -56,8 +74,7 @@ def keep(heads: Iterator[Head], folder: Path) -> None:
     part = folder.with_name(f".{folder.name}.part")
     part.mkdir(parents=True, exist_ok=True)
     for number, head in enumerate(heads):
-        with atomic(part / f"{number:04d}.npz") as file:
-            np.savez(file.open("wb"), **dataclasses.asdict(head))
+        np.savez(part / f"{number:04d}.npz", **dataclasses.asdict(head))
     part.rename(folder)
 
 
@@ -71,24 +88,19 @@ def kept(folder: Path) -> list[Head]:
 
 
 def lgg_heads(folder: Path, patients: tuple[str, ...]) -> Iterator[Head]:
-    """Patients of the LGG set: each channel is an image; one that repeats FLAIR (a missing T1) is left out."""
+    """Patients of the LGG set: each channel is an image."""
     for patient in patients:
-        numbers, stack, mask, distance = _lgg_stack(folder, patient)
-        affine = np.diag([-_LGG_IN_PLANE_MM, -_LGG_IN_PLANE_MM, distance, 1.0])
-        size = numbers[-1] - numbers[0] + 1
-        here = np.asarray(numbers) - numbers[0]
-        known = np.zeros(size, dtype=np.float32)
-        known[here] = 1
-        channels = [0, 1, 2] if size else []
-        images = [stack[..., c] for c in channels if c == 1 or not np.array_equal(stack[..., c], stack[..., 1])]
-        volumes = [Volume(_between(image, here, size), affine) for image in images]
+        stack = read_lgg(folder, patient)
+        here = np.asarray(stack.numbers) - stack.numbers[0]
+        size = int(here[-1]) + 1
+        volumes = [Volume(_between(image, here, size), stack.affine) for image in stack.images.values()]
         prepared, grids = zip(*(network_image(volume) for volume in volumes), strict=True)
         own = Grid.of(volumes[0])
-        signed = np.stack([_signed_distance(part) for part in mask])
+        signed = np.stack([_signed_distance(part) for part in stack.brain])
         brain = onto((_between(signed, here, size) > 0).astype(np.float32), own, grids[0])
-        spread = np.broadcast_to(known[:, None, None], own.shape)
-        sure = onto(np.ascontiguousarray(spread), own, grids[0]) >= 0.5
-        yield _head(patient, list(prepared), brain, sure)
+        known = np.zeros(own.shape, dtype=np.float32)
+        known[here] = 1
+        yield _head(patient, list(prepared), brain, onto(known, own, grids[0]) >= 0.5)
 
 
 def whole_heads(folder: Path, masks: Path, people: tuple[str, ...]) -> Iterator[Head]:
@@ -121,8 +133,8 @@ def _head(person: str, images: list[np.ndarray], brain: np.ndarray, known: np.nd
     return Head(person, stored, np.round(255 * brain).astype(np.uint8), known)
 
 
-def _lgg_stack(folder: Path, patient: str) -> tuple[list[int], np.ndarray, np.ndarray, float]:
-    """Numbers of the slices at hand, their pixels ``(N, Y, X, 3)`` and masks ``(N, Y, X)``, and their distance in mm."""
+def read_lgg(folder: Path, patient: str) -> LggStack:
+    """A patient of the LGG set, and HD-BET's mask."""
     from PIL import Image
 
     files = {
@@ -133,7 +145,10 @@ def _lgg_stack(folder: Path, patient: str) -> tuple[list[int], np.ndarray, np.nd
     numbers = sorted(files)
     pixels = np.stack([np.asarray(Image.open(files[number])) for number in numbers])
     mask = read_volume(folder / "brain_masks" / f"{patient}_brain.nii.gz")
-    return numbers, pixels, mask.array > 0, mask.spacing[0]
+    affine = np.diag([-_LGG_IN_PLANE_MM, -_LGG_IN_PLANE_MM, mask.spacing[0], 1.0])
+    distinct = [c for c in (0, 1, 2) if c == 1 or not np.array_equal(pixels[..., c], pixels[..., 1])]
+    images = {LGG_CHANNELS[c]: pixels[..., c] for c in distinct}
+    return LggStack(patient, numbers, images, mask.array > 0, affine)
 
 
 def _signed_distance(mask: np.ndarray) -> np.ndarray:

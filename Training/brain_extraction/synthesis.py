@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 import torch
-from torch.nn import functional as F
+from torch.nn import functional
 
 from BrainTumorSegLib.preprocessing.brain_extraction.included import rescaled
 
@@ -26,7 +26,7 @@ VOXEL_MM = 2.0
 def smooth_field(rng: np.random.Generator, shape: Patch, knots: int) -> torch.Tensor:
     """Smooth random numbers of mean 0 and standard deviation about 1, ``(Z, Y, X)``."""
     coarse = torch.from_numpy(rng.standard_normal((1, 1, knots, knots, knots)).astype(np.float32))
-    return F.interpolate(coarse, size=shape, mode="trilinear", align_corners=True)[0, 0] * 1.5
+    return functional.interpolate(coarse, size=shape, mode="trilinear", align_corners=True)[0, 0] * 1.5
 
 
 def random_curve(rng: np.random.Generator) -> torch.Tensor:
@@ -132,16 +132,18 @@ def placement(rng: np.random.Generator, head: Head, shape: Patch) -> torch.Tenso
 
 def as_scanned(rng: np.random.Generator, image: torch.Tensor) -> torch.Tensor:
     """A bias field, thick slices along some axis, blur and noise."""
+    shape: Patch = tuple(image.shape)  # type: ignore[assignment]
     if rng.random() < 0.7:
-        image = image * torch.exp(rng.uniform(0, 0.4) * smooth_field(rng, tuple(image.shape), int(rng.integers(2, 5))))
+        knots = int(rng.integers(2, 5))
+        image = image * torch.exp(rng.uniform(0, 0.4) * smooth_field(rng, shape, knots))
     if rng.random() < 0.6:
         axis = int(rng.choice(3, p=(0.6, 0.2, 0.2)))
         size = list(image.shape)
         size[axis] = max(round(size[axis] * VOXEL_MM / rng.uniform(2.5, 7)), 8)
-        thick = F.interpolate(image[None, None], size=size, mode="area")
-        image = F.interpolate(thick, size=image.shape, mode="trilinear")[0, 0]
+        thick = functional.interpolate(image[None, None], size=size, mode="area")
+        image = functional.interpolate(thick, size=shape, mode="trilinear")[0, 0]
     if rng.random() < 0.2:
-        image = F.avg_pool3d(image[None, None], 3, 1, 1)[0, 0]
+        image = functional.avg_pool3d(image[None, None], 3, 1, 1)[0, 0]
     if rng.random() < 0.6:
         noise = torch.from_numpy(rng.standard_normal(image.shape, dtype=np.float32))
         image = (image + rng.uniform(0, 0.08) * noise).abs()
@@ -181,9 +183,9 @@ def sample(
     known = torch.from_numpy(head.known.astype(np.float32))
     place = placement(rng, head, shape)
     layers = torch.stack([grey, brain, known])[None]
-    grey, brain, known = F.grid_sample(layers, place, align_corners=False)[0]
+    grey, brain, known = functional.grid_sample(layers, place, align_corners=False)[0]
     # What the image does not reach is known to hold none of it.
-    reached = F.grid_sample(torch.ones_like(layers[:, :1]), place, align_corners=False)[0, 0] > 0.5
+    reached = functional.grid_sample(torch.ones_like(layers[:, :1]), place, align_corners=False)[0, 0] > 0.5
     return _seen(rng, grey, brain, torch.where(reached, known, 1.0))
 
 

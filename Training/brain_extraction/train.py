@@ -12,63 +12,32 @@ import dataclasses
 import json
 import sys
 import time
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from BrainTumorSegLib.domain.structure import from_json
 from BrainTumorSegLib.inference.backends.torch_backend import autocast, resolve_precision
 from BrainTumorSegLib.io.staging import atomic
-from BrainTumorSegLib.models.description import NetworkSpec
 from BrainTumorSegLib.networks import create_network
 from BrainTumorSegLib.preprocessing.brain_extraction.included import brain_probability, one_piece
 
 from ..command import exit_code
 from ..datasets.split import Split, read_split
-from ..recipe import OptimisationRecipe
 from ..schedule import learning_rate_factor
+from .export import export
 from .heads import Head, keep, kept, lgg_heads, stripped_brains, whole_heads
-from .synthesis import Patch, sample, sample_without
+from .recipe import RECIPE, BrainRecipe, load_recipe
+from .synthesis import sample, sample_without
 
-RECIPE = Path(__file__).with_name("recipe.toml")
 LAST = "last.pt"
 # Of the LGG training patients one in nine is held out to choose by; the 18 validation patients choose nothing.
 _FOLDS = 9
-
-
-@dataclass(frozen=True)
-class BrainRecipe:
-    """All of a training run.
-
-    Attributes:
-        patch: voxels of 2 mm, ``(z, y, x)``.
-        shares: source → share of the samples: ``lgg``, ``heads``, ``brats`` and ``none`` (no brain).
-        wild: share of the samples with a contrast that no sequence has.
-        held_out_heads: people of ``heads`` who are monitored and do not train.
-        never: people of ``heads`` who are left out of everything.
-        brats: how the names of the BraTS patients begin who train.
-    """
-
-    id: str
-    title: str
-    version: str
-    seed: int
-    network: NetworkSpec
-    patch: tuple[int, int, int]
-    shares: dict[str, float]
-    wild: float
-    held_out_heads: tuple[str, ...]
-    never: tuple[str, ...]
-    brats: tuple[str, ...]
-    optimisation: OptimisationRecipe
 
 
 @dataclass(frozen=True)
@@ -98,7 +67,7 @@ class Samples(Dataset[tuple[torch.Tensor, ...]]):
         if source == "none":
             return sample_without(rng, r.patch)
         heads = self._material.training[source]
-        return sample(rng, heads[rng.integers(len(heads))], r.patch, r.wild)
+        return sample(rng, heads[int(rng.integers(len(heads)))], r.patch, r.wild)
 
 
 def load_material(recipe: BrainRecipe, data: Path, masks: Path, cache: Path) -> Material:
@@ -128,7 +97,7 @@ def load_material(recipe: BrainRecipe, data: Path, masks: Path, cache: Path) -> 
 def brain_loss(logits: torch.Tensor, brain: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """Soft Dice and binary cross-entropy where the brain is known, equal weight; targets are shares of voxels."""
     logits = logits.float()
-    entropy = (F.binary_cross_entropy_with_logits(logits, brain, reduction="none") * known).sum() / known.sum()
+    entropy = (functional.binary_cross_entropy_with_logits(logits, brain, reduction="none") * known).sum() / known.sum()
     p, t = torch.sigmoid(logits) * known, brain * known
     return entropy + 1 - (2 * (p * t).sum() + 100) / ((p * p).sum() + (t * t).sum() + 100)
 
@@ -152,8 +121,12 @@ class Run:
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         spec = recipe.network
-        self.network = create_network(spec.family, dimensions=3, in_channels=1, out_channels=1, arguments=spec.arguments)
-        self.network = self.network.to(memory_format=torch.channels_last_3d)
+        self.network = create_network(
+            spec.family, dimensions=3, in_channels=1, out_channels=1, arguments=spec.arguments
+        )
+        for parameter in self.network.parameters():  # twice as fast
+            if parameter.ndim == 5:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
         self.average = copy.deepcopy(self.network).eval()
         o = recipe.optimisation
         self.optimiser = torch.optim.AdamW(self.network.parameters(), o.learning_rate, weight_decay=o.weight_decay)
@@ -166,7 +139,7 @@ class Run:
         for group in self.optimiser.param_groups:
             group["lr"] = o.learning_rate * learning_rate_factor(self.step, o)
         with autocast(torch.device("cpu"), self.precision):
-            logits = self.network(image.to(memory_format=torch.channels_last_3d))
+            logits = self.network(image.contiguous(memory_format=torch.channels_last_3d))
         loss = brain_loss(logits, brain, known)
         self.optimiser.zero_grad()
         loss.backward()
@@ -230,13 +203,19 @@ def parser() -> argparse.ArgumentParser:
 
 def train(arguments: argparse.Namespace) -> int:
     """Train and export."""
-    recipe: Any = from_json(BrainRecipe, tomllib.loads(arguments.recipe.read_text(encoding="utf-8")))
+    recipe = load_recipe(arguments.recipe)
     arguments.output.mkdir(parents=True, exist_ok=True)
     material = load_material(recipe, arguments.data, arguments.masks, arguments.cache)
     run = Run(recipe)
     if arguments.resume:
         run.load(arguments.output / LAST)
-    fit(run, material, arguments.output)
+    if run.step < recipe.optimisation.steps:
+        fit(run, material, arguments.output)
+    destination = arguments.output / f"{recipe.id}.safetensors"
+    people = [head.person for heads in material.training.values() for head in heads]
+    figures = {source: dice(run.average, heads) for source, heads in material.monitoring.items()}
+    export(recipe, run.average.state_dict(), run.step, sorted({*people}), material.split, figures, destination)
+    print(f"Wrote {destination}", flush=True)
     return 0
 
 
