@@ -55,19 +55,27 @@ def recoloured(rng: np.random.Generator, image: np.ndarray, brain: torch.Tensor,
     return brain * random_curve(rng)[values] + (1 - brain) * around
 
 
-def head_around(rng: np.random.Generator, brain: torch.Tensor, inner: torch.Tensor, away: torch.Tensor) -> torch.Tensor:
+def head_around(
+    rng: np.random.Generator, brain: torch.Tensor, inner: torch.Tensor, away: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Fluid, skull, scalp, face and neck around a stripped brain, ``(Z, Y, X)``.
+
+    The teacher counts the fluid up to the bone as brain, and stripped brains are often without it: so its layer becomes
+    brain here.
 
     Args:
         inner: grey values of the brain, 0 to 1.
         away: mm from the brain.
+
+    Returns:
+        The head, and the brain with its fluid.
     """
     shape: Patch = tuple(away.shape)  # type: ignore[assignment]
 
     def thickness(low: float, high: float) -> torch.Tensor:
         return rng.uniform(low, high) * torch.exp(0.3 * smooth_field(rng, shape, 5))
 
-    fluid = thickness(0.5, 4)
+    fluid = thickness(0, 1.5)
     skull = fluid + thickness(2, 8)
     scalp = skull + thickness(3, 12)
     z, y, x = torch.meshgrid(*(torch.arange(size, dtype=torch.float32) for size in shape), indexing="ij")
@@ -85,7 +93,7 @@ def head_around(rng: np.random.Generator, brain: torch.Tensor, inner: torch.Tens
     head = torch.where((away < skull) & ~flesh, torch.tensor(float(grey[1])), head)
     head = torch.where(flesh, soft, head)
     head = torch.where(away < fluid, torch.tensor(float(grey[0])), head)
-    return (brain * inner + (1 - brain) * head).clamp(0, 1.2)
+    return (brain * inner + (1 - brain) * head).clamp(0, 1.2), torch.maximum(brain, (away < fluid).float())
 
 
 def no_brain(rng: np.random.Generator, shape: Patch) -> torch.Tensor:
@@ -179,7 +187,7 @@ def sample(
     brain = torch.from_numpy(head.brain.astype(np.float32) / 255)
     grey = recoloured(rng, image, brain, wild)
     if head.distance.size:
-        grey = head_around(rng, brain, grey, torch.from_numpy(head.distance.astype(np.float32)))
+        grey, brain = head_around(rng, brain, grey, torch.from_numpy(head.distance.astype(np.float32)))
     known = torch.from_numpy(head.known.astype(np.float32))
     place = placement(rng, head, shape)
     layers = torch.stack([grey, brain, known])[None]

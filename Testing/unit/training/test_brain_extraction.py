@@ -124,9 +124,10 @@ def test_a_made_head_surrounds_the_brain() -> None:
     z, y, x = np.indices(brain.shape) - (np.reshape(brain.shape, (3, 1, 1, 1)) - 1) / 2
     away = torch.from_numpy(np.clip(2 * (np.sqrt(z**2 + y**2 + x**2) - 12), 0, None)).float()
     assert float(away.max()) > 70
-    made = synthesis.head_around(np.random.default_rng(3), brain, 0.7 * brain, away)
+    made, whole = synthesis.head_around(np.random.default_rng(3), brain, 0.7 * brain, away)
     assert torch.allclose(made[brain == 1], torch.tensor(0.7))
     assert float(made[(away > 60) & torch.from_numpy(z > 0)].max()) == 0  # below it are face and neck
+    assert torch.all(whole >= brain) and float(whole[away > 4].max()) == 0
     assert len(made[(away > 0) & (away < 20)].unique()) > 3  # fluid, bone, scalp
 
 
@@ -170,7 +171,7 @@ def data(tmp_path: Path) -> Path:
 
 def test_a_run_from_data_to_engine(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = RECIPE.read_text(encoding="utf-8")
-    changes = {"patch = [96, 112, 96]": "patch = [32, 32, 32]", "[8, 16, 32, 64, 128]": "[4, 4, 4]", "interval = 200": ""}
+    changes = {"[96, 112, 96]": "[32, 32, 32]", "[8, 16, 32, 64, 128]": "[4, 4, 4]", "interval = 200": ""}
     for old, new in changes.items():
         assert old in text
         text = text.replace(old, new)
