@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from . import __version__
-from .commands import demo, evaluate, models, segment
+from .commands import demo, evaluate, models, preprocess, segment
 from .commands.console import Console, watched
 from .commands.streams import prepare_streams
 from .domain.errors import BrainTumorSegError, CancelledError, ExecutionError, RequestError, ShortageError
@@ -19,6 +19,7 @@ from .domain.progress import Progress
 
 _COMMANDS = {
     "segment": (segment, "segment one patient"),
+    "preprocess": (preprocess, "register and skull-strip one patient's raw scans"),
     "evaluate": (evaluate, "compare segmentations with references"),
     "models": (models, "list, describe, add, remove and verify models"),
     "demo": (demo, "segment a synthetic patient, offline"),

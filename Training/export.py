@@ -44,7 +44,7 @@ def describe_run(recipe: Recipe, split: Split, steps: int) -> Description:
             recipe=dataclasses.asdict(public),
             steps=steps,
             versions={name: importlib.metadata.version(name) for name in packages},
-            commit=_commit(),
+            commit=commit(),
         )
     )
 
@@ -191,7 +191,7 @@ def save_sound(description: Description, weights: Mapping[str, torch.Tensor], de
     return dataclasses.replace(loaded, path=destination)
 
 
-def _commit() -> str:
+def commit() -> str:
     """Commit of this clone, empty outside one."""
     try:
         answer = subprocess.run(

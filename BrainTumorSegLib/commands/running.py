@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from pathlib import Path
 
 from ..domain.case import Case
+from ..domain.errors import ModalityError
+from ..domain.modalities import MODALITIES, TITLES
 from ..domain.result_record import ResultRecord
 from ..domain.segmentation import Segmentation
 from ..domain.text_table import text_table
@@ -27,6 +30,22 @@ def load_accepted(model: str, console: Console) -> Checkpoint:
         console.note(f"The weights of {description.id} come under {licence}; by using them you accept these terms.")
         accept_licence(description)
     return checkpoint
+
+
+def named_files(arguments: argparse.Namespace) -> dict[str, Path]:
+    """The sequences that were given by name.
+
+    Raises:
+        ModalityError: two files for one.
+    """
+    files: dict[str, Path] = {}
+    for modality in MODALITIES:
+        given = getattr(arguments, modality) or []
+        if len(given) > 1:
+            raise ModalityError(f"Two files were given for {TITLES[modality]}: {given[0]} and {given[1]}.", "Give one.")
+        if given:
+            files[modality] = given[0]
+    return files
 
 
 def write_page(case: Case, result: Segmentation, file: Path | None) -> None:

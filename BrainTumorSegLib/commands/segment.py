@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..domain.case import Case
-from ..domain.errors import ModalityError, RequestError
-from ..domain.modalities import MODALITIES, TITLES
+from ..domain.errors import RequestError
+from ..domain.labels import write_labels
+from ..domain.modalities import MODALITIES, TITLES, stem
 from ..domain.options import RunOptions, add_options
 from ..domain.progress import Progress
 from ..domain.result_record import SEGMENTS, ResultRecord, record_path
@@ -22,8 +23,10 @@ from ..io.images2d import mask_name, page_count, write_mask
 from ..io.registry import beside_result, check_result, write_result, write_volume, writer_of
 from ..io.staging import Staging, staged
 from ..models.checkpoint_file import Checkpoint
+from ..preprocessing import AlignedCase
+from ..preprocessing.export import stage_preprocessed
 from .console import Console
-from .running import load_accepted, show, write_page
+from .running import load_accepted, named_files, show, write_page
 
 # Writes a result to files that were staged before it was made.
 Writer = Callable[[Segmentation], None]
@@ -50,11 +53,12 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
     """Segment and write."""
     options = RunOptions.of(arguments)
-    found = find_case(arguments.case, _named(arguments))
+    found = find_case(arguments.case, named_files(arguments))
     if not found.slices:
         check_result(arguments.output)
     checkpoint = load_accepted(options.model, console)
-    with staged([*arguments.case, *_named(arguments).values(), Path(options.model)]) as staging:
+    given = [*arguments.case, *named_files(arguments).values(), Path(options.model)]
+    with staged([*given, *([options.brain_mask] if options.brain_mask else [])]) as staging:
         # All outputs are staged first: one that cannot be made ends the run now, not after its work.
         stage = _stage_masks if found.slices else _stage_label_map
         write, record_file = stage(arguments, options, found, checkpoint, staging)
@@ -67,16 +71,22 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
             reference = case.images.get(options.reference, case.reference_volume)
             check_result(arguments.output, reference)
             case = _told_of_forms(case, reference, arguments.output)
+        write_aligned, write_native = _stage_more(arguments, options, case, staging)
         running = progress.part(0.05, 0.95)
         keep = options.probabilities is not None
-        result = segment_case(case, checkpoint, options, keep_probabilities=keep, progress=running)
+        seen: list[AlignedCase] = []
+        result = segment_case(
+            case, checkpoint, options, keep_probabilities=keep, progress=running, aligned_to=seen.append
+        )
         progress.report("write", 0.95, "Writing the result")
         write(result)
+        write_native(result)
+        write_aligned(case, seen[0])
         images = tuple(path.name for path in found.slices)
         convention = "brats2023" if found.slices else SEGMENTS if is_dicom_seg(arguments.output) else options.labels
         record = ResultRecord.of(result, convention, left_out=dict(found.left_out), images=images)
         record.write(record_file)
-        write_page(case, result, report_file)
+        write_page(seen[0].case, result, report_file)
     show(record, console)
     masks = len(result.labels.array)
     what = f"{masks} {'mask' if masks == 1 else 'masks'} to " if images else ""
@@ -93,20 +103,24 @@ def _told_of_forms(case: Case, reference: Volume, output: Path) -> Case:
     return dataclasses.replace(case, warnings=(*case.warnings, warning))
 
 
-def _named(arguments: argparse.Namespace) -> dict[str, Path]:
-    """The sequences that were given by name.
+def _stage_more(
+    arguments: argparse.Namespace, options: RunOptions, case: Case, staging: Staging
+) -> tuple[Callable[[Case, AlignedCase], None], Writer]:
+    """What is written beside the result where it was asked for: preprocessed images, labels on the other grids."""
+    reference = options.reference or case.reference
+    write_aligned: Callable[[Case, AlignedCase], None] = lambda case, aligned: None  # noqa: E731
+    if options.preprocessed:
+        write_aligned = stage_preprocessed(options.preprocessed, case.id, case.modalities, reference, staging)
+    others = [name for name in case.modalities if name != reference] if options.native == "all" else []
+    output: Path = arguments.output
+    files = {name: staging.path(output.with_name(f"{stem(output)}_on_{name}.nii.gz")) for name in others}
 
-    Raises:
-        ModalityError: two files for one.
-    """
-    files: dict[str, Path] = {}
-    for modality in MODALITIES:
-        given = getattr(arguments, modality) or []
-        if len(given) > 1:
-            raise ModalityError(f"Two files were given for {TITLES[modality]}: {given[0]} and {given[1]}.", "Give one.")
-        if given:
-            files[modality] = given[0]
-    return files
+    def write_native(result: Segmentation) -> None:
+        for name, file in files.items():
+            labels = result.native[name]
+            write_volume(labels.with_array(write_labels(labels.array, options.labels)), file)
+
+    return write_aligned, write_native
 
 
 def _stage_label_map(
@@ -136,8 +150,14 @@ def _stage_masks(
         RequestError: what was asked for does not go together with 2D images.
         OutputError: a mask of that name is there, and was not written by an earlier run.
     """
-    if options.probabilities or options.reference:
-        option = "--probabilities" if options.probabilities else "--reference"
+    asked = {
+        "--probabilities": options.probabilities,
+        "--reference": options.reference,
+        "--brain-mask": options.brain_mask,
+        "--native": options.native == "all",
+        "--preprocessed": options.preprocessed,
+    }
+    if option := next((name for name, value in asked.items() if value), ""):
         raise RequestError(f"{option} is for volumes, not for 2D images.", "Leave it out.")
     d = checkpoint.description
     if d.dimensions != 2:

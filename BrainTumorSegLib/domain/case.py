@@ -21,12 +21,14 @@ class Case:
         images: modality → volume of shape ``(Z, Y, X)``.
         reference: modality whose grid carries the result.
         warnings: sentences about how the images were read, that a reader of the result must see.
+        stacked: the volumes are 2D images put upon each other, without a place in space.
     """
 
     id: str
     images: Mapping[str, Volume]
     reference: str = ""
     warnings: tuple[str, ...] = ()
+    stacked: bool = False
 
     def __post_init__(self) -> None:
         unknown = set(self.images) - set(MODALITIES)

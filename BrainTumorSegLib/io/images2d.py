@@ -162,6 +162,7 @@ def stack_slices(case_id: str, images: Sequence[np.ndarray], channels: Sequence[
         case_id,
         {name: Volume(array, affine, f"{source}, {name}") for name, array in kept.items()},
         warnings=(ASSUMED_SPACING,),
+        stacked=True,
     )
 
 

@@ -12,7 +12,7 @@ from ..domain.options import DEFAULT_MODEL
 from ..io.staging import atomic
 from ..io.user_folder import user_folder
 from .checkpoint_file import Checkpoint, load_checkpoint, read_description
-from .description import Description
+from .description import TUMOUR, Description
 from .importers import checkpoint_of
 
 SUFFIX = ".safetensors"
@@ -68,9 +68,17 @@ def load_model(model: str | Path = DEFAULT_MODEL) -> Checkpoint:
     """Load and verify a model by id or path.
 
     Raises:
-        CheckpointError: unknown, damaged, foreign or too new.
+        CheckpointError: unknown, damaged, foreign, too new, or not for tumours.
     """
-    return load_checkpoint(resolve(model))
+    return _for_tumours(load_checkpoint(resolve(model)))
+
+
+def _for_tumours(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint, if it is one that finds tumours."""
+    d = checkpoint.description
+    if d.task != TUMOUR:
+        raise CheckpointError(f"{d.id} finds the {d.task}, not tumours.", "Choose a model of braintumorseg models.")
+    return checkpoint
 
 
 def add(path: Path | str) -> InstalledModel:
@@ -81,7 +89,7 @@ def add(path: Path | str) -> InstalledModel:
     """
     with tempfile.TemporaryDirectory() as folder:
         file = checkpoint_of(Path(path), Path(folder))
-        checkpoint = load_checkpoint(file)
+        checkpoint = _for_tumours(load_checkpoint(file))
         checkpoint.build()  # unknown networks and weights that do not fit are refused here
         description = checkpoint.description
         models, _ = installed()

@@ -59,7 +59,7 @@ class Checkpoint:
         if broken:
             raise CheckpointError(f"Weight {broken[0]} of {d.id} is not finite.", AGAIN)
         try:
-            network.load_state_dict(floats)
+            network.load_state_dict(_completed(floats, network))
         except RuntimeError as error:
             raise CheckpointError(f"The weights of {d.id} do not fit its network {d.network.family}.", AGAIN) from error
         return network.eval().requires_grad_(False).to(torch.float32)
@@ -75,7 +75,7 @@ def save_checkpoint(description: Description, weights: Mapping[str, torch.Tensor
 
     from ..io.staging import atomic
 
-    stored = pack(weights, description.storage)
+    stored = pack(_distinct(weights), description.storage)
     description = dataclasses.replace(description, schema_version=SCHEMA_VERSION)
     text = json.dumps(dataclasses.asdict(description), ensure_ascii=True, sort_keys=True)
     draft = save(stored, metadata={_DESCRIPTION_KEY: text})
@@ -124,6 +124,23 @@ def read_description(path: Path | str) -> Description:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}).", "Check the path.") from error
     return parse_description(header["__metadata__"][_DESCRIPTION_KEY], str(path))
+
+
+def _distinct(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights without those that are another one under a second name, as some networks of MONAI have them."""
+    first: dict[tuple[Any, ...], str] = {}
+    for name, tensor in weights.items():
+        # An empty tensor lies nowhere.
+        first.setdefault((tensor.data_ptr(), *tensor.shape) if tensor.numel() else (name,), name)
+    return {name: weights[name] for name in first.values()}
+
+
+def _completed(weights: Mapping[str, torch.Tensor], network: nn.Module) -> dict[str, torch.Tensor]:
+    """The weights with those that the network has under a second name, and that were stored once."""
+    fresh = network.state_dict()
+    known = {fresh[name].data_ptr(): tensor for name, tensor in weights.items() if name in fresh}
+    second = {name: known[t.data_ptr()] for name, t in fresh.items() if t.numel() and t.data_ptr() in known}
+    return {**second, **weights}
 
 
 def _split(content: bytes, source: str) -> tuple[dict[str, Any], bytes]:

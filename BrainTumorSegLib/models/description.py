@@ -14,7 +14,10 @@ from ..domain.modalities import MODALITIES
 from ..domain.structure import from_json
 from .quantisation import STORAGES
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+# What a network finds: tumours, or (label 1) the brain in an image of any sequence.
+TUMOUR, BRAIN = "tumour", "brain"
+ANY_SEQUENCE = "any"
 AGAIN = "Download it again, or export it again from its training run."
 
 
@@ -118,7 +121,11 @@ class AccuracyRecord:
 
 @dataclass(frozen=True)
 class Description:
-    """All that a checkpoint says of itself. ``storage``: how the file holds the weights, see :mod:`.quantisation`."""
+    """All that a checkpoint says of itself.
+
+    ``task`` is what it finds, a tumour's regions or the brain; ``storage`` how the file holds the weights, see
+    :mod:`.quantisation`.
+    """
 
     id: str
     title: str
@@ -137,6 +144,7 @@ class Description:
     weights_licence: str = ""
     intended_use: str = "For research, not for clinical use."
     storage: str = "fp16"
+    task: str = TUMOUR
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -186,13 +194,16 @@ def _problems(d: Description) -> Iterator[str]:
         yield "its id must be letters, digits, '-', '_' and '.', and begin with a letter or digit"
     if d.dimensions not in (2, 3):
         yield f"dimensions is {d.dimensions}, not 2 or 3"
-    if not d.modalities or len(set(d.modalities)) != len(d.modalities) or not set(d.modalities) <= set(MODALITIES):
-        yield f"modalities must be distinct and among {', '.join(MODALITIES)}"
+    if d.task not in (TUMOUR, BRAIN):
+        yield f"unknown task {d.task!r}"
+    known = MODALITIES if d.task == TUMOUR else (ANY_SEQUENCE,)
+    if not d.modalities or len(set(d.modalities)) != len(d.modalities) or not set(d.modalities) <= set(known):
+        yield f"modalities must be distinct and among {', '.join(known)}"
     if not set(d.optional_modalities) <= set(d.modalities):
         yield "an optional modality is not among its modalities"
     if not d.outputs or any(not output.labels or not set(output.labels) <= {1, 2, 3} for output in d.outputs):
         yield "every output needs labels among 1, 2, 3"
-    elif not d.regions:
+    elif d.task == TUMOUR and not d.regions:
         yield "its outputs make up none of ET, TC, WT"
     if len(d.preprocessing.orientation) != 3 or any(
         len(set(d.preprocessing.orientation) & set(pair)) != 1 for pair in ("LR", "PA", "SI")

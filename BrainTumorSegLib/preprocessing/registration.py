@@ -16,14 +16,22 @@ import numpy as np
 
 from ..domain.alignment_record import Motion
 from ..domain.volume import Volume
+from ..io.itk import LPS_TO_RAS
 from .similarity import local_correlation
-from .working_image import LPS_TO_RAS, WorkingImage
+from .working_image import WorkingImage
 
-# Voxel size in mm, optimiser steps and the share of voxels that is looked at, from coarse to fine.
-_COARSE_MM, _COARSE_STEPS, _COARSE_SHARE = 4.0, 60, 0.3
-_LEVELS = ((2.0, 50, 0.2), (1.0, 30, 0.1))
-_FOLLOWED = 3
+# Voxel size in mm and optimiser steps, from coarse to fine, and how many voxels are looked at.
+_COARSE_MM, _COARSE_STEPS = 6.0, 60
+_LEVELS = ((2.0, 50), (1.0, 30))
+_COMPARED_MM = 3.0
+_SAMPLES = 20_000
 _BINS = 32
+# How many starts are followed, and how many where none of those leads to what is clearly one head.
+_FOLLOWED, _MOST_FOLLOWED, _CLEAR = 3, 8, 0.28
+# Share of the mask that the moving image has to cover to be looked at, and to count in full.
+_LEAST_COVERED, _COVERED = 0.3, 0.5
+# A finer level that makes it worse by more has lost its way.
+_WORSE = 0.03
 _SEED = 15
 # Tilts that the search begins with, about each axis in degrees, and shifts along the body's: necks draw centres down.
 _TILTS = (-40.0, -20.0, 20.0, 40.0)
@@ -60,7 +68,12 @@ class Registration:
 
 
 def register(
-    moving: Volume, fixed: Volume, mask: np.ndarray | None = None, tick: Callable[[], None] | None = None
+    moving: Volume,
+    fixed: Volume,
+    mask: np.ndarray | None = None,
+    *,
+    skull: bool = True,
+    tick: Callable[[], None] | None = None,
 ) -> Registration:
     """Find the rigid motion that brings one image over another, of whatever contrast.
 
@@ -68,93 +81,127 @@ def register(
         moving: ``(Z, Y, X)``, in its own space.
         fixed: the image that stays.
         mask: bool, on the grid of ``fixed``: what has to match, such as the brain; by default what is not air.
+        skull: whether the moving image shows a head around the brain, if the fixed one does; else the fixed one's is
+            left out of the search, too.
         tick: called often; may raise to end it.
 
     Returns:
         The motion and what it is worth; whether that is enough is for the caller to say.
     """
-    search = _Search(WorkingImage(fixed, mask), WorkingImage(moving), tick or (lambda: None))
-    matrix = np.linalg.inv(_matrix_of(search.run()))
-    points = search.fixed.head_points()
+    search = _Search(fixed, moving, mask, skull, tick or (lambda: None))
+    transform = search.run()
+    matrix = np.linalg.inv(_matrix_of(transform))
+    points = search.fixed.points @ LPS_TO_RAS[:3, :3]
     moved = points @ matrix[:3, :3].T + matrix[:3, 3]
     return Registration(
         matrix,
-        local_correlation(moving, fixed, matrix, mask),
-        local_correlation(moving, fixed, np.eye(4), mask),
+        search.quality(transform),
+        search.quality(_euler(np.eye(3), search.fixed.centre, np.zeros(3))),
         float(np.linalg.norm(moved - points, axis=1).max()),
         float(np.degrees(np.arccos(np.clip((np.trace(matrix[:3, :3]) - 1) / 2, -1, 1)))),
     )
 
 
 class _Search:
-    """One search for the transform from the fixed image's points to the moving one's (LPS, as ITK has it)."""
+    """One search for the transform from the fixed image's points to the moving one's (LPS, as ITK has it).
 
-    def __init__(self, fixed: WorkingImage, moving: WorkingImage, tick: Callable[[], None]) -> None:
-        self.fixed, self.moving, self._tick = fixed, moving, tick
+    It begins with whole images, since the outline of a head leads from far away, and ends within the mask, since
+    scalp, jaw and neck move by themselves.
+    """
+
+    def __init__(
+        self, fixed: Volume, moving: Volume, mask: np.ndarray | None, skull: bool, tick: Callable[[], None]
+    ) -> None:
+        outline = fixed if skull or mask is None else fixed.with_array(np.where(mask, fixed.array, 0))
+        self.fixed, self.whole, self.moving = WorkingImage(fixed, mask), WorkingImage(outline), WorkingImage(moving)
+        self._tick = tick
 
     def run(self) -> Any:
         """The best transform found."""
-        coarse = self._method(_COARSE_MM, _COARSE_SHARE)
-        images = self.fixed.at(_COARSE_MM), self.moving.at(_COARSE_MM)
-        rated = []
-        for start in self._starts():
-            self._tick()
-            coarse.SetInitialTransform(start)
-            rated.append((self._rate(coarse, images), start))
-        rated.sort(key=lambda pair: pair[0])
-        ends = [self._optimise(_COARSE_MM, _COARSE_STEPS, _COARSE_SHARE, start) for _, start in rated[:_FOLLOWED]]
-        transform = min(ends, key=lambda end: end[0])[1]
-        for mm, steps, share in _LEVELS:
-            if self.fixed.finest_mm < 1.5 * mm or mm == _LEVELS[0][0]:
-                transform = self._optimise(mm, steps, share, transform)[1]
-        return transform
+        starts = sorted(self._starts(), key=self._rating())
+        best, quality = starts[0], -1.0
+        for number, start in enumerate(starts[:_MOST_FOLLOWED]):
+            if number >= _FOLLOWED and quality > _CLEAR:
+                break
+            end = self._optimise(self.whole, _COARSE_MM, _COARSE_STEPS, start)
+            if (found := self.quality(end)) > quality:
+                best, quality = end, found
+        for mm, steps in _LEVELS:
+            end = self._optimise(self.fixed, mm, steps, best)
+            if (found := self.quality(end)) > quality - _WORSE:
+                best, quality = end, found
+        return best
+
+    def quality(self, transform: Any) -> float:
+        """Local correlation over the mask, times the share of it that the moving image covers."""
+        import SimpleITK as sitk
+
+        self._tick()
+        fixed, moving = self.fixed.at(_COMPARED_MM), self.moving.at(_COMPARED_MM)
+        other = sitk.GetArrayFromImage(sitk.Resample(moving, fixed, transform, sitk.sitkLinear, -1.0))
+        mask = sitk.GetArrayViewFromImage(self.fixed.mask_at(_COMPARED_MM, rim=False)) > 0
+        where = mask & (other >= 0)
+        share = np.count_nonzero(where) / max(np.count_nonzero(mask), 1)
+        found = local_correlation(sitk.GetArrayViewFromImage(fixed), other, where, fixed.GetSpacing()[::-1])
+        return found * min(1.0, share / _COVERED)
 
     def _starts(self) -> Iterator[Any]:
         """Transforms to begin with."""
-        import SimpleITK as sitk
-
-        centre, other = self.fixed.centre, self.moving.centre
+        centre, other = self.whole.centre, self.moving.centre
         turns = [np.eye(3), *(_rotation(axis, angle) for axis in range(3) for angle in _TILTS)]
-        turns += _axes_onto(self.fixed.axes, self.moving.axes)
-        shifts = [np.array([0.0, 0.0, mm]) for mm in _SHIFTS_MM]
-        yield sitk.Euler3DTransform(_euler(np.eye(3), centre, np.zeros(3)))
-        for turn, shift in itertools.product(turns, shifts):
-            yield _euler(turn, centre, other - centre + shift)
+        turns += _axes_onto(self.whole.axes, self.moving.axes)
+        yield _euler(np.eye(3), centre, np.zeros(3))
+        for turn, mm in itertools.product(turns, _SHIFTS_MM):
+            yield _euler(turn, centre, other - centre + turn[:, 2] * mm)
 
-    def _method(self, mm: float, share: float) -> Any:
+    def _rating(self) -> Callable[[Any], float]:
+        """What a start is worth, the lower the better."""
+        method = self._method(self.whole, _COARSE_MM)
+        images = self.whole.at(_COARSE_MM), self.moving.padded_at(_COARSE_MM)
+
+        def rate(start: Any) -> float:
+            self._tick()
+            matrix = _lps_matrix_of(start)
+            share = self.moving.share_of(self.fixed.points @ matrix[:3, :3].T + matrix[:3, 3])
+            if share < _LEAST_COVERED:  # few voxels in common promise much
+                return 0.0
+            method.SetInitialTransform(start)
+            return float(method.MetricEvaluate(*images)) * share
+
+        return rate
+
+    def _method(self, fixed: WorkingImage, mm: float) -> Any:
         import SimpleITK as sitk
 
         method = sitk.ImageRegistrationMethod()
         method.SetNumberOfThreads(1)  # sequences run side by side, and sums in one order give one result
         method.SetMetricAsMattesMutualInformation(_BINS)
+        count = float(np.prod(fixed.at(mm).GetSize()))
+        if fixed is self.fixed:
+            mask = fixed.mask_at(mm)
+            method.SetMetricFixedMask(mask)
+            count = float(sitk.GetArrayViewFromImage(mask).sum())
         method.SetMetricSamplingStrategy(method.RANDOM)
-        method.SetMetricSamplingPercentage(share, _SEED)
-        method.SetMetricFixedMask(self.fixed.mask_at(mm))
+        method.SetMetricSamplingPercentage(min(1.0, _SAMPLES / max(count, 1.0)), _SEED)
         method.SetInterpolator(sitk.sitkLinear)
         return method
 
-    def _rate(self, method: Any, images: tuple[Any, Any]) -> float:
-        """The metric of a start, lower is better; images that do not overlap are worth nothing."""
-        try:
-            return float(method.MetricEvaluate(*images))
-        except RuntimeError:
-            return 0.0
-
-    def _optimise(self, mm: float, steps: int, share: float, start: Any) -> tuple[float, Any]:
-        """Metric and transform at the maximum that a start leads to."""
+    def _optimise(self, fixed: WorkingImage, mm: float, steps: int, start: Any) -> Any:
+        """The maximum of mutual information that a start leads to."""
         import SimpleITK as sitk
 
-        method = self._method(mm, share)
-        method.SetOptimizerAsRegularStepGradientDescent(mm / 2, mm / 200, steps, 0.6)
+        method = self._method(fixed, mm)
+        method.SetOptimizerAsRegularStepGradientDescent(mm / 2, mm / 100, steps, 0.6, 1e-8)
         method.SetOptimizerScalesFromPhysicalShift()
         transform = sitk.Euler3DTransform(start)
         method.SetInitialTransform(transform, inPlace=True)
         method.AddCommand(sitk.sitkIterationEvent, self._tick)
         try:
-            method.Execute(self.fixed.at(mm), self.moving.at(mm))
-        except RuntimeError:  # the images lost each other
-            return 0.0, start
-        return float(method.GetMetricValue()), transform
+            method.Execute(fixed.at(mm), self.moving.padded_at(mm))
+        except RuntimeError:  # the images lost each other on the way
+            self._tick()
+            return start
+        return transform
 
 
 def _rotation(axis: int, degrees: float) -> np.ndarray:
@@ -185,8 +232,12 @@ def _euler(turn: np.ndarray, centre: np.ndarray, shift: np.ndarray) -> Any:
 
 def _matrix_of(transform: Any) -> np.ndarray:
     """4×4 in RAS of an ITK transform, which knows LPS."""
+    return np.asarray(LPS_TO_RAS @ _lps_matrix_of(transform) @ LPS_TO_RAS)
+
+
+def _lps_matrix_of(transform: Any) -> np.ndarray:
     matrix = np.eye(4)
     matrix[:3, :3] = np.reshape(transform.GetMatrix(), (3, 3))
     centre = np.asarray(transform.GetCenter())
     matrix[:3, 3] = np.asarray(transform.GetTranslation()) + centre - matrix[:3, :3] @ centre
-    return np.asarray(LPS_TO_RAS @ matrix @ LPS_TO_RAS)
+    return matrix

@@ -1,4 +1,4 @@
-"""An image as registration looks at it: smaller, without outliers, with a mask of what is not air."""
+"""An image as registration looks at it: smaller, without outliers, with a mask of what has to match."""
 
 from __future__ import annotations
 
@@ -8,37 +8,44 @@ from typing import Any
 import numpy as np
 
 from ..domain.grid import Grid
-from ..domain.volume import Volume
+from ..domain.volume import Volume, bounding_box
 from ..io.itk import LPS_TO_RAS
 from .resampling import onto
-
-__all__ = ["LPS_TO_RAS", "WorkingImage", "itk_image"]
 
 # What is darker than this share of what is bright is air.
 _AIR = 0.1
 _LOW, _HIGH = 1.0, 99.5
-# How far around the mask the metric looks: the edge of what is masked says most of where it lies.
+# How far around a given mask the metric looks: the edge of what is masked says most of where it lies.
 _AROUND_MM = 5.0
+_PAD_MM = 40.0
+# Reach of the local mean that stands for the bias field, on voxels of what size; what is brighter than it by this is cut.
+_FIELD_MM, _FIELD_VOXEL_MM, _BRIGHTEST = 20.0, 5.0, 2.0
 _RIGHT_ANGLES = 1e-4
+_POINTS_MM = 5.0
 
 
 class WorkingImage:
-    """A volume, smaller versions of it, and where its head lies.
+    """A volume, smaller versions of it, and where its head lies; values from 0 (air) to 1 (what is bright).
 
     Args:
         volume: ``(Z, Y, X)``.
-        mask: on its grid, what has to match; by default what is not air.
+        mask: on its grid, what has to match; by default what is not air. The image is cropped to what is around it.
     """
 
     def __init__(self, volume: Volume, mask: np.ndarray | None = None) -> None:
         grid = _rectangular(Grid.of(volume))
         values = onto(np.asarray(volume.array, dtype=np.float32), Grid.of(volume), grid)
         low, high = np.percentile(values[::2, ::3, ::3], (_LOW, _HIGH))
-        self._image = itk_image(np.clip(values, low, high), grid)
-        given = mask is not None
-        chosen = onto(mask, Grid.of(volume), grid, nearest=True) if given else values > low + _AIR * (high - low)
-        self._mask = itk_image(np.asarray(chosen, dtype=np.uint8), grid)
+        values = np.clip((values - low) / np.float32(max(high - low, 1e-6)), 0, 1).astype(np.float32)
+        chosen = values > _AIR if mask is None else onto(mask, Grid.of(volume), grid, nearest=True)
+        if mask is not None:
+            box = bounding_box(chosen, [int(2 * _AROUND_MM / step) + 1 for step in grid.spacing])
+            values, chosen, grid = values[box], chosen[box], _cropped(grid, box)
+        self._mask = itk_image(chosen.astype(np.uint8), grid)
+        self._image = _without_bias(itk_image(values, grid), itk_image((values > _AIR).astype(np.float32), grid))
+        self._around = _AROUND_MM if mask is not None else 0.0
         self.finest_mm = float(min(grid.spacing))
+        self.extent_mm = float(max(n * step for n, step in zip(grid.shape, grid.spacing, strict=True)))
 
     @functools.cache  # noqa: B019 — lives as long as one registration
     def at(self, mm: float) -> Any:
@@ -46,37 +53,61 @@ class WorkingImage:
         return _shrunk(self._image, mm)
 
     @functools.cache  # noqa: B019
-    def mask_at(self, mm: float) -> Any:
-        """The mask and a rim around it."""
+    def padded_at(self, mm: float) -> Any:
+        """The same with its outermost voxels repeated around it: else mutual information drives images apart."""
         import SimpleITK as sitk
 
-        mask = _shrunk(self._mask, mm)
-        radius = [round(_AROUND_MM / step) for step in mask.GetSpacing()]
-        return sitk.BinaryDilate(mask > 0, radius)
+        image = self.at(mm)
+        width = [int(_PAD_MM / step) for step in image.GetSpacing()]
+        return sitk.ZeroFluxNeumannPad(image, width, width)
+
+    @functools.cache  # noqa: B019
+    def mask_at(self, mm: float, *, rim: bool = True) -> Any:
+        """The mask, and a rim around it."""
+        import SimpleITK as sitk
+
+        mask = _shrunk(self._mask, mm) > 0
+        if not rim:
+            return mask
+        return sitk.BinaryDilate(mask, [round(self._around / step) for step in mask.GetSpacing()])
 
     @functools.cached_property
-    def _points(self) -> np.ndarray:
-        """LPS mm of voxels of the mask, ``(N, 3)``."""
+    def points(self) -> np.ndarray:
+        """LPS mm of some voxels of the mask, ``(N, 3)``."""
         import SimpleITK as sitk
 
-        mask = _shrunk(self._mask, 4.0)
+        mask = _shrunk(self._mask, _POINTS_MM)
         index = np.argwhere(sitk.GetArrayViewFromImage(mask) > 0)[:, ::-1]
         direction = np.reshape(mask.GetDirection(), (3, 3)) * np.asarray(mask.GetSpacing())
         return np.asarray(index @ direction.T + np.asarray(mask.GetOrigin()))
 
-    def head_points(self) -> np.ndarray:
-        """RAS mm of voxels of the mask, ``(N, 3)``."""
-        return self._points @ LPS_TO_RAS[:3, :3]
-
     @property
     def centre(self) -> np.ndarray:
         """Centre of the mask, LPS mm."""
-        return np.asarray(self._points.mean(axis=0))
+        return np.asarray(self.points.mean(axis=0))
 
     @property
     def axes(self) -> np.ndarray:
         """Principal axes of the mask, in columns, LPS."""
-        return np.asarray(np.linalg.eigh(np.cov(self._points.T))[1])
+        return np.asarray(np.linalg.eigh(np.cov(self.points.T))[1])
+
+    def share_of(self, points: np.ndarray) -> float:
+        """Share of points (LPS mm) that lie within the image."""
+        direction = np.reshape(self._image.GetDirection(), (3, 3)) * np.asarray(self._image.GetSpacing())
+        index = (points - np.asarray(self._image.GetOrigin())) @ np.linalg.inv(direction).T
+        return float(((index > -0.5) & (index < np.asarray(self._image.GetSize()) - 0.5)).all(axis=1).mean())
+
+
+def _without_bias(image: Any, foreground: Any) -> Any:
+    """The image over its local mean: uneven coils would be taken for anatomy."""
+    import SimpleITK as sitk
+
+    small, weight = _shrunk(image * foreground, _FIELD_VOXEL_MM), _shrunk(foreground, _FIELD_VOXEL_MM)
+    sigma = [_FIELD_MM] * 3
+    field = sitk.SmoothingRecursiveGaussian(small, sigma) / (sitk.SmoothingRecursiveGaussian(weight, sigma) + 1e-3)
+    whole = sitk.Resample(field, image, sitk.Transform(), sitk.sitkLinear, 1.0)
+    whole = sitk.Cast(sitk.Maximum(sitk.Cast(whole, sitk.sitkFloat32), _AIR), sitk.sitkFloat32)
+    return sitk.Clamp(image / whole, sitk.sitkFloat32, 0.0, _BRIGHTEST)
 
 
 def itk_image(array: np.ndarray, grid: Grid) -> Any:
@@ -90,6 +121,13 @@ def itk_image(array: np.ndarray, grid: Grid) -> Any:
     image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
     image.SetOrigin(affine[:3, 3].tolist())
     return image
+
+
+def _cropped(grid: Grid, box: tuple[slice, ...]) -> Grid:
+    affine = grid.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ np.array([part.start for part in reversed(box)], dtype=float)
+    z, y, x = (part.stop - part.start for part in box)
+    return Grid((z, y, x), affine)
 
 
 def _rectangular(grid: Grid) -> Grid:
@@ -112,7 +150,6 @@ def _shrunk(image: Any, mm: float) -> Any:
     """Means over boxes of voxels; what is coarser stays."""
     import SimpleITK as sitk
 
-    factors = [
-        max(1, min(round(mm / step), size)) for step, size in zip(image.GetSpacing(), image.GetSize(), strict=True)
-    ]
+    steps = zip(image.GetSpacing(), image.GetSize(), strict=True)
+    factors = [max(1, min(round(mm / step), size)) for step, size in steps]
     return sitk.BinShrink(image, factors) if max(factors) > 1 else image

@@ -11,6 +11,7 @@ WEIGHTS = (
     "BrainTumorSegLib/models/checkpoints/brats-segresnet.safetensors",
     "BrainTumorSegLib/models/checkpoints/brats-unet2d.safetensors",
     "BrainTumorSegLib/models/checkpoints/lgg-unet.safetensors",
+    "BrainTumorSegLib/preprocessing/brain_extraction/brain-unet.safetensors",
 )
 _NO_PART = {"CMakeLists.txt"}  # of the build
 _SUFFIXES = {".py", ".ui", ".png", ".txt", ".json", ".html", ".css", ".js", ".safetensors", ".ts", ".qm"}

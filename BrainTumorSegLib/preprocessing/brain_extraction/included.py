@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from ...domain.grid import Grid
 from ...domain.progress import Progress
-from ...domain.volume import Volume
+from ...domain.volume import Volume, bounding_box
+from ..resampling import onto
+from .components import largest_component
+
+if TYPE_CHECKING:
+    from torch import nn
+
+WEIGHTS = Path(__file__).with_name("brain-unet.safetensors")
+ORIENTATION, SPACING_MM = "LPS", 2.0
+
+# Grey values between these percentiles become 0 to 1: air is dark in every sequence, and what is brightest few voxels.
+_DARK, _BRIGHT = 0.5, 99.5
+# Of the brightest, what is brighter is head; the network sees its box and so much around it, in voxels.
+_HEAD, _MARGIN = 0.1, 4
 
 
 class Included:
@@ -20,4 +38,64 @@ class Included:
 
     def find(self, volume: Volume, progress: Progress) -> np.ndarray:
         """Mask of the largest connected component, its holes filled."""
-        raise NotImplementedError
+        from ...models.checkpoint_file import load_checkpoint
+        from ...networks.registry import family_of
+
+        checkpoint = load_checkpoint(WEIGHTS)
+        network = checkpoint.build()
+        progress.report("brain extraction", 0.3)
+        image, grid = network_image(volume)
+        spec = checkpoint.description.network
+        probability = brain_probability(network, image, family_of(spec.family).divisor(spec.arguments))
+        progress.report("brain extraction", 0.8)
+        return onto(one_piece(probability), grid, Grid.of(volume)) >= 0.5
+
+
+def network_image(volume: Volume) -> tuple[np.ndarray, Grid]:
+    """What the network takes of an image: float32 ``(Z, Y, X)`` from 0 to 1, and its grid (LPS, 2 mm, same extent).
+
+    An oblique image keeps its own axes: the network knows tilted heads.
+    """
+    own = Grid.of(volume)
+    grid = own.oriented(ORIENTATION).with_spacing((SPACING_MM,) * 3)
+    values = onto(np.asarray(volume.array, dtype=np.float32), own, grid)
+    return rescaled(values), grid
+
+
+def rescaled(values: np.ndarray) -> np.ndarray:
+    """Grey values between two percentiles of the whole image → float32 from 0 to 1."""
+    low, high = np.percentile(values, (_DARK, _BRIGHT))
+    if high <= low:
+        return np.zeros(values.shape, dtype=np.float32)
+    return np.clip((values - low) / (high - low), 0, 1).astype(np.float32)
+
+
+def brain_probability(network: nn.Module, image: np.ndarray, divisor: int) -> np.ndarray:
+    """Image as of :func:`network_image` → probability of brain, float32 of the same shape, 0 outside the head's box."""
+    import torch
+
+    box = bounding_box(image > _HEAD, _MARGIN)
+    head = image[box]
+    padding = [(0, math.ceil(size / divisor) * divisor - size) for size in head.shape]
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(np.pad(head, padding)[None, None]))
+    found = torch.sigmoid(logits.float())[0, 0].numpy()
+    probability = np.zeros(image.shape, dtype=np.float32)
+    probability[box] = found[tuple(slice(size) for size in head.shape)]
+    return probability
+
+
+def one_piece(probability: np.ndarray) -> np.ndarray:
+    """The probability of the largest connected component alone, 1 in the holes that it encloses.
+
+    Around the component the probability stays as it is, so that its border lies between voxels as well.
+    """
+    from scipy import ndimage
+
+    brain = largest_component(probability >= 0.5)
+    if not brain.any():
+        return np.zeros_like(probability)
+    near = ndimage.binary_dilation(brain)
+    result = np.where(near, probability, np.float32(0))
+    result[ndimage.binary_fill_holes(brain) & ~brain] = 1
+    return np.asarray(result)

@@ -24,6 +24,7 @@ def test_sentence_is_one_line_with_the_remedy() -> None:
         ("DeviceError", 2),
         ("OutputError", 2),
         ("ExecutionError", 1),
+        ("BrainExtractionError", 1),
         ("CancelledError", 130),
     ],
 )

@@ -33,6 +33,7 @@ from BrainTumorSegLib.models.description import (
     TrainingRecord,
     parse_description,
 )
+from BrainTumorSegLib.networks import create_network
 from Testing.samples import describe_model, make_oracle, with_field, write_oracle
 
 WriteCheckpoint = Callable[..., Path]
@@ -404,6 +405,25 @@ def test_statistics_of_batch_normalisation_may_be_larger_than_fp16_holds(tmp_pat
     assert stored["norm.weight"].dtype == torch.float16
 
 
+def test_weights_that_a_network_has_under_two_names_are_stored_once(tmp_path: Path) -> None:
+    spec = NetworkSpec("dynunet", {"filters": [4, 8, 8]})
+    network = create_network("dynunet", dimensions=3, in_channels=4, out_channels=3, arguments=spec.arguments)
+    weights = network.state_dict()
+    description = dataclasses.replace(make_oracle().description, network=spec)
+    file = save_checkpoint(description, weights, tmp_path / "m.safetensors")
+    single = sum(parameter.numel() for parameter in network.parameters())
+    assert sum(tensor.numel() for tensor in weights.values()) > 1.5 * single
+    checkpoint = load_checkpoint(file)
+    assert sum(tensor.numel() for tensor in checkpoint.weights.values()) == single
+    built = checkpoint.build().state_dict()
+    assert built.keys() == weights.keys()
+    assert all(torch.equal(built[name], tensor.half().float()) for name, tensor in weights.items())
+    # One that is missing altogether is missed.
+    fewer = {name: tensor for name, tensor in weights.items() if not name.startswith("output_block")}
+    with pytest.raises(CheckpointError, match="do not fit"):
+        load_checkpoint(save_checkpoint(description, fewer, tmp_path / "n.safetensors")).build()
+
+
 @pytest.mark.parametrize(
     ("normalisation", "brain"), [("zscore", "extracted"), ("zscore_foreground", "head"), ("none", "head")]
 )
@@ -414,6 +434,6 @@ def test_files_of_schema_2_mean_what_they_meant(tmp_path: Path, normalisation: s
     description = load_checkpoint(forge(tmp_path / "a.safetensors", values)).description
     assert description.preprocessing.brain == brain
     saved = load_checkpoint(save_checkpoint(description, make_oracle().weights, tmp_path / "b.safetensors"))
-    assert (saved.description.schema_version, saved.description.preprocessing.brain) == (3, brain)
+    assert (saved.description.schema_version, saved.description.preprocessing.brain) == (SCHEMA_VERSION, brain)
     with pytest.raises(CheckpointError, match="kind of image"):
         load_checkpoint(forge(tmp_path / "c.safetensors", with_field(describe_model(), "preprocessing.brain", "liver")))

@@ -1,0 +1,86 @@
+"""The images of an aligned case as files like those of BraTS: 1 mm, LPS, skull-stripped, on one grid."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..domain.case import Case
+from ..domain.grid import Grid
+from ..domain.volume import Volume
+from ..io.itk import LPS_TO_RAS
+from ..io.registry import write_volume
+from ..io.staging import Staging
+from ..models.description import PreprocessingSpec
+from .alignment import AlignedCase
+from .pipeline import network_grid
+from .resampling import onto
+
+SCHEMA = 1
+
+
+def stage_preprocessed(
+    folder: Path, case_id: str, modalities: Sequence[str], reference: str, staging: Staging
+) -> Callable[[Case, AlignedCase], None]:
+    """Stage all files of a preprocessed case, and give what writes them.
+
+    ``<case>_<modality>.nii.gz``, ``<case>_brain_mask.nii.gz``, ``<case>_preprocessing.json`` and, for every image but
+    the reference, ``<case>_<modality>_to_<reference>.tfm``: an ITK transform that resamples the image onto the
+    reference, so in points it goes from the reference's space to the image's (LPS). In 3D Slicer it moves the image
+    over the reference when it is applied to it.
+    """
+    images = {name: staging.path(folder / f"{case_id}_{name}.nii.gz") for name in modalities}
+    mask = staging.path(folder / f"{case_id}_brain_mask.nii.gz")
+    record = staging.path(folder / f"{case_id}_preprocessing.json")
+    others = [name for name in modalities if name != reference]
+    transforms = {name: staging.path(folder / f"{case_id}_{name}_to_{reference}.tfm") for name in others}
+
+    def write(case: Case, aligned: AlignedCase) -> None:
+        found = aligned.case.reference_volume
+        grid = network_grid(aligned.grid or Grid.of(found), PreprocessingSpec())
+        for name, file in images.items():
+            write_volume(_on_grid(aligned.case.images[name], grid), file)
+        brain = aligned.brain.mask if aligned.brain else found.array != 0
+        inside = onto(brain.astype(np.float32), Grid.of(found), grid) >= 0.5
+        write_volume(Volume(inside.astype(np.uint8), grid.affine), mask)
+        for name, file in transforms.items():
+            write_transform(aligned.moves[name].matrix if name in aligned.moves else np.eye(4), file)
+        record.write_text(json.dumps(_facts(case, aligned), indent=1), encoding="utf-8")
+
+    return write
+
+
+def write_transform(matrix: np.ndarray, file: Path) -> None:
+    """Write a rigid motion (RAS mm, moving → fixed) as the ITK transform that resamples the moving image with it."""
+    import SimpleITK as sitk
+
+    inverse = LPS_TO_RAS @ np.linalg.inv(matrix) @ LPS_TO_RAS
+    transform = sitk.AffineTransform(3)
+    transform.SetMatrix(inverse[:3, :3].ravel().tolist())
+    transform.SetTranslation(inverse[:3, 3].tolist())
+    sitk.WriteTransform(transform, str(file))
+
+
+def _on_grid(volume: Volume, grid: Grid) -> Volume:
+    """An image in one interpolation, of its own type."""
+    values = onto(volume.array, Grid.of(volume), grid)
+    if volume.array.dtype.kind in "iu":
+        values = np.rint(values)
+    return Volume(values.astype(volume.array.dtype), grid.affine, volume.source)
+
+
+def _facts(case: Case, aligned: AlignedCase) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "case": case.id,
+        "inputs": {name: case.images[name].source for name in case.modalities},
+        "reference": case.reference,
+        "preprocessing": list(aligned.record),
+        "alignment": dataclasses.asdict(aligned.as_record()),
+        "warnings": [*case.warnings, *aligned.warnings],
+    }

@@ -1,0 +1,225 @@
+"""The training of the included brain extraction: its heads, what is made of them, and a run from data to engine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from BrainTumorSegLib.domain.errors import CheckpointError, RequestError
+from BrainTumorSegLib.domain.progress import Progress
+from BrainTumorSegLib.domain.volume import Volume
+from BrainTumorSegLib.io.registry import read_volume, write_volume
+from BrainTumorSegLib.models.catalogue import load_model
+from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
+from BrainTumorSegLib.preprocessing.brain_extraction import included
+from Testing.image_data import write_image
+from Training.brain_extraction import synthesis, teacher, train
+from Training.brain_extraction.heads import Head, lgg_heads, read_lgg, stripped_brains, whole_heads
+from Training.brain_extraction.recipe import RECIPE, load_recipe
+
+SHAPE = (32, 48, 32)
+
+
+def ball(shape: tuple[int, int, int], radius: float) -> np.ndarray:
+    z, y, x = np.indices(shape) - (np.reshape(shape, (3, 1, 1, 1)) - 1) / 2
+    return np.asarray(z**2 + y**2 + x**2 < radius**2)
+
+
+def make_head(shape: tuple[int, int, int] = (40, 44, 42)) -> Head:
+    """A brain of 200 in a scalp of 90."""
+    brain = ball(shape, 12)
+    image = np.where(brain, 200, np.where(ball(shape, 17), 90, 0)).astype(np.uint8)
+    return Head("somebody", image[None], brain.astype(np.uint8) * 255, np.ones(shape, dtype=bool))
+
+
+def write_lgg_patient(folder: Path, patient: str, numbers: list[int], size: int = 24) -> None:
+    """Slices of a bright disc that grows by a pixel from slice to slice, and a brain mask of the disc."""
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    masks = []
+    for number in numbers:
+        disc = y**2 + x**2 < (2 + number) ** 2
+        pixels = np.stack([disc * 100, disc * 200, disc * 200], -1).astype(np.uint8)  # the third repeats FLAIR
+        write_image(folder / "kaggle_3m" / patient / f"{patient}_{number}.tif", pixels)
+        write_image(folder / "kaggle_3m" / patient / f"{patient}_{number}_mask.tif", np.zeros((size, size), np.uint8))
+        masks.append(disc)
+    volume = Volume(np.stack(masks).astype(np.uint8), np.diag([-0.94, -0.94, 6.0, 1]))
+    (folder / "brain_masks").mkdir(exist_ok=True)
+    write_volume(volume, folder / "brain_masks" / f"{patient}_brain.nii.gz")
+
+
+def test_lgg_slices_lie_where_their_numbers_say(tmp_path: Path) -> None:
+    write_lgg_patient(tmp_path, "P", [2, 3, 7, 8, 10])
+    stack = read_lgg(tmp_path, "P")
+    assert stack.numbers == [2, 3, 7, 8, 10] and list(stack.images) == ["t1", "flair"]
+    (head,) = lgg_heads(tmp_path, ("P",))
+    # Nine slices of 6 mm on voxels of 2 mm; three slices between 3 and 7 and one between 8 and 10 are missing.
+    assert head.images.shape == (2, 27, 11, 11) and head.brain.shape == (27, 11, 11)
+    expected = np.repeat([True, True, False, False, False, True, True, False, True], 3)
+    assert np.array_equal(head.known.all(axis=(1, 2)), expected)
+    area = (head.brain / 255).sum(axis=(1, 2)) * (2 / 0.94) ** 2
+    middle = np.arange(9) * 3 + 1
+    # Between the slices at hand the disc grows as well.
+    assert area[middle[1:5]] == pytest.approx(np.pi * np.arange(5, 9) ** 2, rel=0.12)
+
+
+def test_whole_heads_are_those_that_have_masks(tmp_path: Path) -> None:
+    affine = np.diag([-2.0, -2, 2, 1])
+    for name in ("a_t1", "a_t2"):
+        image = make_head().images[0]
+        (tmp_path / "heads" / "a").mkdir(parents=True, exist_ok=True)
+        write_volume(Volume(image, affine), tmp_path / "heads" / "a" / f"{name}.nii.gz")
+    (tmp_path / "masks" / "a").mkdir(parents=True)
+    write_volume(Volume((image == 200).astype(np.uint8), affine), tmp_path / "masks" / "a" / "a_t2_brain.nii.gz")
+    (head,) = whole_heads(tmp_path / "heads", tmp_path / "masks", ("a",))
+    assert head.person == "a" and np.array_equal(head.brain == 255, image == 200)
+
+
+def test_stripped_brains_have_room_and_distances(tmp_path: Path) -> None:
+    (tmp_path / "P").mkdir()
+    for name in ("t1", "t1ce", "t2", "flair"):
+        volume = Volume(make_head().images[0] * (make_head().brain > 0), np.diag([-2.0, -2, 2, 1]))
+        write_volume(volume, tmp_path / "P" / f"P_{name}.nii.gz")
+    (head,) = stripped_brains(tmp_path, ("P",))
+    assert head.images.shape == (4, 68, 72, 70)
+    assert head.distance[34, 36, 35] == 0
+    assert head.distance[34, 36, 35 + 12 + 5] == pytest.approx(12, abs=2.1)  # 2 mm a voxel
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_a_sample_is_a_function_of_its_number(number: int) -> None:
+    first, again = (synthesis.sample(np.random.default_rng([1, number]), make_head(), SHAPE, 0.5) for _ in range(2))
+    for one, other in zip(first, again, strict=True):
+        assert one.shape == (1, *SHAPE) and one.dtype == torch.float32 and torch.equal(one, other)
+    image, brain, known = first
+    assert float(image.min()) >= 0 and float(image.max()) <= 1
+    assert float(brain.min()) >= 0 and float(brain.max()) <= 1 + 1e-5
+    assert set(known.unique().tolist()) <= {0.0, 1.0}
+    different, *_ = synthesis.sample(np.random.default_rng([1, number + 100]), make_head(), SHAPE, 0.5)
+    assert not torch.equal(image, different)
+
+
+def test_mask_and_image_move_together() -> None:
+    """Without wild contrasts the brain, brighter than all around it, is where the mask says."""
+    shares = []
+    for number in range(12):
+        rng = np.random.default_rng([2, number])
+        head = make_head()
+        grid = synthesis.placement(rng, head, SHAPE)
+        layers = torch.stack([torch.from_numpy(head.images[0] / 255.0), torch.from_numpy(head.brain / 255.0)])[None]
+        image, brain = torch.nn.functional.grid_sample(layers.float(), grid, align_corners=False)[0]
+        if brain.sum() < 100:
+            continue
+        shares.append(float(((image > 0.6) & (brain > 0.5)).sum() / (brain > 0.5).sum()))
+        assert float(image[brain < 0.01].max()) < 0.45
+    assert len(shares) > 6 and min(shares) > 0.95
+
+
+def test_a_made_head_surrounds_the_brain() -> None:
+    head = make_head((60, 64, 62))
+    brain = torch.from_numpy(head.brain / 255.0).float()
+    z, y, x = np.indices(brain.shape) - (np.reshape(brain.shape, (3, 1, 1, 1)) - 1) / 2
+    away = torch.from_numpy(np.clip(2 * (np.sqrt(z**2 + y**2 + x**2) - 12), 0, None)).float()
+    assert float(away.max()) > 70
+    made, whole = synthesis.head_around(np.random.default_rng(3), brain, 0.7 * brain, away)
+    assert torch.allclose(made[brain == 1], torch.tensor(0.7))
+    assert float(made[(away > 60) & torch.from_numpy(z > 0)].max()) == 0  # below it are face and neck
+    assert torch.all(whole >= brain) and float(whole[away > 4].max()) == 0
+    assert len(made[(away > 0) & (away < 20)].unique()) > 3  # fluid, bone, scalp
+
+
+def test_samples_without_a_brain() -> None:
+    image, brain, known = synthesis.sample_without(np.random.default_rng(4), SHAPE)
+    assert image.max() > 0 and not brain.any() and known.all()
+
+
+def test_loss_counts_what_is_known_alone() -> None:
+    brain = torch.zeros(1, 1, 4, 4, 4)
+    brain[..., :2] = 1
+    known = torch.ones_like(brain)
+    known[..., 0, :, :] = 0
+    right = (brain * 2 - 1) * 20
+    wrong_where_unknown = torch.where(known > 0, right, -right)
+    assert float(train.brain_loss(right, brain, known)) == pytest.approx(0, abs=1e-6)
+    assert float(train.brain_loss(wrong_where_unknown, brain, known)) == pytest.approx(0, abs=1e-6)
+    assert float(train.brain_loss(-right, brain, known)) > 10
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Ten LGG patients, three heads with masks and one BraTS patient."""
+    names = [f"P{number}" for number in range(11)]
+    for name in names:
+        write_lgg_patient(tmp_path / "lgg", name, [2, 3, 4, 5])
+    (tmp_path / "lgg" / "split.json").write_text(json.dumps({"train": names[:10], "validation": names[10:]}))
+    affine = np.diag([-2.0, -2, 2, 1])
+    for person in ("openMS_patient01", "openMS_patient12", "TCGA-02-0054"):
+        for folder, array, end in (("heads", make_head().images[0], ""), ("masks", make_head().brain, "_brain")):
+            (tmp_path / folder / person).mkdir(parents=True)
+            write_volume(Volume(array, affine), tmp_path / folder / person / f"x_t1{end}.nii.gz")
+    patient = tmp_path / "brats" / "Brats18_CBICA_X"
+    patient.mkdir(parents=True)
+    for name in ("t1", "t1ce", "t2", "flair"):
+        write_volume(Volume(make_head().brain, affine), patient / f"{patient.name}_{name}.nii.gz")
+    parts = {"train": [patient.name, "Brats18_TCIA10_628_1"], "validation": []}
+    (tmp_path / "brats" / "split.json").write_text(json.dumps(parts))
+    return tmp_path
+
+
+def test_a_run_from_data_to_engine(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = RECIPE.read_text(encoding="utf-8")
+    changes = {"[96, 112, 96]": "[32, 32, 32]", "[8, 16, 32, 64, 128]": "[4, 4, 4]", "interval = 200": ""}
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    lines = [line for line in text.splitlines() if not line.startswith("steps = ")]
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text("\n".join([*lines, "steps = 4", "interval = 2"]), encoding="utf-8")
+    command = [str(recipe), "--data", str(data), "--masks", str(data / "masks"), "-o", str(tmp_path / "run")]
+    arguments = train.parser().parse_args([*command, "--cache", str(tmp_path / "cache")])
+    assert train.train(arguments) == 0
+    arguments.resume = True
+    assert train.train(arguments) == 0  # it is over: exported again
+    file = tmp_path / "run" / "brain-unet.safetensors"
+    description = load_checkpoint(file).description
+    trained = set(description.training.training_cases)
+    assert {"openMS_patient01", "Brats18_CBICA_X"} < trained
+    assert not trained & {"openMS_patient12", "TCGA-02-0054", "Brats18_TCIA10_628_1", "P10"}
+    assert description.task == "brain" and description.training.steps == 4
+    monkeypatch.setattr(included, "WEIGHTS", file)
+    head = Volume(make_head().images[0], np.diag([-2.0, -2, 2, 1]))
+    assert included.Included().find(head, Progress()).shape == head.shape
+    with pytest.raises(CheckpointError, match="finds the brain, not tumours"):
+        load_model(file)
+
+
+def test_a_recipe_with_a_mistake_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text(RECIPE.read_text(encoding="utf-8").replace("wild =", "vild ="), encoding="utf-8")
+    with pytest.raises(RequestError, match="vild"):
+        load_recipe(file)
+
+
+def test_the_teacher_masks_each_head_once(data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = []
+
+    class Stub:
+        title, remedy = "HD-BET", ""
+
+        def is_installed(self) -> bool:
+            return True
+
+        def find(self, volume: Volume, progress: Progress) -> np.ndarray:
+            asked.append(volume.source)
+            return np.ones(volume.shape, dtype=bool)
+
+    from BrainTumorSegLib.preprocessing.brain_extraction import METHODS
+
+    monkeypatch.setitem(METHODS, "hd-bet", Stub())
+    for _ in range(2):
+        assert teacher.make_masks(data / "heads", tmp_path / "new") == 0
+    assert len(asked) == 3
+    assert read_volume(tmp_path / "new" / "openMS_patient01" / "x_t1_brain.nii.gz").array.all()

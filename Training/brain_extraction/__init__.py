@@ -1,0 +1,1 @@
+"""The included network for brain extraction: its training material and its training."""
