@@ -84,7 +84,7 @@ class InputsPart:
         return self._problem
 
     def assign(self) -> None:
-        """Choose the volumes of one session among those of the scene; what it lacks is left as it is."""
+        """Choose the volumes of one session among those of the scene."""
         session = session_of(volumes_of_scene())
         self._use(session)
         if not session.chosen:
@@ -93,8 +93,14 @@ class InputsPart:
             )
 
     def _use(self, session: Session) -> None:
-        """Choose a session's images, and say what was left out."""
-        self._choose({modality: found.source for modality, found in session.chosen.items()})
+        """Choose a session's images, and say what was left out.
+
+        For what it lacks, an image that was chosen by hand stays, unless it is known to be something else.
+        """
+        chosen = {modality: found.source for modality, found in session.chosen.items()}
+        known = [*chosen.values(), *(found.source for found, _reason in session.left_out if found.recognition)]
+        kept = {modality: node for modality, node in self.volumes().items() if node not in known}
+        self._choose({modality: (kept | chosen).get(modality) for modality in MODALITIES})
         self._reasons = {
             modality: (found.source.GetID(), reason_of(found.recognition))
             for modality, found in session.chosen.items()

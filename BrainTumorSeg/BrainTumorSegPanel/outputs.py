@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import slicer
 
+from BrainTumorSegLib.domain.grid import Grid, same_grid
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io import mrml
 
 
-def add_on_reference(name: str, volume: Volume, place: mrml.Place, *, made: str, labels: bool = False) -> Any:
-    """A volume on the grid of the result: it moves with the reference, and lies beside it in the subject hierarchy.
+def add_volume(name: str, volume: Volume, place: mrml.Place, *, made: str, labels: bool = False) -> Any:
+    """A volume beside the reference in the subject hierarchy; one on its grid is moved with it.
 
     Args:
         name: of the node; made unique.
@@ -21,19 +22,17 @@ def add_on_reference(name: str, volume: Volume, place: mrml.Place, *, made: str,
         made: what of a run it is; keeps it from being taken for a scan.
         labels: make it a label volume.
     """
-    affine = volume.affine if place.reference is None else mrml.own_affine(place.reference)
-    node = _add(name, volume.array, affine, made, labels)
-    if place.reference is not None:
-        node.SetAndObserveTransformNodeID(place.reference.GetTransformNodeID())
-        mrml.place_beside(node, place.reference)
-    return node
-
-
-def add_in_world(name: str, volume: Volume, place: mrml.Place, *, made: str) -> Any:
-    """A volume on a grid of its own, beside the reference in the subject hierarchy."""
-    node = _add(name, volume.array, volume.affine, made, False)
-    if place.reference is not None:
-        mrml.place_beside(node, place.reference)
+    reference = place.reference
+    on_it = reference is not None and same_grid(Grid.of(volume), mrml.grid_of_volume(reference))
+    kind = "vtkMRMLLabelMapVolumeNode" if labels else "vtkMRMLScalarVolumeNode"
+    voxels = volume.array.astype(np.uint8 if labels else np.float32)
+    affine = mrml.own_affine(reference) if on_it else volume.affine
+    node = slicer.util.addVolumeFromArray(voxels, affine, slicer.mrmlScene.GenerateUniqueName(name), kind)
+    mrml.mark_made(node, made)
+    if on_it:
+        node.SetAndObserveTransformNodeID(reference.GetTransformNodeID())
+    if reference is not None:
+        mrml.place_beside(node, reference)
     return node
 
 
@@ -43,12 +42,4 @@ def add_transform(name: str, matrix: np.ndarray, place: mrml.Place) -> Any:
     node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
     if place.reference is not None:
         mrml.place_beside(node, place.reference)
-    return node
-
-
-def _add(name: str, array: np.ndarray, affine: np.ndarray, made: str, labels: bool) -> Any:
-    kind = "vtkMRMLLabelMapVolumeNode" if labels else "vtkMRMLScalarVolumeNode"
-    voxels = array.astype(np.uint8 if labels else np.float32)
-    node = slicer.util.addVolumeFromArray(voxels, affine, slicer.mrmlScene.GenerateUniqueName(name), kind)
-    mrml.mark_made(node, made)
     return node

@@ -10,6 +10,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from BrainTumorSegLib.domain.modalities import assign, is_segmentation, stem
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io import mrml
 from BrainTumorSegLib.preprocessing.appearance import appearance
@@ -58,8 +59,13 @@ class Preprocessed:
 
 
 def read_preprocessed(folder: Path) -> Preprocessed:
-    """Read what a run wrote there; nothing where it was not asked to."""
-    return Preprocessed()
+    """Read what a run wrote there, known by its names; nothing where it was not asked to write."""
+    from BrainTumorSegLib.io.registry import read_volume
+
+    files = [file for file in sorted(folder.glob("*.nii*")) if file.is_file()]
+    masks = [file for file in files if is_segmentation(stem(file))]
+    images = {modality: read_volume(file) for modality, file in assign(set(files) - set(masks)).items()}
+    return Preprocessed(images, read_volume(masks[0]) if masks else None)
 
 
 class Looks:

@@ -27,7 +27,7 @@ from BrainTumorSegLib.runner import EngineRun, LocalRun, clean_up
 
 from .alignment import Moved
 from .content import Wish
-from .outputs import add_in_world, add_on_reference, add_transform
+from .outputs import add_transform, add_volume
 from .preprocessing import Preprocessed, read_preprocessed
 from .sources import name_of, origins_of
 
@@ -221,7 +221,7 @@ class SegmentationRun:
             mrml.place_beside(node, place.reference)
         for region, volume in maps.items():
             name = _("{name} {region} probability").format(name=node.GetName(), region=region)
-            self.probability_nodes[region] = add_on_reference(name, volume, place, made="probability")
+            self.probability_nodes[region] = add_volume(name, volume, place, made="probability")
         self._add_preprocessed(preprocessed, record.provenance.alignment.moves, place)
         if self._wish.surfaces:
             show_surfaces(node, True)
@@ -240,10 +240,10 @@ class SegmentationRun:
                 self.transform_nodes[modality] = add_transform(name, matrix, place)
         if self._wish.brain and preprocessed.brain is not None:
             name = _("{name} brain").format(name=_stem(reference))
-            self.brain_node = add_on_reference(name, preprocessed.brain, place, made="brain mask", labels=True)
+            self.brain_node = add_volume(name, preprocessed.brain, place, made="brain mask", labels=True)
         for modality, volume in preprocessed.images.items() if self._wish.registered else ():
             name = _("{name} registered").format(name=_stem(self._sources[modality]))
-            self.registered_nodes[modality] = add_in_world(name, volume, place, made="registered image")
+            self.registered_nodes[modality] = add_volume(name, volume, place, made="registered image")
 
     def _check_scene(self) -> None:
         for modality, source in self._sources.items():

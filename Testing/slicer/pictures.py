@@ -20,6 +20,7 @@ from PIL import Image
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 os.environ["QT_SCALE_FACTOR"] = "2"  # as on a screen of high resolution
 WIDTH = 460
+PATIENCE = 3600  # seconds that a busy machine may need for a patient
 
 
 def dress() -> None:
@@ -80,7 +81,9 @@ def run(case: Path, model: str, folder: Path) -> tuple[Any, Any]:
     shell = slicer.modules.braintumorseg.widgetRepresentation()
     before = ("inputs", "model", "output", "segment")
     grab(shell, {f"{name}CollapsibleButton" for name in before}, folder / "slicer-panel.png")
-    node = panel.segment()
+    panel.click("segmentButton")
+    panel.wait_until(lambda: not panel.ui.cancelButton.enabled, PATIENCE)
+    node = panel.ui.resultSelector.currentNode()
     reference = next(case.glob("*seg.nii.gz"), None)
     opened = {"segmentCollapsibleButton", "resultsCollapsibleButton"}
     if reference is not None:

@@ -56,7 +56,7 @@ def test_examples_of_the_documentation(
     assert "A done" in said
     assert "B failed" in said
     assert said.count("Give each image once") == 1
-    assert len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 3
+    assert len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 4
 
 
 @pytest.mark.parametrize("in_process", [True, False])

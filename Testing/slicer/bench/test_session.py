@@ -55,6 +55,15 @@ def test_a_later_study_that_holds_less_is_named(panel: Panel) -> None:
     assert "later study (2019-05-06) holds FLAIR only" in said(panel)
 
 
+def test_what_was_chosen_by_hand_stays_unless_it_is_something_else(panel: Panel) -> None:
+    earlier, unnamed = study("20180301", ("T2",)), add_volume("image")
+    later = study("20190506", ("T1", "FLAIR"))
+    choose(panel, t1=later["FLAIR"], t1ce=unnamed, t2=earlier["T2"])
+    panel.click("assignButton")
+    names = {name: node.GetName() for name, node in later.items()}
+    assert chosen(panel) == {"t1": names["T1"], "t1ce": "image", "t2": None, "flair": names["FLAIR"]}
+
+
 def test_studies_of_the_subject_hierarchy(panel: Panel) -> None:
     """A saved scene on another computer: no database knows the files any more."""
     import slicer
