@@ -1,8 +1,8 @@
 """Images written as DICOM series and read back: how far voxels move, and whether their values stay.
 
 ``python -m Testing.benchmarks.dicom_round_trip CASE_FOLDER [--keep DIR]`` writes each sequence of a case as an axial, a
-coronal and a sagittal acquisition, as a classic and as an enhanced series, and prints the largest distance between where
-a corner of the grid was and where it is. ``--keep`` leaves the axial classic series, for ``braintumorseg segment``.
+coronal and a sagittal acquisition, as a classic and as an enhanced series, and prints the largest distance between
+where a corner of the grid was and where it is. ``--keep`` leaves the axial classic series, for ``braintumorseg segment``.
 """
 
 from __future__ import annotations
