@@ -2,7 +2,7 @@
 
 ``python -m Testing.benchmarks.dicom_round_trip CASE_FOLDER [--keep DIR]`` writes each sequence of a case as an axial, a
 coronal and a sagittal acquisition, as a classic and as an enhanced series, and prints the largest distance between
-where a corner of the grid was and where it is. ``--keep`` leaves the axial classic series, for ``braintumorseg segment``.
+where a corner of the grid was and where it is. ``--keep`` leaves the axial classic series, a study to be segmented.
 """
 
 from __future__ import annotations
