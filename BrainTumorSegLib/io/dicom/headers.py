@@ -50,7 +50,7 @@ _TAGS = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Header:
     """What is kept of a file's header.
 

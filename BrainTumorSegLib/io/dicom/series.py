@@ -7,6 +7,7 @@ pydicom, or by SimpleITK's GDCM where pydicom has no decoder for their compressi
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,7 +27,7 @@ _GDCM = {f"1.2.840.10008.1.2.{end}" for end in ("4.50", "4.51", "4.57", "4.70", 
 _AGAIN = "Export the series again, or name other ones: --t1 SERIES …"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Series:
     """The images of one series, at one echo time.
 
@@ -155,14 +156,15 @@ def find_series(files: Iterable[Path], root: Path) -> Found:
 def _named(groups: Mapping[tuple[str, ...], Mapping[str, Header]]) -> list[Series]:
     """Series with names that tell them apart, by number."""
     found: list[Series] = []
+    times: Counter[str] = Counter()
     lists = [tuple(group.values()) for group in groups.values()]
     for headers in sorted(lists, key=lambda group: (group[0].date, _count(group[0].number), group[0].time)):
         first = headers[0]
         name = f"series {first.number or '?'}"
         if description := first.tags.get("SeriesDescription") or first.tags.get("ProtocolName"):
             name += f' "{description}"'
-        times = sum(each.name.split(" (")[0] == name for each in found)
-        found.append(Series(headers, f"{name} ({times + 1})" if times else name))
+        times[name] += 1
+        found.append(Series(headers, f"{name} ({times[name]})" if times[name] > 1 else name))
     return found
 
 

@@ -20,7 +20,7 @@ _UNEVEN, _GAP = 0.2, 0.5
 _SHEAR_DEGREES = 0.1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frame:
     """A slice as its header describes it, in DICOM's own millimetres (LPS).
 
@@ -43,7 +43,7 @@ class Frame:
     rescale: tuple[float, float] = (1.0, 0.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stack:
     """Slices in their order on a regular grid.
 

@@ -116,6 +116,13 @@ def test_two_patients_are_refused_by_name(tmp_path: Path, patient: Patient) -> N
         find_case((), {"t1": tmp_path / "a" / "1-t1", "t2": tmp_path / "b" / "3-t2"})
 
 
+def test_series_of_one_number_and_name_are_told_apart(tmp_path: Path, patient: Patient) -> None:
+    for folder in ("a", "b", "c"):
+        add(tmp_path / folder, patient.images["t1"], 3, SeriesDescription="t1 (fast)")
+    names_of_all = {*find_case(tmp_path).left_out, *names(tmp_path).values()}
+    assert names_of_all == {'series 3 "t1 (fast)"', 'series 3 "t1 (fast)" (2)', 'series 3 "t1 (fast)" (3)'}
+
+
 def test_a_named_series_is_taken_whatever_its_tags_say(tmp_path: Path, patient: Patient) -> None:
     study(tmp_path, patient)
     other = add(tmp_path, patient.images["t2"], 30, SeriesDescription="T1 MPR")
