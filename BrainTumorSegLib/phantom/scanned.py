@@ -29,7 +29,7 @@ _FLUID, _BONE, _MARROW, _FAT, _MUSCLE, _AIR = range(6)
 _LAYERS = ((_FLUID, 2.5), (_BONE, 2.0), (_MARROW, 2.5), (_BONE, 2.0), (_FAT, 5.0), (_MUSCLE, 1.5))
 _VARIATION = 0.35
 _PART_VOXELS = 1.5  # a thick slice is the mean of thinner ones of this size
-_PAD = (50, 26, 26)  # voxels of 1 mm below and around the brain that the head takes
+_BELOW_MM, _AROUND_MM = 50.0, 26.0  # what the head takes below and around the brain
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def scan(
     """Raw scans of the head of a prepared case.
 
     Args:
-        case: skull-stripped images on one grid of about 1 mm, background 0.
+        case: skull-stripped images on one grid along LPS, of 1 to 2 mm, background 0.
         protocols: modality → how it is acquired, for those that shall be.
         motions: modality → rigid 4×4 in RAS mm by which the head lies otherwise in that scan; by default it does not.
         skull: whether there is a head around the brain, or in which sequences; else the background is 0.
@@ -95,12 +95,12 @@ def scan(
     images = {}
     for name, protocol in protocols.items():
         source = case.images[name]
-        values = np.pad(source.array.astype(np.float32), _padding())[box]
+        values = np.pad(source.array.astype(np.float32), _padding(brain))[box]
         if name in with_skull:
             values = _with_head(rng, values, tissues, _AROUND[name])
         affine = source.affine.copy()
         affine[:3, 3] += (
-            affine[:3, :3] @ (np.array([part.start for part in box]) - [low for low, _ in _padding()])[::-1]
+            affine[:3, :3] @ (np.array([part.start for part in box]) - [low for low, _ in _padding(brain)])[::-1]
         )
         images[name] = _acquire(rng, Volume(values, affine, name), protocol, found[name], name in with_skull)
     return Scanned(Case(case.id, images, case.reference if case.reference in images else ""), found, brain)
@@ -136,19 +136,21 @@ def _brain(case: Case) -> Volume:
     return volume.with_array(ndimage.binary_fill_holes(volume.array != 0))
 
 
-def _padding() -> list[tuple[int, int]]:
-    return [(_PAD[0], _PAD[1]), (_PAD[1], _PAD[1]), (_PAD[2], _PAD[2])]
+def _padding(brain: Volume) -> list[tuple[int, int]]:
+    """Voxels before and behind each axis that make room for the head."""
+    z, y, x = brain.spacing
+    return [(round(_BELOW_MM / z), round(_AROUND_MM / z)), (round(_AROUND_MM / y),) * 2, (round(_AROUND_MM / x),) * 2]
 
 
 def _surroundings(rng: np.random.Generator, brain: Volume) -> tuple[np.ndarray, tuple[slice, ...]]:
     """What lies in each voxel around the brain (6 in it), and the box of the padded image that the head takes."""
-    mask = np.pad(brain.array, _padding())
-    box = bounding_box(mask, _PAD)
+    mask = np.pad(brain.array, _padding(brain))
+    box = bounding_box(mask, [low for low, _ in _padding(brain)])
     mask = mask[box]
-    distance = ndimage.distance_transform_edt(~mask).astype(np.float32)
+    distance = ndimage.distance_transform_edt(~mask, sampling=brain.spacing).astype(np.float32)
     distance *= 1 + _VARIATION * _smooth(rng, mask.shape, 25)
     tissues = np.full(mask.shape, _AIR, dtype=np.uint8)
-    tissues[_neck(mask)] = _MUSCLE
+    tissues[_neck(mask, brain.spacing)] = _MUSCLE
     outer = sum(thickness for _, thickness in _LAYERS)
     for tissue, thickness in reversed(_LAYERS):
         tissues[distance <= outer] = tissue
@@ -157,15 +159,16 @@ def _surroundings(rng: np.random.Generator, brain: Volume) -> tuple[np.ndarray, 
     return tissues, box
 
 
-def _neck(mask: np.ndarray) -> np.ndarray:
+def _neck(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     """A neck and a face of muscle below the brain."""
     low = int(np.flatnonzero(mask.any(axis=(1, 2)))[0])
     _, y, x = ndimage.center_of_mass(mask)
     rows, columns = np.indices(mask.shape[1:])
-    neck = np.hypot(rows - y - 20, columns - x) < 52
-    face = ((rows - y + 45) / 48) ** 2 + ((columns - x) / 55) ** 2 < 1
+    back, left = (rows - y) * spacing[1], (columns - x) * spacing[2]
+    neck = np.hypot(back - 20, left) < 52
+    face = ((back + 45) / 48) ** 2 + (left / 55) ** 2 < 1
     found = np.zeros(mask.shape, dtype=bool)
-    found[: low + 40] = neck | face
+    found[: low + round(40 / spacing[0])] = neck | face
     return found
 
 
@@ -224,7 +227,7 @@ def _grid(head: Volume, protocol: Protocol, motion: np.ndarray) -> Grid:
     size = np.maximum(np.round(extent / steps), 1).astype(int)
     top = Grid.of(head).corners()
     centre = (top.max(axis=0) + top.min(axis=0)) / 2
-    centre[2] += _PAD[0] / 2 - 10
+    centre[2] += _BELOW_MM / 2 - 10
     centre = motion[:3, :3] @ centre + motion[:3, 3]
     affine = np.diag([-steps[0], -steps[1], steps[2], 1.0])
     affine[:3, 3] = centre - affine[:3, :3] @ ((size - 1) / 2)

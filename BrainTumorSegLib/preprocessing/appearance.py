@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..domain.errors import InputError
 from ..domain.volume import Volume, border_faces
 
 STRIPPED, HEAD, PART = "stripped", "head", "part"
@@ -25,6 +26,10 @@ _BONE_SHELLS = slice(2, 5)
 _BONE = 0.6
 # Air as scanned is noise; what a program has removed has one value.
 _NOISE, _MOST, _RINGING = 2e-3, 0.5, 0.02
+# A localiser has fewer slices than any series.
+_FEWEST_SLICES = 6
+# Of a CT, in Hounsfield units above air: where the body begins and its median lies; bone; how alike soft tissues are.
+_CT_BODY, _CT_BONE, _CT_SPREAD = (300.0, 900.0, 1200.0), 1600.0, 120.0
 # What is smaller in its second dimension cannot show a head.
 _SMALLEST_HEAD_MM = 80.0
 
@@ -48,6 +53,33 @@ def appearance(volume: Volume) -> str:
     if size > _LARGEST_BRAIN_ML or _has_noise(relative, filled):
         return HEAD
     return HEAD if _is_cut(filled, spacing) and _has_bone(np.abs(relative), filled, spacing) else STRIPPED
+
+
+def check_head(volume: Volume, title: str) -> None:
+    """Refuse what is no MR image of a head as scanned, where its voxels tell.
+
+    Raises:
+        InputError: it is a localiser or a CT.
+    """
+    if min(volume.shape) < _FEWEST_SLICES:
+        raise InputError(
+            f"{title} ({volume.source}) has only {min(volume.shape)} slices: a localiser, no series.",
+            "Leave it out, or give the whole series.",
+        )
+    if _is_ct(volume.array[::2, ::3, ::3]):
+        raise InputError(
+            f"{title} ({volume.source}) is a CT: its values are Hounsfield units.", "Give MR images; leave it out."
+        )
+
+
+def _is_ct(image: np.ndarray) -> bool:
+    """Whether air, soft tissue and bone lie a thousand units apart, and all soft tissue within a few."""
+    air = float(np.percentile(image, 2))
+    body = image[image > air + _CT_BODY[0]]
+    if body.size < 0.05 * image.size or float(image.max()) < air + _CT_BONE:
+        return False
+    low, middle, high = np.percentile(body, (25, 50, 75))
+    return _CT_BODY[1] < middle - air < _CT_BODY[2] and high - low < _CT_SPREAD
 
 
 def _background(border: np.ndarray, image: np.ndarray, bright: float) -> float:

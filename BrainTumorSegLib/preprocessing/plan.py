@@ -45,13 +45,22 @@ def plan_of(
         masked: a mask of the brain is given.
         brain: what the network wants to see: the ``extracted`` brain, or the whole ``head``.
     """
-    heads = frozenset(name for name, look in looks.items() if look == HEAD)
-    unwanted = heads if brain == "extracted" else frozenset()
+    heads = frozenset(name for name, look in looks.items() if look == HEAD) if brain == "extracted" else frozenset()
     if preprocess == "none":
-        return Plan(unfit=unwanted, why="as asked for")
-    if preprocess == "auto" and not masked and not heads:
-        if PART in looks.values():
-            return Plan(why="the images show a part of a brain")
-        if all(same_grid(grid, grids[reference]) for grid in grids.values()):
-            return Plan(why="the images are skull-stripped and on one grid")
-    return Plan(frozenset(grids) - {reference}, unwanted)
+        return Plan(unfit=heads, why="as asked for")
+    if preprocess == "auto" and not masked and (why := _why_prepared(grids, looks, reference, brain)):
+        return Plan(unfit=heads, why=why)
+    masked = masked and brain == "extracted"
+    return Plan(frozenset(grids) - {reference}, frozenset(grids) if masked else heads)
+
+
+def _why_prepared(grids: Mapping[str, Grid], looks: Mapping[str, str], reference: str, brain: str) -> str:
+    """Why the images go on as they are; empty where something has to be done."""
+    if PART in looks.values():
+        return "an image is too small for a head, or has no background"
+    heads = HEAD in looks.values()
+    if (heads and brain == "extracted") or not all(same_grid(grid, grids[reference]) for grid in grids.values()):
+        return ""
+    if heads:  # of a network of whole heads; one grid tells nothing of how the head was held
+        return "" if len(grids) > 1 else "there is one image, and the model takes whole heads"
+    return "the images are skull-stripped and on one grid"

@@ -22,7 +22,7 @@ from .working_image import WorkingImage
 
 # Voxel size in mm and optimiser steps, from coarse to fine, and how many voxels are looked at.
 _COARSE_MM, _COARSE_STEPS = 6.0, 60
-_LEVELS = ((2.0, 50), (1.0, 30))
+_LEVELS = ((4.0, 60), (2.0, 50), (1.0, 30))
 _COMPARED_MM = 3.0
 _SAMPLES = 20_000
 _BINS = 32

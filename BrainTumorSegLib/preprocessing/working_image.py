@@ -17,8 +17,8 @@ _AIR = 0.1
 _LOW, _HIGH = 1.0, 99.5
 # How far around a given mask the metric looks: the edge of what is masked says most of where it lies.
 _AROUND_MM = 5.0
-_PAD_MM = 40.0
-# Reach of the local mean that stands for the bias field, on voxels of what size; what is brighter than it by this is cut.
+_PAD_MM, _PADDED_FROM_MM = 40.0, 4.0
+# Reach of the local mean that stands for the bias field, on voxels of what size; what is this much brighter is cut.
 _FIELD_MM, _FIELD_VOXEL_MM, _BRIGHTEST = 20.0, 5.0, 2.0
 _RIGHT_ANGLES = 1e-4
 _POINTS_MM = 5.0
@@ -58,6 +58,8 @@ class WorkingImage:
         import SimpleITK as sitk
 
         image = self.at(mm)
+        if mm < _PADDED_FROM_MM:  # the images cannot drift apart any more
+            return image
         width = [int(_PAD_MM / step) for step in image.GetSpacing()]
         return sitk.ZeroFluxNeumannPad(image, width, width)
 

@@ -18,12 +18,15 @@ def plan(one: str, other: str, grid: Grid = ONE, *options: str, **more: object) 
 
 def test_prepared_images_are_left_alone_and_why() -> None:
     assert plan(STRIPPED, STRIPPED) == Plan(why="the images are skull-stripped and on one grid")
-    assert plan(STRIPPED, PART, OTHER) == Plan(why="the images show a part of a brain")
+    small = "an image is too small for a head, or has no background"
+    assert plan(STRIPPED, PART, OTHER) == Plan(why=small)
+    assert plan(HEAD, PART, OTHER) == Plan(unfit=frozenset({"t1ce"}), why=small)
 
 
 def test_what_is_done_all_the_same() -> None:
     assert plan(STRIPPED, STRIPPED, ONE, "register") == Plan(FLAIR)
-    assert plan(STRIPPED, STRIPPED, masked=True) == Plan(FLAIR)
+    assert plan(STRIPPED, STRIPPED, masked=True) == Plan(FLAIR, BOTH)
+    assert plan(PART, PART, ONE, "register") == Plan(FLAIR)
 
 
 def test_another_grid_is_registered() -> None:
@@ -44,3 +47,5 @@ def test_what_is_left_as_it_is_says_that_it_does_not_fit() -> None:
 def test_a_network_of_whole_heads_wants_them_so() -> None:
     assert plan(HEAD, HEAD, brain="head") == Plan(FLAIR)
     assert plan(HEAD, HEAD, ONE, "none", brain="head") == Plan(why="as asked for")
+    assert plan(HEAD, HEAD, masked=True, brain="head") == Plan(FLAIR)
+    assert not plan_of({"flair": ONE}, {"flair": HEAD}, "flair", brain="head").registered

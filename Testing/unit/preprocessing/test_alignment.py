@@ -1,0 +1,131 @@
+"""What is decided from the images, and what becomes of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from BrainTumorSegLib.domain.case import Case
+from BrainTumorSegLib.domain.errors import GeometryError, InputError
+from BrainTumorSegLib.domain.grid import Grid
+from BrainTumorSegLib.domain.options import RunOptions
+from BrainTumorSegLib.domain.volume import Volume
+from BrainTumorSegLib.inference.pipeline import segment_case
+from BrainTumorSegLib.io.registry import write_volume
+from BrainTumorSegLib.models.description import PreprocessingSpec
+from BrainTumorSegLib.phantom import make_phantom
+from BrainTumorSegLib.preprocessing import align_case, prepare
+from BrainTumorSegLib.preprocessing.appearance import HEAD, PART, STRIPPED, appearance
+from Testing import samples
+from Testing.raw_scans import SHAPE, motion, raw_scans, true_brain, write_raw
+
+
+def test_images_are_told_apart_by_themselves() -> None:
+    for seed in (0, 1):
+        for volume in make_phantom(seed, SHAPE).case.images.values():
+            assert appearance(volume) == STRIPPED
+            assert appearance(volume.with_array(volume.array - 100)) == STRIPPED
+    for volume in raw_scans().case.images.values():
+        assert appearance(volume) == HEAD
+        slab = slice(len(volume.array) // 3, 2 * len(volume.array) // 3)
+        assert appearance(volume.with_array(volume.array[slab])) == HEAD
+        quiet = np.where(volume.array > 0.1 * np.percentile(volume.array, 99.5), volume.array, 0)
+        assert appearance(volume.with_array(quiet)) == HEAD
+    assert appearance(samples.make_patient().images["t1"]) == PART
+
+
+@pytest.mark.parametrize("case", [samples.make_patient().case(), make_phantom(0, SHAPE).case])
+def test_prepared_images_go_on_untouched(case: Case) -> None:
+    aligned = align_case(case)
+    assert all(aligned.case.images[name] is volume for name, volume in case.images.items())
+    assert not aligned.moves and aligned.brain is None and aligned.grid is None and "neither" in aligned.record[0]
+
+
+def test_prepared_images_give_the_same_voxels_as_without_any_preprocessing(patient: samples.Patient) -> None:
+    oracle = samples.make_oracle()
+    results = [segment_case(patient.case(), oracle, RunOptions(preprocess=way)) for way in ("auto", "none")]
+    np.testing.assert_array_equal(results[0].labels.array, results[1].labels.array)
+    assert results[0].labels.array.any()
+
+
+def test_raw_scans_are_registered_and_stripped(tmp_path: Path) -> None:
+    scanned = raw_scans()
+    _, mask = write_raw(tmp_path, scanned)
+    aligned = align_case(scanned.case, RunOptions(brain_mask=mask))
+    brain = true_brain(scanned).array > 0
+    reference = aligned.case.images["t1ce"]
+    np.testing.assert_array_equal(reference.array != 0, brain)
+    np.testing.assert_array_equal(reference.array[brain], np.maximum(scanned.case.images["t1ce"].array[brain], 1))
+    moved, own = aligned.case.images["t2"], scanned.case.images["t2"]
+    np.testing.assert_array_equal(moved.array[moved.array > 1], own.array[moved.array > 1])  # no voxel is interpolated
+    np.testing.assert_allclose(moved.affine, aligned.moves["t2"].matrix @ own.affine)
+    size = np.count_nonzero(moved.array) * own.voxel_volume / (brain.sum() * reference.voxel_volume)
+    assert size == pytest.approx(1, abs=0.03)
+    record = aligned.as_record()
+    assert record.brain.method == "given" and record.moves["t2"].quality == pytest.approx(
+        aligned.moves["t2"].quality, abs=1e-3
+    )
+
+
+def test_stripped_images_on_other_grids_are_registered_and_keep_their_voxels() -> None:
+    scanned = raw_scans(skull=False)
+    aligned = align_case(scanned.case)
+    np.testing.assert_allclose(aligned.moves["t2"].matrix, scanned.true_move("t2"), atol=2)
+    assert aligned.case.images["t2"].array is scanned.case.images["t2"].array
+    assert aligned.brain is not None and aligned.brain.method == "stripped"
+
+
+def test_a_right_header_is_kept() -> None:
+    scanned = raw_scans(skull=False, moved=False)
+    aligned = align_case(scanned.case)
+    assert aligned.moves["t2"].displacement_mm < 1.5
+    if aligned.moves["t2"].displacement_mm == 0:
+        assert aligned.case.images["t2"] is scanned.case.images["t2"]
+
+
+def test_sequences_of_two_people_are_refused_with_the_figure(tmp_path: Path) -> None:
+    one, other = raw_scans(0), raw_scans(3)
+    _, mask = write_raw(tmp_path, one)
+    case = Case("two", {"t1ce": one.case.images["t1ce"], "t2": other.case.images["t2"]})
+    with pytest.raises(GeometryError, match=r"T2 .* cannot be registered to T1ce .* local correlation is 0\.\d\d"):
+        align_case(case, RunOptions(brain_mask=mask))
+
+
+def test_what_is_no_mr_image_of_a_head_is_refused(tmp_path: Path) -> None:
+    scanned = raw_scans()
+    head = scanned.case.images["t1ce"]
+    _, mask = write_raw(tmp_path, scanned)
+    noise = np.random.default_rng(0).normal(0, 8, head.shape)
+    tissue = np.where(head.array > 150, 1040, 0) + np.where(head.array > 3000, 800, 0)
+    hounsfield = head.with_array(np.rint(tissue - 1000 + noise).astype(np.int16))
+    thin = Volume(np.ascontiguousarray(head.array[30:33]), head.affine, "scout")
+    for volume, word in ((hounsfield, "is a CT"), (thin, "only 3 slices")):
+        case = dataclasses.replace(scanned.case, images={**scanned.case.images, "t1ce": volume})
+        with pytest.raises(InputError, match=word):
+            align_case(case, RunOptions(brain_mask=mask))
+
+
+def test_a_mask_that_holds_nothing_of_the_head_is_refused(tmp_path: Path) -> None:
+    head = raw_scans().case.reference_volume
+    empty = Volume(np.zeros(head.shape, np.uint8), head.affine)
+    write_volume(empty, tmp_path / "empty.nii.gz")
+    with pytest.raises(InputError, match="is no brain mask"):
+        align_case(raw_scans().case, RunOptions(brain_mask=tmp_path / "empty.nii.gz"))
+
+
+def test_the_way_back_to_any_grid_is_exact_where_interpolation_is(patient: samples.Patient) -> None:
+    turned = motion((3, 4, 5), (1, 2, 1))
+    images = {name: volume for name, volume in patient.images.items() if name != "t2"}
+    own = patient.images["t2"]
+    moved = Volume(own.array, turned @ own.affine)
+    prepared = prepare(Case("a", {**images, "t2": moved}), ("t1ce", "t2"), PreprocessingSpec())
+    index = np.moveaxis(np.indices(prepared.grid.shape), 0, -1)[..., ::-1]
+    ramp = (index @ prepared.grid.affine[:3, :3].T + prepared.grid.affine[:3, 3]) @ np.array([1.0, 2.0, 3.0])
+    back = prepared.restore(ramp[prepared.box].astype(np.float32), Grid.of(moved))
+    places = np.moveaxis(np.indices(own.shape), 0, -1)[..., ::-1]
+    expected = (places @ moved.affine[:3, :3].T + moved.affine[:3, 3]) @ np.array([1.0, 2.0, 3.0])
+    inner = (slice(7, -7),) * 3  # the brain's box ends before the image
+    np.testing.assert_allclose(back[inner], expected[inner], atol=1e-2)

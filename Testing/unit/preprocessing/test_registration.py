@@ -1,0 +1,70 @@
+"""Rigid registration: known motions are found, and what is not of one head is worth little."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from BrainTumorSegLib.domain.errors import CancelledError
+from BrainTumorSegLib.domain.volume import Volume
+from BrainTumorSegLib.io.itk import LPS_TO_RAS
+from BrainTumorSegLib.preprocessing.alignment import FAILED, POOR
+from BrainTumorSegLib.preprocessing.export import write_transform
+from BrainTumorSegLib.preprocessing.registration import register
+from BrainTumorSegLib.preprocessing.similarity import local_correlation
+from Testing.raw_scans import motion, raw_scans, true_brain
+
+
+def errors_mm(found: np.ndarray, truth: np.ndarray, brain: Volume) -> np.ndarray:
+    """How far the corners of the brain's box are off, ``(8,)``."""
+    index = np.argwhere(brain.array)[:, ::-1]
+    corners = np.stack(np.meshgrid(*zip(index.min(0), index.max(0), strict=True), indexing="ij"), -1).reshape(-1, 3)
+    fixed = corners @ brain.affine[:3, :3].T + brain.affine[:3, 3]
+    moving = (fixed - truth[:3, 3]) @ np.linalg.inv(truth[:3, :3]).T
+    return np.linalg.norm(moving @ found[:3, :3].T + found[:3, 3] - fixed, axis=1)
+
+
+@pytest.mark.parametrize("skull", [True, False])
+def test_a_known_motion_is_found_between_sequences(skull: bool) -> None:
+    scanned = raw_scans(skull=skull)
+    brain = true_brain(scanned)
+    found = register(scanned.case.images["t2"], scanned.case.images["t1ce"], brain.array > 0, skull=skull)
+    assert errors_mm(found.matrix, scanned.true_move("t2"), brain).max() < 2  # of voxels of 2 and 5 mm
+    assert found.quality > POOR > found.before
+    assert found.angle_deg == pytest.approx(np.degrees(np.arccos((np.trace(motion()[:3, :3]) - 1) / 2)), abs=1)
+
+
+def test_heads_of_two_people_are_worth_less_than_any_pair_of_one() -> None:
+    one, other = raw_scans(0), raw_scans(3)
+    found = register(other.case.images["t2"], one.case.images["t1ce"], true_brain(one).array > 0)
+    assert found.quality < FAILED
+
+
+def test_it_ends_when_it_is_told_to() -> None:
+    def tick() -> None:
+        raise CancelledError("Cancelled.")
+
+    scanned = raw_scans()
+    with pytest.raises(CancelledError):
+        register(scanned.case.images["t2"], scanned.case.images["t1ce"], tick=tick)
+
+
+def test_local_correlation_does_not_mind_contrast_and_knows_nothing_from_noise() -> None:
+    one, noise = np.random.default_rng(0).random((2, 30, 30, 30), dtype=np.float32)
+    everywhere = np.ones(one.shape, dtype=bool)
+    assert local_correlation(one, 5 - 3 * one, everywhere, (1, 1, 1)) == pytest.approx(1, abs=1e-3)
+    assert local_correlation(one, noise, everywhere, (1, 1, 1)) < 0.05
+    assert local_correlation(one, one, np.zeros(one.shape, dtype=bool), (1, 1, 1)) == 0
+
+
+def test_the_transform_file_resamples_the_moving_image_onto_the_fixed_one(tmp_path: Path) -> None:
+    matrix = motion()
+    write_transform(matrix, tmp_path / "t.tfm")
+    transform = sitk.ReadTransform(str(tmp_path / "t.tfm"))
+    fixed = np.array([30.0, -12.0, 55.0])  # RAS
+    moving = (np.linalg.inv(matrix) @ [*fixed, 1])[:3]
+    given = transform.TransformPoint((LPS_TO_RAS[:3, :3] @ fixed).tolist())
+    np.testing.assert_allclose(LPS_TO_RAS[:3, :3] @ given, moving, atol=1e-6)
