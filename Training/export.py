@@ -142,19 +142,20 @@ def export(
     with atomic(destination) as part:  # a measurement that fails leaves the file of an earlier run
         checkpoint = save_sound(description, weights, part)
         if measured:
-            records = _accuracy(checkpoint, recipe, split, measured, device)
+            fold = measured[0].id in split.monitoring
+            who = "held-out fold of the training patients" if fold else "validation patients"
+            records = measure_accuracy(checkpoint, f"{recipe.data.name}, {who}", measured, device)
             checkpoint = save_sound(dataclasses.replace(description, accuracy=tuple(records)), weights, part)
         else:
             print("There are no validation patients." if not split.measured else "Accuracy was not measured.")
     return dataclasses.replace(checkpoint, path=destination)
 
 
-def _accuracy(
-    checkpoint: Checkpoint, recipe: Recipe, split: Split, measured: Sequence[LabelledCase], device: str
+def measure_accuracy(
+    checkpoint: Checkpoint, data: str, measured: Sequence[LabelledCase], device: str = "auto"
 ) -> list[AccuracyRecord]:
-    """The accuracy of a checkpoint's file, printed on the way."""
+    """The accuracy of a checkpoint's file, printed on the way; ``data`` says of which patients."""
     description = checkpoint.description
-    part = "held-out fold of the training patients" if measured[0].id in split.monitoring else "validation patients"
     names = [labelled.id for labelled in measured]
     shown = _with_bar(measured, f"Measuring {description.id}")
     evidence = dict(zip(names, gather(checkpoint, shown, device=device), strict=True))
@@ -166,8 +167,8 @@ def _accuracy(
         ),
     }
     step = description.training.steps
-    print(f"Accuracy on {len(measured)} patients ({part}), state of step {step}:\n{format_tables(tables)}", flush=True)
-    whole = AccuracyRecord(f"{recipe.data.name}, {part}", len(measured), "Dice", "brats2021", {})
+    print(f"Accuracy on {len(measured)} patients ({data}), state of step {step}:\n{format_tables(tables)}", flush=True)
+    whole = AccuracyRecord(data, len(measured), "Dice", "brats2021", {})
     records = [dataclasses.replace(whole, measure=name, values=means(table)) for name, table in tables.items()]
     for subset in description.modality_subsets[1:]:
         values = means(measure_dice(checkpoint, measured, modalities=subset, device=device))

@@ -1,0 +1,76 @@
+"""``python -m Training.measure MODEL --data DIR -o FILE``: measure a model's file anew, and write that into it.
+
+For what changes a model without training it: another way to store its weights, an ensemble of several.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from BrainTumorSegLib.domain.errors import RequestError
+from BrainTumorSegLib.io.staging import atomic
+from BrainTumorSegLib.models.catalogue import load_model, resolve
+from BrainTumorSegLib.models.quantisation import STORAGES
+
+from .command import exit_code
+from .datasets.brats import find_brats
+from .datasets.split import read_split
+from .export import measure_accuracy, save_sound
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m Training.measure", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_argument("model", help="id or file of a model of the four BraTS sequences")
+    p.add_argument("--data", type=Path, required=True, help="folder of patients, with a split.json")
+    p.add_argument("-o", "--output", type=Path, required=True, help="the checkpoint that is written")
+    p.add_argument("--name", default="", help="what the patients are, for the card (default: as the card has it)")
+    p.add_argument("--storage", choices=STORAGES, help="how the weights are stored (default: as they are)")
+    p.add_argument("--version", help="of the new file (default: the model's)")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    return p
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write, measure, write again.
+
+    Raises:
+        BrainTumorSegError: the request is wrong, or a patient cannot be read.
+    """
+    checkpoint = load_model(arguments.model)
+    d = checkpoint.description
+    found = find_brats(arguments.data)
+    split = read_split(arguments.data, list(found.cases), folds=2, fold=-1)
+    seen = sorted(set(split.validation) & set(d.training.training_cases))
+    if not split.validation or seen:
+        what = f"{d.id} was trained on {seen[0]}" if seen else f"{arguments.data} has no validation patients"
+        raise RequestError(f"{what}, so nothing can be measured.", "Name others in split.json.")
+    description = dataclasses.replace(
+        d,
+        storage=arguments.storage or d.storage,
+        version=arguments.version or d.version,
+        accuracy=(),
+    )
+    name = arguments.name or d.training.data
+    with atomic(arguments.output, [resolve(arguments.model)]) as part:
+        written = save_sound(description, checkpoint.weights, part)
+        cases = [found.cases[case] for case in split.validation]
+        records = measure_accuracy(written, f"{name}, validation patients", cases, arguments.device)
+        save_sound(dataclasses.replace(description, accuracy=tuple(records)), checkpoint.weights, part)
+    print(f"Wrote {arguments.output}", flush=True)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    return exit_code(lambda: run(parser().parse_args(argv)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
