@@ -1,6 +1,6 @@
 """What a raw patient's scans give, against other methods' fused prediction.
 
-``python -m Testing.benchmarks.raw_patient MODEL RAW_FOLDER [--fused FILE] [--heads FOLDER …]`` segments a raw patient on
+``python -m Testing.benchmarks.raw_patient MODEL RAW [--fused FILE] [--heads FOLDER …]`` segments a raw patient on
 every grid and prints seconds and volumes. With ``--fused``, the overlap of WT with a prediction in an atlas space: that
 comes without the atlas's images, so it is moved rigidly to where both overlap best, and the figure is an upper bound.
 ``--heads`` are further patients, such as heads without a tumour.
