@@ -23,6 +23,7 @@ class BrainRecipe:
         patch: voxels of 2 mm, ``(z, y, x)``.
         shares: source → share of the samples: ``lgg``, ``heads``, ``brats`` and ``none`` (no brain).
         wild: share of the samples with a contrast that no sequence has.
+        lesions: share of the samples with bodies of any grey value in the brain.
         held_out_heads: people of ``heads`` who are monitored and do not train.
         never: people of ``heads`` who are left out of everything.
         data, licence: what it is trained on and under which terms, for the card.
@@ -38,6 +39,7 @@ class BrainRecipe:
     patch: tuple[int, int, int]
     shares: dict[str, float]
     wild: float
+    lesions: float
     held_out_heads: tuple[str, ...]
     never: tuple[str, ...]
     brats: tuple[str, ...]

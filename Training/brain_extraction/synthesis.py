@@ -96,6 +96,33 @@ def head_around(
     return (brain * inner + (1 - brain) * head).clamp(0, 1.2), torch.maximum(brain, (away < fluid).float())
 
 
+def with_lesions(rng: np.random.Generator, grey: torch.Tensor, brain: torch.Tensor) -> torch.Tensor:
+    """The image ``(Z, Y, X)`` with bodies of any grey value in the brain, most of them at its border.
+
+    A tumour that shines like the scalp beside it is brain all the same, and no voxel may be lost of it.
+    """
+    inside = brain > 0.5
+    border = inside & (functional.avg_pool3d(brain[None, None], 7, 1, 3)[0, 0] < 0.95)
+    for _ in range(rng.integers(1, 4)):
+        places = torch.nonzero(border if rng.random() < 0.75 else inside)
+        if not len(places):
+            break
+        centre = places[int(rng.integers(len(places)))].tolist()
+        radius = rng.uniform(3, 15)
+        box = tuple(slice(max(int(at - 1.6 * radius), 0), int(at + 1.6 * radius) + 1) for at in centre)
+        shape: Patch = tuple(grey[box].shape)  # type: ignore[assignment]
+        axes = [torch.arange(size) + part.start - at for size, part, at in zip(shape, box, centre, strict=True)]
+        z, y, x = torch.meshgrid(*axes, indexing="ij")
+        depth = 1 - torch.sqrt((z**2 + y**2 + x**2).float()) / radius + 0.25 * smooth_field(rng, shape, 4)
+        texture = 1 + rng.uniform(0, 0.3) * smooth_field(rng, shape, 5)
+        rim, core, strength = rng.uniform([0, 0, 0.5], [1.1, 1.1, 1])
+        value = torch.where(depth > 0.4, core, rim) if rng.random() < 0.4 else torch.full(shape, float(rim))
+        share = torch.sigmoid(10 * depth) * brain[box] * strength
+        grey = grey.clone()
+        grey[box] += share * (value * texture - grey[box])
+    return grey.clamp(min=0)
+
+
 def no_brain(rng: np.random.Generator, shape: Patch) -> torch.Tensor:
     """A body part without a brain: some bodies of several tissues."""
     z, y, x = torch.meshgrid(*(torch.linspace(-1, 1, size) for size in shape), indexing="ij")
@@ -180,7 +207,7 @@ def field_of_view(rng: np.random.Generator, brain: torch.Tensor) -> torch.Tensor
 
 
 def sample(
-    rng: np.random.Generator, head: Head, shape: Patch, wild: float
+    rng: np.random.Generator, head: Head, shape: Patch, wild: float, lesions: float = 0.0
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Image, brain and what is known of it, each float32 ``(1, Z, Y, X)``, of a head as some scanner might show it."""
     image = head.images[rng.integers(len(head.images))]
@@ -192,6 +219,8 @@ def sample(
     place = placement(rng, head, shape)
     layers = torch.stack([grey, brain, known])[None]
     grey, brain, known = functional.grid_sample(layers, place, align_corners=False)[0]
+    if rng.random() < lesions:
+        grey = with_lesions(rng, grey, brain)
     # What the image does not reach is known to hold none of it.
     reached = functional.grid_sample(torch.ones_like(layers[:, :1]), place, align_corners=False)[0, 0] > 0.5
     return _seen(rng, grey, brain, torch.where(reached, known, 1.0))

@@ -67,7 +67,7 @@ class Samples(Dataset[tuple[torch.Tensor, ...]]):
         if source == "none":
             return sample_without(rng, r.patch)
         heads = self._material.training[source]
-        return sample(rng, heads[int(rng.integers(len(heads)))], r.patch, r.wild)
+        return sample(rng, heads[int(rng.integers(len(heads)))], r.patch, r.wild, r.lesions)
 
 
 def load_material(recipe: BrainRecipe, data: Path, masks: Path, cache: Path) -> Material:

@@ -25,6 +25,11 @@ _DARK, _BRIGHT = 0.5, 99.5
 # Of the brightest, what is brighter is head; the network sees its box and so much around it, in voxels.
 _HEAD, _MARGIN = 0.1, 4
 
+# The network finds a brain in anything. A real one has a border that is steeper than the tissue within, and tissue of
+# more than one grey value (in heads, also very noisy ones: 2 to 5 times as steep, a spread of a tenth).
+_SMOOTH, _STEEPER, _SPREAD = 1.5, 1.3, 0.05
+_AT_BORDER, _WITHIN = 1.5, 4.0  # voxels from the border
+
 
 class Included:
     """See :class:`.Method`."""
@@ -48,7 +53,10 @@ class Included:
         spec = checkpoint.description.network
         probability = brain_probability(network, image, family_of(spec.family).divisor(spec.arguments))
         progress.report("brain extraction", 0.8)
-        return onto(one_piece(probability), grid, Grid.of(volume)) >= 0.5
+        brain = one_piece(probability)
+        if not looks_like_brain(image, brain >= 0.5):
+            return np.zeros(volume.shape, dtype=bool)
+        return onto(brain, grid, Grid.of(volume)) >= 0.5
 
 
 def network_image(volume: Volume) -> tuple[np.ndarray, Grid]:
@@ -83,6 +91,23 @@ def brain_probability(network: nn.Module, image: np.ndarray, divisor: int) -> np
     probability = np.zeros(image.shape, dtype=np.float32)
     probability[box] = found[tuple(slice(size) for size in head.shape)]
     return probability
+
+
+def looks_like_brain(image: np.ndarray, mask: np.ndarray) -> bool:
+    """Whether a mask of an image, both on the network's grid, has the border and the tissues of a brain."""
+    from scipy import ndimage
+
+    box = bounding_box(mask, _MARGIN)
+    image, mask = image[box], mask[box]
+    depth = ndimage.distance_transform_edt(mask)
+    within = depth > _WITHIN
+    if not within.any():
+        return False
+    border = np.where(mask, depth, ndimage.distance_transform_edt(~mask)) <= _AT_BORDER
+    steepness = ndimage.gaussian_gradient_magnitude(image, _SMOOTH)
+    tissue = ndimage.gaussian_filter(image, _SMOOTH)[within]
+    steep = steepness[border].mean() > _STEEPER * steepness[within].mean()
+    return bool(steep and tissue.std() > _SPREAD * tissue.mean())
 
 
 def one_piece(probability: np.ndarray) -> np.ndarray:
