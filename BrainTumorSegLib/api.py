@@ -31,6 +31,9 @@ def segment(
     precision: str = "auto",
     tta: bool = False,
     preprocess: str = "auto",
+    brain_extraction: str = "auto",
+    brain_mask: Path | None = None,
+    native: str = "reference",
     reference: str = "",
     keep_probabilities: bool = False,
     progress: Progress | None = None,
@@ -44,7 +47,11 @@ def segment(
         backend: what runs the network on that device, by its name; ``auto`` for the usual one.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         tta: test-time augmentation, the mean over all mirrorings.
-        preprocess: ``auto``, or ``none`` for images that are taken as they are.
+        preprocess: ``auto``: registration and brain extraction where the images need them; ``register``: always;
+            ``none`` for images that are taken as they are.
+        brain_extraction: ``auto``, ``included``, ``hd-bet`` or ``synthstrip``.
+        brain_mask: file with the brain in the reference's space, in place of an extraction.
+        native: ``all`` for the labels on every image's own grid, too.
         reference: sequence whose grid carries the result; by default the first of T1ce, T1, FLAIR, T2 that is given.
         keep_probabilities: keep the region probabilities in the result.
         progress: hears how far the run is; ends it when cancelled.
@@ -65,6 +72,9 @@ def segment(
         precision=precision,
         tta=tta,
         preprocess=preprocess,
+        brain_extraction=brain_extraction,
+        brain_mask=brain_mask,
+        native=native,
         reference=reference,
     )
     return segment_case(case, checkpoint, options, keep_probabilities=keep_probabilities, progress=progress)

@@ -57,7 +57,7 @@ _SEGMENTATION = re.compile(r"(?:^|[-_. ])seg(?:m|mentation)?$", re.IGNORECASE)
 _OTHERWISE = {
     *("swi", "swan", "hemo", "heme", "haemo", "map", "maps", "mapping", "mapit", "adc", "dwi", "mip"),
     *("perfusion", "perf", "dsc", "dce", "phase", "subtraction", "localizer", "localiser", "scout"),
-    *("diffusion", "dti", "asl", "bold", "biasfield"),
+    *("diffusion", "dti", "asl", "bold", "biasfield", "prob", "probs", "probability", "probabilities"),
 }
 # What stands between a patient's name and the sequence's, and tells of neither.
 _ACQUISITION = re.compile(

@@ -21,17 +21,14 @@ from .similarity import local_correlation
 from .working_image import WorkingImage
 
 # Voxel size in mm and optimiser steps, from coarse to fine, and how many voxels are looked at.
-_COARSE_MM, _COARSE_STEPS = 6.0, 60
-_LEVELS = ((4.0, 60), (2.0, 50), (1.0, 30))
+_COARSE, _FINE = ((6.0, 60), (4.0, 60)), ((2.0, 50), (1.0, 30))
 _COMPARED_MM = 3.0
-_SAMPLES = 20_000
+_SAMPLES = 30_000
 _BINS = 32
 # How many starts are followed, and how many where none of those leads to what is clearly one head.
 _FOLLOWED, _MOST_FOLLOWED, _CLEAR = 3, 8, 0.28
 # Share of the mask that the moving image has to cover to be looked at, and to count in full.
 _LEAST_COVERED, _COVERED = 0.3, 0.5
-# A finer level that makes it worse by more has lost its way.
-_WORSE = 0.03
 _SEED = 15
 # Tilts that the search begins with, about each axis in degrees, and shifts along the body's: necks draw centres down.
 _TILTS = (-40.0, -20.0, 20.0, 40.0)
@@ -105,8 +102,8 @@ def register(
 class _Search:
     """One search for the transform from the fixed image's points to the moving one's (LPS, as ITK has it).
 
-    It begins with whole images, since the outline of a head leads from far away, and ends within the mask, since
-    scalp, jaw and neck move by themselves.
+    Whole images are brought over each other, since the outline of a head leads from far away; the mask says where they
+    are compared.
     """
 
     def __init__(
@@ -123,13 +120,13 @@ class _Search:
         for number, start in enumerate(starts[:_MOST_FOLLOWED]):
             if number >= _FOLLOWED and quality > _CLEAR:
                 break
-            end = self._optimise(self.whole, _COARSE_MM, _COARSE_STEPS, start)
+            end = start
+            for mm, steps in _COARSE:
+                end = self._optimise(mm, steps, end)
             if (found := self.quality(end)) > quality:
                 best, quality = end, found
-        for mm, steps in _LEVELS:
-            end = self._optimise(self.fixed, mm, steps, best)
-            if (found := self.quality(end)) > quality - _WORSE:
-                best, quality = end, found
+        for mm, steps in _FINE:
+            best = self._optimise(mm, steps, best)
         return best
 
     def quality(self, transform: Any) -> float:
@@ -139,7 +136,7 @@ class _Search:
         self._tick()
         fixed, moving = self.fixed.at(_COMPARED_MM), self.moving.at(_COMPARED_MM)
         other = sitk.GetArrayFromImage(sitk.Resample(moving, fixed, transform, sitk.sitkLinear, -1.0))
-        mask = sitk.GetArrayViewFromImage(self.fixed.mask_at(_COMPARED_MM, rim=False)) > 0
+        mask = sitk.GetArrayViewFromImage(self.fixed.mask_at(_COMPARED_MM)) > 0
         where = mask & (other >= 0)
         share = np.count_nonzero(where) / max(np.count_nonzero(mask), 1)
         found = local_correlation(sitk.GetArrayViewFromImage(fixed), other, where, fixed.GetSpacing()[::-1])
@@ -156,8 +153,8 @@ class _Search:
 
     def _rating(self) -> Callable[[Any], float]:
         """What a start is worth, the lower the better."""
-        method = self._method(self.whole, _COARSE_MM)
-        images = self.whole.at(_COARSE_MM), self.moving.padded_at(_COARSE_MM)
+        mm = _COARSE[0][0]
+        method, images = self._method(mm), (self.whole.at(mm), self.moving.padded_at(mm))
 
         def rate(start: Any) -> float:
             self._tick()
@@ -170,34 +167,30 @@ class _Search:
 
         return rate
 
-    def _method(self, fixed: WorkingImage, mm: float) -> Any:
+    def _method(self, mm: float) -> Any:
         import SimpleITK as sitk
 
         method = sitk.ImageRegistrationMethod()
         method.SetNumberOfThreads(1)  # sequences run side by side, and sums in one order give one result
         method.SetMetricAsMattesMutualInformation(_BINS)
-        count = float(np.prod(fixed.at(mm).GetSize()))
-        if fixed is self.fixed:
-            mask = fixed.mask_at(mm)
-            method.SetMetricFixedMask(mask)
-            count = float(sitk.GetArrayViewFromImage(mask).sum())
+        count = float(np.prod(self.whole.at(mm).GetSize()))
         method.SetMetricSamplingStrategy(method.RANDOM)
-        method.SetMetricSamplingPercentage(min(1.0, _SAMPLES / max(count, 1.0)), _SEED)
+        method.SetMetricSamplingPercentage(min(1.0, _SAMPLES / count), _SEED)
         method.SetInterpolator(sitk.sitkLinear)
         return method
 
-    def _optimise(self, fixed: WorkingImage, mm: float, steps: int, start: Any) -> Any:
+    def _optimise(self, mm: float, steps: int, start: Any) -> Any:
         """The maximum of mutual information that a start leads to."""
         import SimpleITK as sitk
 
-        method = self._method(fixed, mm)
+        method = self._method(mm)
         method.SetOptimizerAsRegularStepGradientDescent(mm / 2, mm / 100, steps, 0.6, 1e-8)
         method.SetOptimizerScalesFromPhysicalShift()
         transform = sitk.Euler3DTransform(start)
         method.SetInitialTransform(transform, inPlace=True)
         method.AddCommand(sitk.sitkIterationEvent, self._tick)
         try:
-            method.Execute(fixed.at(mm), self.moving.padded_at(mm))
+            method.Execute(self.whole.at(mm), self.moving.padded_at(mm))
         except RuntimeError:  # the images lost each other on the way
             self._tick()
             return start

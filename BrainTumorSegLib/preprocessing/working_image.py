@@ -15,8 +15,7 @@ from .resampling import onto
 # What is darker than this share of what is bright is air.
 _AIR = 0.1
 _LOW, _HIGH = 1.0, 99.5
-# How far around a given mask the metric looks: the edge of what is masked says most of where it lies.
-_AROUND_MM = 5.0
+_AROUND_MM = 5.0  # kept around a mask
 _PAD_MM, _PADDED_FROM_MM = 40.0, 4.0
 # Reach of the local mean that stands for the bias field, on voxels of what size; what is this much brighter is cut.
 _FIELD_MM, _FIELD_VOXEL_MM, _BRIGHTEST = 20.0, 5.0, 2.0
@@ -39,13 +38,10 @@ class WorkingImage:
         values = np.clip((values - low) / np.float32(max(high - low, 1e-6)), 0, 1).astype(np.float32)
         chosen = values > _AIR if mask is None else onto(mask, Grid.of(volume), grid, nearest=True)
         if mask is not None:
-            box = bounding_box(chosen, [int(2 * _AROUND_MM / step) + 1 for step in grid.spacing])
+            box = bounding_box(chosen, [int(_AROUND_MM / step) + 1 for step in grid.spacing])
             values, chosen, grid = values[box], chosen[box], _cropped(grid, box)
         self._mask = itk_image(chosen.astype(np.uint8), grid)
         self._image = _without_bias(itk_image(values, grid), itk_image((values > _AIR).astype(np.float32), grid))
-        self._around = _AROUND_MM if mask is not None else 0.0
-        self.finest_mm = float(min(grid.spacing))
-        self.extent_mm = float(max(n * step for n, step in zip(grid.shape, grid.spacing, strict=True)))
 
     @functools.cache  # noqa: B019 — lives as long as one registration
     def at(self, mm: float) -> Any:
@@ -64,14 +60,9 @@ class WorkingImage:
         return sitk.ZeroFluxNeumannPad(image, width, width)
 
     @functools.cache  # noqa: B019
-    def mask_at(self, mm: float, *, rim: bool = True) -> Any:
-        """The mask, and a rim around it."""
-        import SimpleITK as sitk
-
-        mask = _shrunk(self._mask, mm) > 0
-        if not rim:
-            return mask
-        return sitk.BinaryDilate(mask, [round(self._around / step) for step in mask.GetSpacing()])
+    def mask_at(self, mm: float) -> Any:
+        """What has to match, with voxels of about this size."""
+        return _shrunk(self._mask, mm) > 0
 
     @functools.cached_property
     def points(self) -> np.ndarray:

@@ -132,7 +132,7 @@ REAL_NAMES = {
         "T2_ADC", "P1_t1_seg.nii.gz", "P1_t1_segm.nii", "P1_flair_pred.nii.gz", "sub-01_T1w_dseg.nii.gz",
         "sub-01_FLAIR_lesion.nii.gz", "P1_t1_roi.nii.gz", "P1-t1-label.nrrd", "P1_t2_mask_v2.nii.gz",
         "W39_1998.09.19_Segm.nii", "T1.seg.nrrd", "DWI_to_T1.nii.gz", "T1 subtraction", "mask_T1.nii.gz",
-        "MPRAGE map", "P1_mprage_seg.nii.gz",
+        "MPRAGE map", "P1_mprage_seg.nii.gz", "P1_t1ce tumour ET probability", "P1_flair_prob.nii.gz",
     ],
 }  # fmt: skip
 

@@ -1,0 +1,92 @@
+"""What a raw patient's scans give, against other methods' fused prediction.
+
+``python -m Testing.benchmarks.raw_patient MODEL RAW [--fused FILE] [--heads FOLDER …]`` segments a raw patient on
+every grid and prints seconds and volumes. With ``--fused``, the overlap of WT with a prediction in an atlas space: that
+comes without the atlas's images, so it is moved rigidly to where both overlap best, and the figure is an upper bound.
+``--heads`` are further patients, such as heads without a tumour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage, optimize
+
+from BrainTumorSegLib.domain.case import Case
+from BrainTumorSegLib.domain.errors import BrainTumorSegError
+from BrainTumorSegLib.domain.options import RunOptions
+from BrainTumorSegLib.domain.volume import Volume
+from BrainTumorSegLib.inference.pipeline import segment_case
+from BrainTumorSegLib.io.case_folder import read_case
+from BrainTumorSegLib.io.registry import read_label_map
+from BrainTumorSegLib.models.catalogue import load_model
+from BrainTumorSegLib.models.checkpoint_file import Checkpoint
+
+
+def overlap(found: Volume, fused: Volume) -> float:
+    """Dice of WT when the fused prediction is moved rigidly to where it overlaps best."""
+    points = np.argwhere(fused.array > 0)[:, ::-1] @ fused.affine[:3, :3].T + fused.affine[:3, 3]
+    mask = (found.array > 0).astype(np.float32)
+    places = np.argwhere(mask > 0)[:, ::-1] @ found.affine[:3, :3].T + found.affine[:3, 3]
+    shift, middle, back = places.mean(0) - points.mean(0), points.mean(0), np.linalg.inv(found.affine)
+
+    def lost(values: np.ndarray) -> float:
+        turn = _turn(values[:3])
+        moved = (points - middle) @ turn.T + middle + shift + values[3:]
+        index = (moved @ back[:3, :3].T + back[:3, 3])[:, ::-1]
+        hit = ndimage.map_coordinates(mask, index.T, order=1).sum() * abs(np.linalg.det(fused.affine[:3, :3]))
+        sizes = len(points) * abs(np.linalg.det(fused.affine[:3, :3])) + mask.sum() * found.voxel_volume
+        return -float(2 * hit / sizes)
+
+    simplex = np.vstack([np.zeros(6), np.diag([0.2, 0.2, 0.2, 4, 4, 4])])
+    return -float(optimize.minimize(lost, np.zeros(6), method="Nelder-Mead", options={"initial_simplex": simplex}).fun)
+
+
+def _turn(vector: np.ndarray) -> np.ndarray:
+    """Rotation by a vector's length about it."""
+    angle = float(np.linalg.norm(vector)) + 1e-12
+    x, y, z = vector / angle
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+
+
+def report(case: Case, checkpoint: Checkpoint, method: str, fused: Volume | None = None) -> None:
+    """Segment and print."""
+    started = time.perf_counter()
+    try:
+        result = segment_case(case, checkpoint, RunOptions(brain_extraction=method, native="all"))
+    except BrainTumorSegError as error:
+        print(f"{case.id}: refused. {error.sentence()}", flush=True)
+        return
+    volumes = ", ".join(f"{name} {m.volume_ml:.1f} mL" for name, m in result.measurements.items())
+    print(f"{case.id}: {time.perf_counter() - started:.0f} s, {volumes}; expected Dice {result.confidence}", flush=True)
+    for line in [*result.provenance["preprocessing"], *result.warnings]:
+        print(f"  {line}")
+    if fused is not None:
+        for name, labels in {case.reference: result.labels, **result.native}.items():
+            print(
+                f"  overlap of WT with the fused prediction on {name}'s grid: {overlap(labels, fused):.3f}", flush=True
+            )
+
+
+def main() -> None:
+    """Measure and print."""
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("model")
+    p.add_argument("case", type=Path)
+    p.add_argument("--fused", type=Path)
+    p.add_argument("--heads", type=Path, nargs="*", default=[])
+    p.add_argument("--brain-extraction", default="included")
+    arguments = p.parse_args()
+    checkpoint = load_model(arguments.model)
+    fused = read_label_map(arguments.fused) if arguments.fused else None
+    report(read_case(arguments.case), checkpoint, arguments.brain_extraction, fused)
+    for folder in arguments.heads:
+        report(read_case(folder), checkpoint, arguments.brain_extraction)
+
+
+if __name__ == "__main__":
+    main()
