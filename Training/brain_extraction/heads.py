@@ -99,7 +99,7 @@ def lgg_heads(folder: Path, patients: tuple[str, ...]) -> Iterator[Head]:
         signed = np.stack([_signed_distance(part) for part in stack.brain])
         brain = onto((_between(signed, here, size) > 0).astype(np.float32), own, grids[0])
         known = np.zeros(own.shape, dtype=np.float32)
-        known[here] = 1
+        known[here[_among_others(here)]] = 1
         yield _head(patient, list(prepared), brain, onto(known, own, grids[0]) >= 0.5)
 
 
@@ -149,6 +149,15 @@ def read_lgg(folder: Path, patient: str) -> LggStack:
     distinct = [c for c in (0, 1, 2) if c == 1 or not np.array_equal(pixels[..., c], pixels[..., 1])]
     images = {LGG_CHANNELS[c]: pixels[..., c] for c in distinct}
     return LggStack(patient, numbers, images, mask.array > 0, affine)
+
+
+def _among_others(here: np.ndarray) -> np.ndarray:
+    """Which slices at hand have both neighbours, or lie at an end of the stack.
+
+    The teacher saw the slices at hand without the gaps between them, and takes a neck for a brain in single ones.
+    """
+    gaps = np.diff(here, prepend=here[0] - 1, append=here[-1] + 1)
+    return np.asarray((gaps[:-1] == 1) & (gaps[1:] == 1))
 
 
 def _signed_distance(mask: np.ndarray) -> np.ndarray:

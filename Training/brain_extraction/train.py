@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from BrainTumorSegLib.inference.backends.torch_backend import autocast, resolve_precision
 from BrainTumorSegLib.io.staging import atomic
 from BrainTumorSegLib.networks import create_network
-from BrainTumorSegLib.preprocessing.brain_extraction.included import brain_probability, one_piece
+from BrainTumorSegLib.preprocessing.brain_extraction.included import THRESHOLD, brain_probability, one_piece
 
 from ..command import exit_code
 from ..datasets.split import Split, read_split
@@ -107,7 +107,7 @@ def dice(network: nn.Module, heads: Sequence[Head]) -> list[float]:
     found = []
     for head in heads:
         for image in head.images:
-            mask = one_piece(brain_probability(network, image.astype(np.float32) / 255, 16)) >= 0.5
+            mask = one_piece(brain_probability(network, image.astype(np.float32) / 255, 16)) >= THRESHOLD
             brain = (head.brain > 127) & head.known
             mask &= head.known
             found.append(2 * float((mask & brain).sum()) / max(float(mask.sum() + brain.sum()), 1))
