@@ -138,7 +138,7 @@ class _Search:
         other = sitk.GetArrayFromImage(sitk.Resample(moving, fixed, transform, sitk.sitkLinear, -1.0))
         mask = sitk.GetArrayViewFromImage(self.fixed.mask_at(_COMPARED_MM)) > 0
         where = mask & (other >= 0)
-        share = np.count_nonzero(where) / max(np.count_nonzero(mask), 1)
+        share = float(np.mean(where[mask])) if mask.any() else 0.0
         found = local_correlation(sitk.GetArrayViewFromImage(fixed), other, where, fixed.GetSpacing()[::-1])
         return found * min(1.0, share / _COVERED)
 

@@ -121,7 +121,7 @@ def test_of_equals_the_first() -> None:
 )
 @pytest.mark.parametrize("order", [1, -1])
 def test_what_decides_between_images_of_a_sequence(worse: dict[str, Any], reason: str, order: int) -> None:
-    better = {"reach_mm": 150.0, "time": "100000"}
+    better: dict[str, Any] = {"reach_mm": 150.0, "time": "100000"}
     one, other = image("T2 one", "a", "20180301", **better), image("T2 other", "a", "20180301", **(better | worse))
     found = choose_session([one, other][::order])
     assert names(found) == {"t2": "T2 one"}
