@@ -1,6 +1,6 @@
 """How well raw scans are registered and segmented: synthetic ones, whose truth is known.
 
-``python -m Testing.benchmarks.raw_cases MODEL DATA_FOLDER [--cases 20] [--patients training]`` makes raw cases of the
+``python -m Testing.benchmarks.raw_cases MODEL DATA_FOLDER [--cases 20] [--patients train]`` makes raw cases of the
 patients of a BraTS folder (``split.json`` names them): a head around the brain in three of four, rigid offsets of up to
 30° and 50 mm a sequence, clinical grids of 0.5 to 6 mm. Printed: registration error at the brain's surface, local
 correlation of right pairs and of sequences of two patients, Dice of WT and TC and what is lost against the same
