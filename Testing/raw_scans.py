@@ -38,6 +38,12 @@ def raw_scans(seed: int = 0, *, skull: bool = True, moved: bool = True) -> Scann
     return scan(case, {"t1ce": FINE, "t2": THICK}, {"t2": motion()} if moved else {}, skull=skull, seed=seed)
 
 
+def someone_elses_t2() -> Volume:
+    """The T2 of another phantom, its slices in reverse: synthetic people resemble each other more than real ones do."""
+    t2 = raw_scans(3).case.images["t2"]
+    return t2.with_array(np.ascontiguousarray(t2.array[::-1]))
+
+
 def true_brain(scanned: Scanned) -> Volume:
     """The brain on the reference's grid."""
     reference = scanned.case.reference_volume

@@ -43,10 +43,12 @@ def stage_preprocessed(
     def write(case: Case, aligned: AlignedCase) -> None:
         found = aligned.case.reference_volume
         grid = network_grid(aligned.grid or Grid.of(found), PreprocessingSpec())
-        for name, file in images.items():
-            write_volume(_on_grid(aligned.case.images[name], grid), file)
         brain = aligned.brain.mask if aligned.brain else found.array != 0
         inside = onto(brain.astype(np.float32), Grid.of(found), grid) >= 0.5
+        for name, file in images.items():
+            image = _on_grid(aligned.case.images[name], grid)
+            # Thick slices reach beyond the mask by half of one when they are interpolated.
+            write_volume(image.with_array(np.where(inside, image.array, 0)) if aligned.brain else image, file)
         write_volume(Volume(inside.astype(np.uint8), grid.affine), mask)
         for name, file in transforms.items():
             write_transform(aligned.moves[name].matrix if name in aligned.moves else np.eye(4), file)

@@ -133,7 +133,7 @@ def clash(root: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (dicom, ("DICOM", "dcm2niix", "Slicer")),
+        (dicom, ("only damaged DICOM files", "MR series")),
         (bids, ("BIDS", "holds 2", "sub-01")),
         (decathlon, ("2 cases in imagesTr", "BRATS_001.nii.gz")),
         (flat, ("holds 2 cases, such as A", "--flair")),
