@@ -83,10 +83,10 @@ def _markdown(block: CardBlock) -> str:
 
 
 def _interface(d: Description) -> tuple[str, ...]:
-    stripped = "be skull-stripped and " if d.preprocessing.brain == "extracted" else ""
+    stripped = "skull-stripped and " if d.preprocessing.brain == "extracted" else ""
     lines = [
         f"Sequences: {taken(d.modalities, d.optional_modalities)}",
-        f"Images must {stripped}lie over each other; other grids are resampled",
+        f"The network sees images that are {stripped}registered; scans that are not are made so first",
         f"Regions: {', '.join(f'{name} ({REGIONS[name].title.lower()})' for name in d.regions)}",
         *_networks(d),
         f"Post-processing: {'; '.join(_postprocessing(d.postprocessing))}",
