@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -38,13 +40,30 @@ def environment() -> dict[str, str]:
     return environment
 
 
+@pytest.fixture(scope="session")
+def reports(
+    request: pytest.FixtureRequest, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[subprocess.CompletedProcess[str]]]]:
+    """Name of a file that is asked for → its report; two run side by side, as each waits for processes of its own."""
+
+    def run(name: str, folder: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pytest", str(BENCH / name), "-q", "--tb=short", "-p", "no:cacheprovider"]
+        command += ["--no-header", f"--basetemp={folder / 'bench'}"]
+        return subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=1150
+        )
+
+    asked = [name for name in FILES if any(item.name == f"test_bench[{name}]" for item in request.session.items)]
+    pool = ThreadPoolExecutor(2)
+    yield {name: pool.submit(run, name, tmp_path_factory.mktemp(name.removesuffix(".py"))) for name in asked}
+    pool.shutdown(cancel_futures=True)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", FILES)
-def test_bench(name: str, environment: dict[str, str], tmp_path: Path) -> None:
+def test_bench(name: str, reports: dict[str, Future[subprocess.CompletedProcess[str]]]) -> None:
     """All tests of a file pass; else their own report is shown."""
-    command = [sys.executable, "-m", "pytest", str(BENCH / name), "-q", "--tb=short", "-p", "no:cacheprovider"]
-    command += ["--no-header", f"--basetemp={tmp_path / 'bench'}"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=1150)
+    done = reports[name].result()
     if done.returncode != 0:
-        pytest.fail(f"{' '.join(command[1:4])}\n{done.stdout}\n{done.stderr[-4000:]}", pytrace=False)
+        pytest.fail(f"{' '.join(done.args[1:4])}\n{done.stdout}\n{done.stderr[-4000:]}", pytrace=False)
