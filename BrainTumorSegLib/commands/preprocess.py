@@ -7,7 +7,6 @@ import dataclasses
 from pathlib import Path
 
 from ..domain.errors import RequestError
-from ..domain.modalities import MODALITIES, TITLES
 from ..domain.options import RunOptions, add_options
 from ..domain.progress import Progress
 from ..io.case_folder import find_case
@@ -15,16 +14,14 @@ from ..io.staging import staged
 from ..preprocessing.alignment import align_case
 from ..preprocessing.export import stage_preprocessed
 from .console import Console
-from .running import named_files
+from .running import add_inputs, named_files
 
 _OPTIONS = ("preprocess", "brain_extraction", "brain_mask", "reference")
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """Arguments of the subcommand."""
-    p.add_argument("case", nargs="*", type=Path, help="case folder, or a Decathlon file")
-    for modality in MODALITIES:
-        p.add_argument(f"--{modality}", type=Path, action="append", metavar="FILE", help=f"{TITLES[modality]} image")
+    add_inputs(p, "case folder, a folder of DICOM series, or a Decathlon file")
     p.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder that gets the files")
     add_options(p, _OPTIONS)
 

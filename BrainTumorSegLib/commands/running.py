@@ -32,6 +32,14 @@ def load_accepted(model: str, console: Console) -> Checkpoint:
     return checkpoint
 
 
+def add_inputs(p: argparse.ArgumentParser, case: str) -> None:
+    """Arguments that name a patient's images; ``case`` says what may be given for all of them."""
+    p.add_argument("case", nargs="*", type=Path, help=case)
+    for modality in MODALITIES:
+        what = f"{TITLES[modality]} image; a DICOM series by its folder or any one of its files"
+        p.add_argument(f"--{modality}", type=Path, action="append", metavar="FILE", help=what)
+
+
 def named_files(arguments: argparse.Namespace) -> dict[str, Path]:
     """The sequences that were given by name.
 

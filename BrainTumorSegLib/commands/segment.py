@@ -10,7 +10,7 @@ from pathlib import Path
 from ..domain.case import Case
 from ..domain.errors import RequestError
 from ..domain.labels import write_labels
-from ..domain.modalities import MODALITIES, TITLES, stem
+from ..domain.modalities import stem
 from ..domain.options import RunOptions, add_options
 from ..domain.progress import Progress
 from ..domain.result_record import SEGMENTS, ResultRecord, record_path
@@ -26,7 +26,7 @@ from ..models.checkpoint_file import Checkpoint
 from ..preprocessing import AlignedCase
 from ..preprocessing.export import stage_preprocessed
 from .console import Console
-from .running import load_accepted, named_files, show, write_page
+from .running import add_inputs, load_accepted, named_files, show, write_page
 
 # Writes a result to files that were staged before it was made.
 Writer = Callable[[Segmentation], None]
@@ -34,11 +34,7 @@ Writer = Callable[[Segmentation], None]
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """Arguments of the subcommand."""
-    what = "case folder, a folder of DICOM series, a Decathlon file, or 2D images"
-    p.add_argument("case", nargs="*", type=Path, help=what)
-    for modality in MODALITIES:
-        what = f"{TITLES[modality]} image; a DICOM series by its folder or any one of its files"
-        p.add_argument(f"--{modality}", type=Path, action="append", metavar="FILE", help=what)
+    add_inputs(p, "case folder, a folder of DICOM series, a Decathlon file, or 2D images")
     p.add_argument(
         "-o",
         "--output",
