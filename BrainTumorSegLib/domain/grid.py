@@ -60,6 +60,13 @@ class Grid:
             step[old, 3] = size[old] - 1 if turned else 0
         return Grid((z, y, x), self.affine @ step)
 
+    def cropped(self, box: Sequence[slice]) -> Grid:
+        """The part of the grid within a box ``(z, y, x)``, whose slices have a start and a stop."""
+        affine = self.affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ np.array([part.start for part in reversed(box)], dtype=float)
+        z, y, x = (int(part.stop - part.start) for part in box)
+        return Grid((z, y, x), affine)
+
     def with_spacing(self, spacing: Sequence[float]) -> Grid:
         """A grid over the same extent with another voxel size ``(z, y, x)``; unchanged within 1 %."""
         old = np.asarray(self.spacing[::-1])

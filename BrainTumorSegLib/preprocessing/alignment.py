@@ -26,6 +26,7 @@ from ..io.registry import read_volume
 from .appearance import HEAD, appearance, check_head
 from .brain_extraction import Brain, extract_brain
 from .plan import plan_of
+from .pose import Pose, pose_of
 from .registration import Registration, register
 from .resampling import onto
 
@@ -44,7 +45,7 @@ class AlignedCase:
         case: the images with the motion in their affines and the background 0; the reference where it was.
         moves: modality → its motion, for those that were registered; see :class:`.Registration` for the direction.
         brain: the brain on the reference's grid, where it was extracted or given.
-        grid: a grid along the axes of the training brains, where the reference's head is tilted against its own grid.
+        pose: how the reference's head is held, where its brain was extracted or given.
         record: what was done and why, in words.
         warnings: of that, what a reader of the result must know.
     """
@@ -52,9 +53,14 @@ class AlignedCase:
     case: Case
     moves: Mapping[str, Registration] = field(default_factory=dict)
     brain: Brain | None = None
-    grid: Grid | None = None
+    pose: Pose | None = None
     record: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def grid(self) -> Grid | None:
+        """A grid along the axes of the training brains, where the reference's head is tilted against its own grid."""
+        return self.pose.grid if self.pose and self.pose.tilted else None
 
     def as_record(self) -> AlignmentRecord:
         """The figures of what was done."""
@@ -62,7 +68,10 @@ class AlignedCase:
         if self.brain:
             size = np.count_nonzero(self.brain.mask) * self.case.reference_volume.voxel_volume / 1000
             brain = BrainFound(self.brain.method, round(size, 1))
-        return AlignmentRecord({name: move.as_motion() for name, move in self.moves.items()}, brain)
+        moves = {name: move.as_motion() for name, move in self.moves.items()}
+        if self.pose and self.pose.tilted:
+            moves["atlas"] = self.pose.as_motion()
+        return AlignmentRecord(moves, brain)
 
 
 def align_case(
@@ -96,11 +105,13 @@ def align_case(
     for name in heads:
         check_head(case.images[name], TITLES[name])
     found = _brain_of(case, options, heads, progress.part(0.0, 0.5)) if brain == "extracted" else None
-    moves = _moves(case, options, heads, found, progress.part(0.5, 1.0))
+    with ThreadPoolExecutor(1) as pool:
+        search = pool.submit(_pose, case.reference_volume, found, progress) if found else None
+        moves = _moves(case, options, heads, found, progress.part(0.5, 1.0))
+        pose = search.result() if search else None
     images = {name: _carried(case, name, moves.get(name), found, heads) for name in case.images}
-    return AlignedCase(
-        replace(case, images=images), moves, found, None, _record(case, heads, moves, found), _warnings(case, moves)
-    )
+    record = _record(case, heads, moves, found, pose)
+    return AlignedCase(replace(case, images=images), moves, found, pose, record, _warnings(case, moves))
 
 
 def _brain_of(case: Case, options: RunOptions, heads: tuple[str, ...], progress: Progress) -> Brain:
@@ -130,6 +141,12 @@ def _given_brain(options: RunOptions, volume: Volume) -> Brain:
         )
     size = np.count_nonzero(mask) * volume.voxel_volume / 1000
     return Brain(mask, "given", f"brain taken from {options.brain_mask} ({size:,.0f} mL)")
+
+
+def _pose(volume: Volume, brain: Brain, progress: Progress) -> Pose:
+    """How the reference's head is held; ends when the run is cancelled."""
+    silent = Progress(cancelled=progress.cancelled)
+    return pose_of(volume, brain.mask, lambda: silent.report("registration", 0.0))
 
 
 def _moves(
@@ -206,7 +223,7 @@ def _masked(array: np.ndarray, inside: np.ndarray) -> np.ndarray:
 
 
 def _record(
-    case: Case, heads: tuple[str, ...], moves: Mapping[str, Registration], brain: Brain | None
+    case: Case, heads: tuple[str, ...], moves: Mapping[str, Registration], brain: Brain | None, pose: Pose | None
 ) -> tuple[str, ...]:
     """What was done and why."""
     lines = [f"whole heads, not skull-stripped: {', '.join(heads)}"] if heads else []
@@ -217,6 +234,8 @@ def _record(
         if not move.displacement_mm:
             how, figures = "lies as its header says", f"local correlation {move.quality:.2f}"
         lines.append(f"registered to {case.reference} ({how}; {figures}): {name}")
+    if pose and pose.tilted:
+        lines.append(f"the head is tilted by {pose.tilt_deg:.0f}°: the network's grid follows it")
     return tuple(lines)
 
 

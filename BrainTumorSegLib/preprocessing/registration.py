@@ -70,6 +70,7 @@ def register(
     mask: np.ndarray | None = None,
     *,
     skull: bool = True,
+    fine: bool = True,
     tick: Callable[[], None] | None = None,
 ) -> Registration:
     """Find the rigid motion that brings one image over another, of whatever contrast.
@@ -80,13 +81,14 @@ def register(
         mask: bool, on the grid of ``fixed``: what has to match, such as the brain; by default what is not air.
         skull: whether the moving image shows a head around the brain, if the fixed one does; else the fixed one's is
             left out of the search, too.
+        fine: whether it is followed to fine images; else it is true to a few millimetres and degrees.
         tick: called often; may raise to end it.
 
     Returns:
         The motion and what it is worth; whether that is enough is for the caller to say.
     """
     search = _Search(fixed, moving, mask, skull, tick or (lambda: None))
-    transform = search.run()
+    transform = search.run(fine)
     matrix = np.linalg.inv(_matrix_of(transform))
     points = search.fixed.points @ LPS_TO_RAS[:3, :3]
     moved = points @ matrix[:3, :3].T + matrix[:3, 3]
@@ -113,7 +115,7 @@ class _Search:
         self.fixed, self.whole, self.moving = WorkingImage(fixed, mask), WorkingImage(outline), WorkingImage(moving)
         self._tick = tick
 
-    def run(self) -> Any:
+    def run(self, fine: bool) -> Any:
         """The best transform found."""
         starts = sorted(self._starts(), key=self._rating())
         best, quality = starts[0], -1.0
@@ -125,7 +127,7 @@ class _Search:
                 end = self._optimise(mm, steps, end)
             if (found := self.quality(end)) > quality:
                 best, quality = end, found
-        for mm, steps in _FINE:
+        for mm, steps in _FINE if fine else ():
             best = self._optimise(mm, steps, best)
         return best
 

@@ -39,7 +39,7 @@ class WorkingImage:
         chosen = values > _AIR if mask is None else onto(mask, Grid.of(volume), grid, nearest=True)
         if mask is not None:
             box = bounding_box(chosen, [int(_AROUND_MM / step) + 1 for step in grid.spacing])
-            values, chosen, grid = values[box], chosen[box], _cropped(grid, box)
+            values, chosen, grid = values[box], chosen[box], grid.cropped(box)
         self._mask = itk_image(chosen.astype(np.uint8), grid)
         self._image = _without_bias(itk_image(values, grid), itk_image((values > _AIR).astype(np.float32), grid))
 
@@ -114,13 +114,6 @@ def itk_image(array: np.ndarray, grid: Grid) -> Any:
     image.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
     image.SetOrigin(affine[:3, 3].tolist())
     return image
-
-
-def _cropped(grid: Grid, box: tuple[slice, ...]) -> Grid:
-    affine = grid.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ np.array([part.start for part in reversed(box)], dtype=float)
-    z, y, x = (part.stop - part.start for part in box)
-    return Grid((z, y, x), affine)
 
 
 def _rectangular(grid: Grid) -> Grid:

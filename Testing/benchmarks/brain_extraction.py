@@ -20,12 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from BrainTumorSegLib.domain.grid import Grid
-from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io.registry import read_volume
 from BrainTumorSegLib.preprocessing.brain_extraction import extract_brain
 from BrainTumorSegLib.preprocessing.registration import register
 from BrainTumorSegLib.preprocessing.resampling import onto
-from Training.brain_extraction.heads import read_lgg
+from Training.brain_extraction.heads import lgg_slices, read_lgg
 
 Row = tuple[str, str, float, float, float, float]
 
@@ -42,15 +41,17 @@ def lgg_rows(folder: Path, patients: list[str], method: str) -> list[Row]:
     rows = []
     for patient in patients:
         stack = read_lgg(folder, patient)
-        files = [folder / "kaggle_3m" / patient / f"{patient}_{number}_mask.tif" for number in stack.numbers]
+        brain = read_volume(folder / "brain_masks" / f"{patient}_brain.nii.gz").array > 0
+        files = [file.with_name(f"{file.stem}_mask.tif") for file in lgg_slices(folder, patient)]
         tumour = np.stack([np.asarray(Image.open(file)) > 0 for file in files])
-        missed = float((tumour & ~stack.brain).sum() / tumour.sum())
-        for name, image in stack.images.items():
+        missed = float((tumour & ~brain).sum() / tumour.sum())
+        for name in stack.images:
+            volume = stack.volume(name)
             began = time.perf_counter()
-            mask = extract_brain(Volume(image, stack.affine, f"{patient} {name}"), method).mask
+            mask = extract_brain(volume, method).mask
             seconds = time.perf_counter() - began
             lost = float((tumour & ~mask).sum() / tumour.sum())
-            rows.append((patient, name, dice(mask, stack.brain), lost, missed, seconds))
+            rows.append((patient, name, dice(mask, brain), lost, missed, seconds))
             print(
                 "{:<24} {:<6} Dice {:.4f}  tumour lost {:.4f} (HD-BET {:.4f})  {:.2f} s".format(*rows[-1]), flush=True
             )

@@ -2,7 +2,7 @@
 
 Three kinds of folder, the layout of each being that of the data as published:
 
-``lgg``: the LGG set (Buda 2019) and masks beside it, ``brain_masks/<patient>_brain.nii.gz``, slices as at hand.
+``lgg``: the LGG set (Buda 2019), masks ``<patient>_brain.nii.gz`` in a folder of masks, slices that miss filled in.
 ``heads``: whole heads ``<person>/<image>.nii.gz``, masks ``<person>/<image>_brain.nii.gz`` in a folder of masks.
 ``brats``: skull-stripped patients, around which heads are made (:mod:`.synthesis`).
 """
@@ -23,8 +23,9 @@ from BrainTumorSegLib.io.registry import read_volume
 from BrainTumorSegLib.preprocessing.brain_extraction.included import network_image
 from BrainTumorSegLib.preprocessing.resampling import onto
 
-# Of the LGG images, whose spacing is lost.
-_LGG_IN_PLANE_MM = 0.94
+# Of the LGG images, whose spacing is lost: in plane, and over all slices. Where that makes slices this thick, the
+# stack shows a part of the head only.
+_LGG_IN_PLANE_MM, _LGG_EXTENT_MM, _LGG_THICKEST_MM = 0.94, 145.0, 9.0
 LGG_CHANNELS = ("t1", "flair", "t1ce")
 # Room for a skull around a brain that fills its grid, in voxels.
 _ROOM = 14
@@ -51,20 +52,32 @@ class Head:
 
 @dataclass(frozen=True)
 class LggStack:
-    """A patient of the LGG set as published, and the brain as HD-BET found it in FLAIR.
+    """A patient of the LGG set as published.
 
     Attributes:
-        numbers: of the slices at hand; of training patients some are missing.
+        here: which slices of the whole stack are at hand; of training patients some are missing.
         images: sequence → uint8 ``(N, Y, X)``; a T1 that repeats FLAIR is missing and left out.
-        brain: bool ``(N, Y, X)``.
-        affine: of the stack where no slice is missing; spacing as it is assumed.
+        affine: of the whole stack; spacing as it is assumed.
     """
 
     patient: str
-    numbers: list[int]
+    here: np.ndarray
     images: dict[str, np.ndarray]
-    brain: np.ndarray
     affine: np.ndarray
+
+    def volume(self, name: str) -> Volume:
+        """The whole stack of a sequence, float32, slices that are missing interpolated."""
+        slices, here = self.images[name], self.here
+        whole = np.empty((int(here[-1]) + 1, *slices.shape[1:]), dtype=np.float32)
+        for index in range(len(whole)):
+            after = int(np.searchsorted(here, index))
+            if here[after] == index:
+                whole[index] = slices[after]
+                continue
+            before = after - 1
+            share = (index - here[before]) / (here[after] - here[before])
+            whole[index] = (1 - share) * slices[before] + share * slices[after]
+        return Volume(whole, self.affine, f"{self.patient} {name}")
 
 
 def keep(heads: Iterator[Head], folder: Path) -> None:
@@ -87,19 +100,18 @@ def kept(folder: Path) -> list[Head]:
     return found
 
 
-def lgg_heads(folder: Path, patients: tuple[str, ...]) -> Iterator[Head]:
-    """Patients of the LGG set: each channel is an image."""
+def lgg_heads(folder: Path, masks: Path, patients: tuple[str, ...]) -> Iterator[Head]:
+    """Patients of the LGG set who have a mask: each channel is an image; what counts are the slices at hand."""
     for patient in patients:
-        stack = read_lgg(folder, patient)
-        here = np.asarray(stack.numbers) - stack.numbers[0]
-        size = int(here[-1]) + 1
-        volumes = [Volume(_between(image, here, size), stack.affine) for image in stack.images.values()]
-        prepared, grids = zip(*(network_image(volume) for volume in volumes), strict=True)
-        own = Grid.of(volumes[0])
-        signed = np.stack([_signed_distance(part) for part in stack.brain])
-        brain = onto((_between(signed, here, size) > 0).astype(np.float32), own, grids[0])
+        file = masks / f"{patient}_brain.nii.gz"
+        if not file.is_file():
+            continue
+        stack, mask = read_lgg(folder, patient), read_volume(file)
+        prepared, grids = zip(*(network_image(stack.volume(name)) for name in stack.images), strict=True)
+        own = Grid.of(mask)
+        brain = onto((mask.array > 0).astype(np.float32), own, grids[0])
         known = np.zeros(own.shape, dtype=np.float32)
-        known[here[_among_others(here)]] = 1
+        known[stack.here] = 1
         yield _head(patient, list(prepared), brain, onto(known, own, grids[0]) >= 0.5)
 
 
@@ -133,50 +145,29 @@ def _head(person: str, images: list[np.ndarray], brain: np.ndarray, known: np.nd
     return Head(person, stored, np.round(255 * brain).astype(np.uint8), known)
 
 
+def lgg_slices(folder: Path, patient: str) -> list[Path]:
+    """The files of a patient of the LGG set in the order of their numbers."""
+    files = (folder / "kaggle_3m" / patient).glob("*.tif")
+    return sorted((file for file in files if not file.stem.endswith("_mask")), key=_number)
+
+
 def read_lgg(folder: Path, patient: str) -> LggStack:
-    """A patient of the LGG set, and HD-BET's mask."""
+    """A patient of the LGG set."""
     from PIL import Image
 
-    files = {
-        int(file.stem.rsplit("_", 1)[1]): file
-        for file in (folder / "kaggle_3m" / patient).glob("*.tif")
-        if not file.stem.endswith("_mask")
-    }
-    numbers = sorted(files)
-    pixels = np.stack([np.asarray(Image.open(files[number])) for number in numbers])
-    mask = read_volume(folder / "brain_masks" / f"{patient}_brain.nii.gz")
-    affine = np.diag([-_LGG_IN_PLANE_MM, -_LGG_IN_PLANE_MM, mask.spacing[0], 1.0])
+    files = lgg_slices(folder, patient)
+    here = np.array([_number(file) - _number(files[0]) for file in files])
+    pixels = np.stack([np.asarray(Image.open(file)) for file in files])
+    spacing = _LGG_EXTENT_MM / (int(here[-1]) + 1)
+    affine = np.diag([-_LGG_IN_PLANE_MM, -_LGG_IN_PLANE_MM, spacing, 1.0])
     distinct = [c for c in (0, 1, 2) if c == 1 or not np.array_equal(pixels[..., c], pixels[..., 1])]
-    images = {LGG_CHANNELS[c]: pixels[..., c] for c in distinct}
-    return LggStack(patient, numbers, images, mask.array > 0, affine)
+    return LggStack(patient, here, {LGG_CHANNELS[c]: pixels[..., c] for c in distinct}, affine)
 
 
-def _among_others(here: np.ndarray) -> np.ndarray:
-    """Which slices at hand have both neighbours, or lie at an end of the stack.
-
-    The teacher saw the slices at hand without the gaps between them, and takes a neck for a brain in single ones.
-    """
-    gaps = np.diff(here, prepend=here[0] - 1, append=here[-1] + 1)
-    return np.asarray((gaps[:-1] == 1) & (gaps[1:] == 1))
+def is_whole(stack: LggStack) -> bool:
+    """Whether a stack reaches over a whole head."""
+    return bool(stack.affine[2, 2] <= _LGG_THICKEST_MM)
 
 
-def _signed_distance(mask: np.ndarray) -> np.ndarray:
-    """Pixels from the border of a mask, positive inside; where there is no border, far from it."""
-    if mask.all() or not mask.any():
-        return np.full(mask.shape, 50.0 if mask.all() else -50.0, dtype=np.float32)
-    inside = ndimage.distance_transform_edt(mask) - ndimage.distance_transform_edt(~mask)
-    return np.asarray(inside - np.sign(inside) / 2, dtype=np.float32)
-
-
-def _between(slices: np.ndarray, here: np.ndarray, size: int) -> np.ndarray:
-    """Slices at hand ``(N, Y, X)`` → a whole stack ``(size, Y, X)`` float32, those that are missing interpolated."""
-    whole = np.empty((size, *slices.shape[1:]), dtype=np.float32)
-    for index in range(size):
-        after = int(np.searchsorted(here, index))
-        if here[after] == index:
-            whole[index] = slices[after]
-            continue
-        before = after - 1
-        share = (index - here[before]) / (here[after] - here[before])
-        whole[index] = (1 - share) * slices[before] + share * slices[after]
-    return whole
+def _number(file: Path) -> int:
+    return int(file.stem.rsplit("_", 1)[1])

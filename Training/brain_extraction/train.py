@@ -1,7 +1,7 @@
 """``python -m Training.brain_extraction.train --data DIR --masks DIR``: train the included brain extraction, export it.
 
-``--data`` holds the folders ``lgg`` (with ``brain_masks``), ``heads`` and ``brats``; ``--masks`` the masks of the
-heads, which ``python -m Training.brain_extraction.teacher`` makes with HD-BET.
+``--data`` holds the folders ``lgg``, ``heads`` and ``brats``; ``--masks`` the masks of the first two, which
+``python -m Training.brain_extraction.teacher`` makes with HD-BET.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def load_material(recipe: BrainRecipe, data: Path, masks: Path, cache: Path) -> 
     brats = json.loads((data / "brats" / "split.json").read_text(encoding="utf-8"))["train"]
     brats = tuple(name for name in sorted(brats) if name.startswith(recipe.brats))
     sources: dict[str, Iterator[Head]] = {
-        "lgg": lgg_heads(data / "lgg", split.training),
-        "lgg-held-out": lgg_heads(data / "lgg", split.monitoring),
+        "lgg": lgg_heads(data / "lgg", masks / "lgg", split.training),
+        "lgg-held-out": lgg_heads(data / "lgg", masks / "lgg", split.monitoring),
         "heads": whole_heads(data / "heads", masks, tuple(sorted(people - held_out))),
         "heads-held-out": whole_heads(data / "heads", masks, tuple(sorted(held_out))),
         "brats": stripped_brains(data / "brats", brats),
@@ -194,7 +194,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m Training.brain_extraction.train", description=__doc__)
     p.add_argument("recipe", type=Path, nargs="?", default=RECIPE, help="TOML file (default: that of this folder)")
     p.add_argument("--data", type=Path, required=True, help="folder with lgg, heads and brats")
-    p.add_argument("--masks", type=Path, required=True, help="folder with the masks of heads")
+    p.add_argument("--masks", type=Path, required=True, help="folder with the masks of lgg and heads")
     p.add_argument("-o", "--output", type=Path, default=Path("runs/brain-unet"), help="folder of the run")
     p.add_argument("--cache", type=Path, default=Path("cache/brain"), help="folder for prepared heads")
     p.add_argument("--resume", action="store_true", help="go on from the run's last state")

@@ -18,7 +18,7 @@ from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
 from BrainTumorSegLib.preprocessing.brain_extraction import included
 from Testing.image_data import write_image
 from Training.brain_extraction import synthesis, teacher, train
-from Training.brain_extraction.heads import Head, lgg_heads, read_lgg, stripped_brains, whole_heads
+from Training.brain_extraction.heads import Head, is_whole, lgg_heads, read_lgg, stripped_brains, whole_heads
 from Training.brain_extraction.recipe import RECIPE, load_recipe
 
 SHAPE = (32, 48, 32)
@@ -37,33 +37,56 @@ def make_head(shape: tuple[int, int, int] = (40, 44, 42)) -> Head:
 
 
 def write_lgg_patient(folder: Path, patient: str, numbers: list[int], size: int = 24) -> None:
-    """Slices of a bright disc that grows by a pixel from slice to slice, and a brain mask of the disc."""
-    y, x = np.mgrid[:size, :size] - (size - 1) / 2
-    masks = []
+    """Slices of a bright disc that grows by a pixel from slice to slice."""
     for number in numbers:
-        disc = y**2 + x**2 < (2 + number) ** 2
+        disc = disc_of(number, size)
         pixels = np.stack([disc * 100, disc * 200, disc * 200], -1).astype(np.uint8)  # the third repeats FLAIR
         write_image(folder / "kaggle_3m" / patient / f"{patient}_{number}.tif", pixels)
         write_image(folder / "kaggle_3m" / patient / f"{patient}_{number}_mask.tif", np.zeros((size, size), np.uint8))
-        masks.append(disc)
-    volume = Volume(np.stack(masks).astype(np.uint8), np.diag([-0.94, -0.94, 6.0, 1]))
-    (folder / "brain_masks").mkdir(exist_ok=True)
-    write_volume(volume, folder / "brain_masks" / f"{patient}_brain.nii.gz")
+
+
+def disc_of(number: int, size: int = 24) -> np.ndarray:
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    return np.asarray(y**2 + x**2 < (2 + number) ** 2)
+
+
+def write_lgg_mask(folder: Path, patient: str, numbers: range) -> None:
+    """The disc in every slice of the whole stack, as the teacher finds it."""
+    spacing = 145 / len(numbers)
+    mask = np.stack([disc_of(number) for number in numbers]).astype(np.uint8)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_volume(Volume(mask, np.diag([-0.94, -0.94, spacing, 1])), folder / f"{patient}_brain.nii.gz")
 
 
 def test_lgg_slices_lie_where_their_numbers_say(tmp_path: Path) -> None:
-    write_lgg_patient(tmp_path, "P", [2, 3, 4, 7, 8, 10])
+    write_lgg_patient(tmp_path, "P", [10, 2, 3, 4, 7, 8])
     stack = read_lgg(tmp_path, "P")
-    assert stack.numbers == [2, 3, 4, 7, 8, 10] and list(stack.images) == ["t1", "flair"]
-    (head,) = lgg_heads(tmp_path, ("P",))
-    # Nine slices of 6 mm on voxels of 2 mm; those that lie beside a gap are not learnt from.
-    assert head.images.shape == (2, 27, 11, 11) and head.brain.shape == (27, 11, 11)
-    expected = np.repeat([True] * 2 + [False] * 7, 3)
-    assert np.array_equal(head.known.all(axis=(1, 2)), expected)
+    assert stack.here.tolist() == [0, 1, 2, 5, 6, 8] and list(stack.images) == ["t1", "flair"]
+    flair = stack.volume("flair")
+    # In the ring that slice 7 adds to the disc of slice 4 the grey value rises by a third of 200 a slice.
+    ring = disc_of(7) & ~disc_of(4)
+    assert [float(flair.array[n][ring].mean()) for n in (2, 3, 4, 5)] == pytest.approx([0, 200 / 3, 400 / 3, 200])
+    assert flair.spacing == pytest.approx((145 / 9, 0.94, 0.94))
+
+
+def test_lgg_heads_are_learnt_from_where_slices_are_at_hand(tmp_path: Path) -> None:
+    write_lgg_patient(tmp_path, "P", [2, 3, 4, 7, 8, 10])
+    write_lgg_mask(tmp_path / "masks", "P", range(2, 11))
+    (head,) = lgg_heads(tmp_path, tmp_path / "masks", ("P", "without-mask"))
+    assert head.images.shape == (2, 72, 11, 11) and head.brain.shape == (72, 11, 11)  # 145 mm in voxels of 2 mm
+    expected = np.repeat([True] * 3 + [False] * 2 + [True] * 2 + [False, True], 8)
+    known = head.known.all(axis=(1, 2))
+    assert np.count_nonzero(known != expected) <= 5  # the borders of slices lie between voxels
     area = (head.brain / 255).sum(axis=(1, 2)) * (2 / 0.94) ** 2
-    middle = np.arange(9) * 3 + 1
-    # Between the slices at hand the disc grows as well.
-    assert area[middle[1:5]] == pytest.approx(np.pi * np.arange(5, 9) ** 2, rel=0.12)
+    middle = np.arange(9) * 8 + 4
+    assert area[middle[:7]] == pytest.approx(np.pi * np.arange(4, 11) ** 2, rel=0.12)
+
+
+@pytest.mark.parametrize(("last", "whole"), [(16, False), (17, True)])
+def test_a_stack_of_a_part_of_the_head_teaches_nothing(tmp_path: Path, last: int, whole: bool) -> None:
+    """145 mm over 16 slices make them thicker than 9 mm."""
+    write_lgg_patient(tmp_path, "P", [1, 5, last])
+    assert is_whole(read_lgg(tmp_path, "P")) is whole
 
 
 def test_whole_heads_are_those_that_have_masks(tmp_path: Path) -> None:
@@ -154,6 +177,7 @@ def data(tmp_path: Path) -> Path:
     names = [f"P{number}" for number in range(11)]
     for name in names:
         write_lgg_patient(tmp_path / "lgg", name, [2, 3, 4, 5])
+        write_lgg_mask(tmp_path / "masks" / "lgg", name, range(2, 6))
     (tmp_path / "lgg" / "split.json").write_text(json.dumps({"train": names[:10], "validation": names[10:]}))
     affine = np.diag([-2.0, -2, 2, 1])
     for person in ("openMS_patient01", "openMS_patient12", "TCGA-02-0054"):
@@ -204,6 +228,7 @@ def test_a_recipe_with_a_mistake_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_teacher_masks_each_head_once(data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Heads, and of the LGG set those training patients who show a whole head, missing slices filled in."""
     asked = []
 
     class Stub:
@@ -213,13 +238,15 @@ def test_the_teacher_masks_each_head_once(data: Path, monkeypatch: pytest.Monkey
             return True
 
         def find(self, volume: Volume, progress: Progress) -> np.ndarray:
-            asked.append(volume.source)
+            asked.append(volume)
             return np.ones(volume.shape, dtype=bool)
 
     from BrainTumorSegLib.preprocessing.brain_extraction import METHODS
 
     monkeypatch.setitem(METHODS, "hd-bet", Stub())
-    for _ in range(2):
-        assert teacher.make_masks(data / "heads", tmp_path / "new") == 0
-    assert len(asked) == 3
+    write_lgg_patient(data / "lgg", "P3", [1, 22])
+    assert teacher.make_masks(data, tmp_path / "new") == 0
+    assert teacher.make_masks(data, tmp_path / "new") == 0
+    assert len(asked) == 4
     assert read_volume(tmp_path / "new" / "openMS_patient01" / "x_t1_brain.nii.gz").array.all()
+    assert read_volume(tmp_path / "new" / "lgg" / "P3_brain.nii.gz").array.shape == (22, 24, 24)
