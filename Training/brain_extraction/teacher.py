@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +30,12 @@ def make_masks(data: Path, masks: Path) -> int:
     """Ask the teacher for each image."""
     for file in sorted((data / "heads").glob("*/*.nii.gz")):
         name = file.name.replace(".nii.gz", "_brain.nii.gz")
-        _make_mask(lambda file=file: read_volume(file), masks / file.parent.name / name)
+        _make_mask(partial(read_volume, file), masks / file.parent.name / name)
     split = json.loads((data / "lgg" / "split.json").read_text(encoding="utf-8"))
     for patient in split["train"]:
         stack = read_lgg(data / "lgg", patient)
         if is_whole(stack):
-            _make_mask(lambda stack=stack: stack.volume("flair"), masks / "lgg" / f"{patient}_brain.nii.gz")
+            _make_mask(partial(stack.volume, "flair"), masks / "lgg" / f"{patient}_brain.nii.gz")
     return 0
 
 
