@@ -20,8 +20,11 @@ from ..io.itk import LPS_TO_RAS
 from .similarity import local_correlation
 from .working_image import WorkingImage
 
-# Voxel size in mm and optimiser steps, from coarse to fine, and how many voxels are looked at.
-_COARSE, _FINE = ((6.0, 60), (4.0, 60)), ((2.0, 50), (1.0, 30))
+# Voxel size in mm and the most optimiser steps, from coarse to fine; finer images find nothing better.
+_COARSE, _FINE = ((6.0, 60), (4.0, 60)), ((2.0, 50),)
+# A turn by one radian counts as much as a shift by this: how far a place in the head lies from its centre on average.
+# From the images' corners, far out in the air, turns would seem so strong that they are hardly tried.
+_LEVER_MM = 50.0
 _COMPARED_MM = 3.0
 _SAMPLES = 30_000
 _BINS = 32
@@ -187,7 +190,7 @@ class _Search:
 
         method = self._method(mm)
         method.SetOptimizerAsRegularStepGradientDescent(mm / 2, mm / 100, steps, 0.6, 1e-8)
-        method.SetOptimizerScalesFromPhysicalShift()
+        method.SetOptimizerScales([_LEVER_MM**2] * 3 + [1.0] * 3)
         transform = sitk.Euler3DTransform(start)
         method.SetInitialTransform(transform, inPlace=True)
         method.AddCommand(sitk.sitkIterationEvent, self._tick)

@@ -1,9 +1,9 @@
 """What a raw patient's scans give, against other methods' fused prediction.
 
-``python -m Testing.benchmarks.raw_patient MODEL RAW [--fused FILE] [--heads FOLDER …]`` segments a raw patient on
-every grid and prints seconds and volumes. With ``--fused``, the overlap of WT with a prediction in an atlas space: that
-comes without the atlas's images, so it is moved rigidly to where both overlap best, and the figure is an upper bound.
-``--heads`` are further patients, such as heads without a tumour.
+``python -m Testing.benchmarks.raw_patient MODEL RAW … [--fused FILE]`` segments raw patients on every grid and prints
+seconds and volumes. With ``--fused``, the overlap of WT with a prediction of the first in an atlas space: that comes
+without the atlas's images, so it is moved rigidly to where both overlap best, and the figure is an upper bound.
+``--healthy FOLDER [--ill NAME …]``: a folder of heads without a tumour, but for some; how many of them get one.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from BrainTumorSegLib.domain.errors import BrainTumorSegError
 from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.inference.pipeline import segment_case
-from BrainTumorSegLib.io.case_folder import read_case
+from BrainTumorSegLib.io.case_folder import case_from_files, find_cases, read_case
 from BrainTumorSegLib.io.registry import read_label_map
 from BrainTumorSegLib.models.catalogue import load_model
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint
+
+# What may be found in a head without a tumour.
+_NONE_ML = 2.0
 
 
 def overlap(found: Volume, fused: Volume) -> float:
@@ -53,14 +56,14 @@ def _turn(vector: np.ndarray) -> np.ndarray:
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
 
 
-def report(case: Case, checkpoint: Checkpoint, method: str, fused: Volume | None = None) -> None:
-    """Segment and print."""
+def report(case: Case, checkpoint: Checkpoint, method: str, fused: Volume | None = None) -> float:
+    """Segment and print; mL of WT, none of what is refused."""
     started = time.perf_counter()
     try:
         result = segment_case(case, checkpoint, RunOptions(brain_extraction=method, native="all"))
     except BrainTumorSegError as error:
         print(f"{case.id}: refused. {error.sentence()}", flush=True)
-        return
+        return 0.0
     volumes = ", ".join(f"{name} {m.volume_ml:.1f} mL" for name, m in result.measurements.items())
     print(f"{case.id}: {time.perf_counter() - started:.0f} s, {volumes}; expected Dice {result.confidence}", flush=True)
     for line in [*result.provenance["preprocessing"], *result.warnings]:
@@ -70,22 +73,30 @@ def report(case: Case, checkpoint: Checkpoint, method: str, fused: Volume | None
             print(
                 f"  overlap of WT with the fused prediction on {name}'s grid: {overlap(labels, fused):.3f}", flush=True
             )
+    return result.measurements["WT"].volume_ml
 
 
 def main() -> None:
     """Measure and print."""
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("model")
-    p.add_argument("case", type=Path)
+    p.add_argument("cases", type=Path, nargs="*")
     p.add_argument("--fused", type=Path)
-    p.add_argument("--heads", type=Path, nargs="*", default=[])
+    p.add_argument("--healthy", type=Path)
+    p.add_argument("--ill", nargs="*", default=[])
     p.add_argument("--brain-extraction", default="included")
     arguments = p.parse_args()
     checkpoint = load_model(arguments.model)
     fused = read_label_map(arguments.fused) if arguments.fused else None
-    report(read_case(arguments.case), checkpoint, arguments.brain_extraction, fused)
-    for folder in arguments.heads:
-        report(read_case(folder), checkpoint, arguments.brain_extraction)
+    for path in arguments.cases:
+        report(read_case(path), checkpoint, arguments.brain_extraction, fused)
+        fused = None
+    if arguments.healthy:
+        heads = [files for files in find_cases(arguments.healthy) if files.id not in arguments.ill]
+        found = [report(case_from_files(h.files, h.id), checkpoint, arguments.brain_extraction) for h in heads]
+        print(
+            f"{sum(ml <= _NONE_ML for ml in found)} of {len(found)} heads without a tumour get {_NONE_ML:g} mL or less"
+        )
 
 
 if __name__ == "__main__":
