@@ -90,8 +90,8 @@ def measure(each: RawCase, checkpoint: Checkpoint, method: str) -> tuple[Aligned
     """The alignment of a raw case and the Dice that is lost; nothing of one that is refused."""
     seen: list[AlignedCase] = []
     options = RunOptions(brain_extraction=method)
-    perfect = segment_case(each.perfect.case, checkpoint, RunOptions(preprocess="none")).labels.array
-    best = region_dice(perfect, each.labels, each.perfect)
+    # Not --preprocess none, which would leave the uneven coils uncorrected.
+    best = region_dice(segment_case(each.perfect.case, checkpoint).labels.array, each.labels, each.perfect)
     try:
         labels = segment_case(each.raw.case, checkpoint, options, aligned_to=seen.append).labels.array
     except BrainTumorSegError as error:
@@ -132,7 +132,9 @@ def main() -> None:
             wrong += strangers(each.raw.case, before.raw.case, aligned)
         before = each
         figures = ", ".join(f"{name} {np.median(e):.2f}" for name, e in own.items())
-        print(f"{each.name}: skull {each.skull}, error mm {figures}, Dice lost {less}", flush=True)
+        tilt = f"{aligned.pose.tilt_deg:.0f}°" if aligned.pose else "unknown"
+        values = ", ".join(f"{region} {value:.3f}" for region, value in less.items())
+        print(f"{each.name}: skull {each.skull}, tilt {tilt}, error mm {figures}, Dice lost {values}", flush=True)
     pooled = np.concatenate(errors)
     print(f"registration error: median {np.median(pooled):.2f} mm, 95th percentile {np.percentile(pooled, 95):.2f} mm")
     print(

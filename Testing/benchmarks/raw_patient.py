@@ -59,13 +59,18 @@ def _turn(vector: np.ndarray) -> np.ndarray:
 def report(case: Case, checkpoint: Checkpoint, method: str, fused: Volume | None = None) -> float:
     """Segment and print; mL of WT, none of what is refused."""
     started = time.perf_counter()
+    aligned: list[float] = []
+    options = RunOptions(brain_extraction=method, native="all")
     try:
-        result = segment_case(case, checkpoint, RunOptions(brain_extraction=method, native="all"))
+        result = segment_case(
+            case, checkpoint, options, aligned_to=lambda _: aligned.append(time.perf_counter() - started)
+        )
     except BrainTumorSegError as error:
         print(f"{case.id}: refused. {error.sentence()}", flush=True)
         return 0.0
     volumes = ", ".join(f"{name} {m.volume_ml:.1f} mL" for name, m in result.measurements.items())
-    print(f"{case.id}: {time.perf_counter() - started:.0f} s, {volumes}; expected Dice {result.confidence}", flush=True)
+    seconds = f"{time.perf_counter() - started:.0f} s ({aligned[0]:.1f} s to where the images lie over each other)"
+    print(f"{case.id}: {seconds}, {volumes}; expected Dice {result.confidence}", flush=True)
     for line in [*result.provenance["preprocessing"], *result.warnings]:
         print(f"  {line}")
     if fused is not None:

@@ -30,7 +30,7 @@ _HEAD, _MARGIN = 0.1, 4
 THRESHOLD, _BAY, _LOWER = 0.4, 15, 0.4
 
 # The network finds a brain in anything. A real one has a border that is steeper than the tissue within, and tissue of
-# more than one grey value (in heads, also very noisy ones: 1.3 to 5 times as steep, a spread of a tenth; in noise none).
+# more than one grey value (in heads, also very noisy ones: 1.3 to 5 times as steep, a spread of a tenth).
 _SMOOTH, _STEEPER, _SPREAD = 1.5, 1.15, 0.05
 _AT_BORDER, _WITHIN = 1.5, 4.0  # voxels from the border
 
