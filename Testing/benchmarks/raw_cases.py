@@ -133,8 +133,8 @@ def main() -> None:
         before = each
         figures = ", ".join(f"{name} {np.median(e):.2f}" for name, e in own.items())
         tilt = f"{aligned.pose.tilt_deg:.0f}°" if aligned.pose else "unknown"
-        values = ", ".join(f"{region} {value:.3f}" for region, value in less.items())
-        print(f"{each.name}: skull {each.skull}, tilt {tilt}, error mm {figures}, Dice lost {values}", flush=True)
+        dices = ", ".join(f"{region} {value:.3f}" for region, value in less.items())
+        print(f"{each.name}: skull {each.skull}, tilt {tilt}, error mm {figures}, Dice lost {dices}", flush=True)
     pooled = np.concatenate(errors)
     print(f"registration error: median {np.median(pooled):.2f} mm, 95th percentile {np.percentile(pooled, 95):.2f} mm")
     print(
