@@ -19,8 +19,8 @@ from .registration import Registration, register
 ATLAS = Path(__file__).with_name("atlas.nii.gz")
 # From this tilt on the network's grid follows the head. Brains differ, so an atlas shows a tilt to some 3 degrees.
 TILTED_DEG = 15.0
-# Below this local correlation nothing is known: brains and the atlas have .3 and more.
-_ALIKE = 0.2
+# Below this local correlation nothing is known: brains and the atlas have .25 and more.
+_ALIKE = 0.15
 _SPACING_MM, _AROUND_MM = 1.0, 10.0
 # Every so many voxels of the brain are looked at for its extent.
 _STRIDE = 3
@@ -66,7 +66,7 @@ def pose_of(image: Volume, brain: np.ndarray, tick: Callable[[], None] | None = 
     """
     mean = atlas()
     stripped = image.with_array(np.where(brain, image.array, 0))
-    move = register(stripped, mean, mean.array > 0, skull=False, fine=False, tick=tick)
+    move = register(stripped, mean, mean.array > 0, skull=False, tick=tick)
     own = Grid.of(image).oriented("LPS")
     points = np.argwhere(brain)[::_STRIDE, ::-1] @ image.affine[:3, :3].T + image.affine[:3, 3]
     grid = _around(points @ move.matrix[:3, :3].T + move.matrix[:3, 3])

@@ -20,6 +20,7 @@ from BrainTumorSegLib.domain.errors import BrainTumorSegError
 from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.inference.pipeline import segment_case
+from BrainTumorSegLib.inference.result_warnings import LIKELY_DICE
 from BrainTumorSegLib.io.case_folder import case_from_files, find_cases, read_case
 from BrainTumorSegLib.io.registry import read_label_map
 from BrainTumorSegLib.models.catalogue import load_model
@@ -56,8 +57,8 @@ def _turn(vector: np.ndarray) -> np.ndarray:
     return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
 
 
-def report(case: Case, checkpoint: Checkpoint, method: str, fused: Volume | None = None) -> float:
-    """Segment and print; mL of WT, none of what is refused."""
+def report(case: Case, checkpoint: Checkpoint, method: str, fused: Volume | None = None) -> tuple[float, bool]:
+    """Segment and print; mL of WT (none of what is refused), and whether the result says that none is likely."""
     started = time.perf_counter()
     aligned: list[float] = []
     options = RunOptions(brain_extraction=method, native="all")
@@ -67,7 +68,7 @@ def report(case: Case, checkpoint: Checkpoint, method: str, fused: Volume | None
         )
     except BrainTumorSegError as error:
         print(f"{case.id}: refused. {error.sentence()}", flush=True)
-        return 0.0
+        return 0.0, False
     volumes = ", ".join(f"{name} {m.volume_ml:.1f} mL" for name, m in result.measurements.items())
     seconds = f"{time.perf_counter() - started:.0f} s ({aligned[0]:.1f} s to where the images lie over each other)"
     print(f"{case.id}: {seconds}, {volumes}; expected Dice {result.confidence}", flush=True)
@@ -78,7 +79,7 @@ def report(case: Case, checkpoint: Checkpoint, method: str, fused: Volume | None
             print(
                 f"  overlap of WT with the fused prediction on {name}'s grid: {overlap(labels, fused):.3f}", flush=True
             )
-    return result.measurements["WT"].volume_ml
+    return result.measurements["WT"].volume_ml, result.confidence.get("WT", 1.0) < LIKELY_DICE
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from BrainTumorSegLib.inference.confidence import calibrated, confidence, expected_dice
 from BrainTumorSegLib.inference.pipeline import segment_case
+from BrainTumorSegLib.inference.result_warnings import about_confidence
 from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
 from BrainTumorSegLib.models.description import PostprocessingSpec
 from Testing.samples import Patient
@@ -78,6 +79,15 @@ def test_a_result_says_how_sure_the_model_is(patient: Patient, tiny_checkpoint: 
     reported = doubtful.probabilities["ET"]
     spacing = doubtful.labels.spacing
     assert confidence(reported, reported >= 0.5, spacing) == pytest.approx(doubtful.confidence["ET"])
+
+
+@pytest.mark.parametrize(
+    ("whole", "words"),
+    [(0.49, "No tumour is likely (WT: expected Dice 0.49)"), (0.51, "unsure of WT (expected Dice 0.51)")],
+)
+def test_what_is_less_likely_than_not_is_called_so(whole: float, words: str) -> None:
+    (warning,) = about_confidence({"TC": 0.9, "WT": whole}, found=True)
+    assert words in warning
 
 
 def test_a_region_that_was_not_found_has_no_confidence(patient: Patient, tiny_checkpoint: WriteCheckpoint) -> None:

