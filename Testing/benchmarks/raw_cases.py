@@ -2,9 +2,9 @@
 
 ``python -m Testing.benchmarks.raw_cases MODEL DATA_FOLDER [--cases 20] [--patients train]`` makes raw cases of the
 patients of a BraTS folder (``split.json`` names them): a head around the brain in three of four, rigid offsets of up to
-30° and 50 mm a sequence, clinical grids of 0.5 to 6 mm. Printed: registration error at the brain's surface, the share of
-the local correlation that is lost 8 mm away of right pairs and of sequences of two patients, Dice of WT and TC and what
-is lost against the same patient's perfect input (stripped, not moved) on the same grids.
+30° and 50 mm a sequence, clinical grids of 0.5 to 6 mm. Printed: registration error at the brain's surface, the share
+of the local correlation that is lost 8 mm away of right pairs and of sequences of two patients, Dice of WT and TC and
+what is lost against the same patient's perfect input (stripped, not moved) on the same grids.
 """
 
 from __future__ import annotations

@@ -100,9 +100,9 @@ def main() -> None:
     if arguments.healthy:
         heads = [files for files in find_cases(arguments.healthy) if files.id not in arguments.ill]
         found = [report(case_from_files(h.files, h.id), checkpoint, arguments.brain_extraction) for h in heads]
-        print(
-            f"{sum(ml <= _NONE_ML for ml in found)} of {len(found)} heads without a tumour get {_NONE_ML:g} mL or less"
-        )
+        none = sum(ml <= _NONE_ML for ml, _ in found)
+        doubted = sum(unlikely for ml, unlikely in found if ml > _NONE_ML)
+        print(f"of {len(found)} heads without a tumour {none} get {_NONE_ML:g} mL or less, {doubted} more are doubted")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ WEIGHTS = (
     "BrainTumorSegLib/preprocessing/brain_extraction/brain-unet.safetensors",
 )
 _NO_PART = {"CMakeLists.txt"}  # of the build
-_SUFFIXES = {".py", ".ui", ".png", ".txt", ".json", ".html", ".css", ".js", ".safetensors", ".ts", ".qm"}
+_SUFFIXES = {".py", ".ui", ".png", ".txt", ".json", ".html", ".css", ".js", ".safetensors", ".gz", ".ts", ".qm"}
 
 
 def is_part(path: Path) -> bool:
