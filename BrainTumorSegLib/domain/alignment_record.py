@@ -13,7 +13,6 @@ class Motion:
     Attributes:
         matrix: 4 × 4, RAS mm in the image's own space → RAS mm in the reference's.
         quality: local correlation of the image and the reference after it, 0 to 1; ``before``: before it.
-        loss: share of it that is lost 8 mm away.
         displacement_mm: the farthest that a place in the head moved.
         angle_deg: of its rotation.
     """
@@ -21,7 +20,6 @@ class Motion:
     matrix: tuple[tuple[float, ...], ...]
     quality: float
     before: float
-    loss: float
     displacement_mm: float
     angle_deg: float
 

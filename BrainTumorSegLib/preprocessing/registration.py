@@ -25,7 +25,7 @@ _COARSE, _FINE = ((6.0, 60), (4.0, 60)), ((2.0, 50),)
 # A turn by one radian counts as much as a shift by this: how far a place in the head lies from its centre on average.
 # From the images' corners, far out in the air, turns would seem so strong that they are hardly tried.
 _LEVER_MM = 50.0
-_COMPARED_MM, _BESIDE_MM = 3.0, 8.0
+_COMPARED_MM = 3.0
 _SAMPLES = 30_000
 _BINS = 32
 # How many starts are followed, and how many where none of those leads to what is clearly one head.
@@ -46,8 +46,6 @@ class Registration:
         matrix: 4×4, RAS mm in the moving image's space → RAS mm in the fixed one's.
         quality: local correlation of the two when moved so, 0 to 1, see :func:`.local_correlation`.
         before: the same where the headers put them.
-        loss: share of it that is lost 8 mm away: folds and vessels of one head match in one place only, what any two
-            heads have in common nearly as well beside it.
         displacement_mm: the farthest that a place of the fixed image's head is moved.
         angle_deg: of the rotation.
     """
@@ -55,7 +53,6 @@ class Registration:
     matrix: np.ndarray
     quality: float
     before: float
-    loss: float
     displacement_mm: float
     angle_deg: float
 
@@ -66,7 +63,7 @@ class Registration:
     def as_motion(self) -> Motion:
         """The same as plain values."""
         rows = tuple(tuple(round(float(value), 6) for value in row) for row in self.matrix)
-        figures = (self.quality, self.before, self.loss, self.displacement_mm, self.angle_deg)
+        figures = (self.quality, self.before, self.displacement_mm, self.angle_deg)
         return Motion(rows, *(round(value, 3) for value in figures))
 
 
@@ -96,12 +93,10 @@ def register(
     matrix = np.linalg.inv(_matrix_of(transform))
     points = search.fixed.points @ LPS_TO_RAS[:3, :3]
     moved = points @ matrix[:3, :3].T + matrix[:3, 3]
-    quality = search.quality(transform)
     return Registration(
         matrix,
-        quality,
+        search.quality(transform),
         search.quality(_euler(np.eye(3), search.fixed.centre, np.zeros(3))),
-        1 - search.beside(transform) / max(quality, 1e-6),
         float(np.linalg.norm(moved - points, axis=1).max()),
         float(np.degrees(np.arccos(np.clip((np.trace(matrix[:3, :3]) - 1) / 2, -1, 1)))),
     )
@@ -138,28 +133,17 @@ class _Search:
         return best
 
     def quality(self, transform: Any) -> float:
-        """Local correlation within the mask's rim, times the share of it that the moving image covers."""
+        """Local correlation over the mask, times the share of it that the moving image covers."""
         import SimpleITK as sitk
 
         self._tick()
         fixed, moving = self.fixed.at(_COMPARED_MM), self.moving.at(_COMPARED_MM)
         other = sitk.GetArrayFromImage(sitk.Resample(moving, fixed, transform, sitk.sitkLinear, -1.0))
-        mask = sitk.GetArrayViewFromImage(self.fixed.core_at(_COMPARED_MM)) > 0
+        mask = sitk.GetArrayViewFromImage(self.fixed.mask_at(_COMPARED_MM)) > 0
         where = mask & (other >= 0)
         share = float(np.mean(where[mask])) if mask.any() else 0.0
         found = local_correlation(sitk.GetArrayViewFromImage(fixed), other, where, fixed.GetSpacing()[::-1])
         return found * min(1.0, share / _COVERED)
-
-    def beside(self, transform: Any) -> float:
-        """Mean local correlation where the images are moved off, either way along each axis."""
-        import SimpleITK as sitk
-
-        found = []
-        for shift in np.concatenate([np.eye(3), -np.eye(3)]) * _BESIDE_MM:
-            moved = sitk.Euler3DTransform(transform)
-            moved.SetTranslation((np.asarray(transform.GetTranslation()) + shift).tolist())
-            found.append(self.quality(moved))
-        return float(np.mean(found))
 
     def _starts(self) -> Iterator[Any]:
         """Transforms to begin with."""

@@ -16,7 +16,6 @@ from .resampling import onto
 _AIR = 0.1
 _LOW, _HIGH = 1.0, 99.5
 _AROUND_MM = 5.0  # kept around a mask
-_RIM_MM = 8.0
 _PAD_MM, _PADDED_FROM_MM = 40.0, 4.0
 # Reach of the local mean that stands for the bias field, on voxels of what size; what is this much brighter is cut.
 _FIELD_MM, _FIELD_VOXEL_MM, _BRIGHTEST = 20.0, 5.0, 2.0
@@ -64,16 +63,6 @@ class WorkingImage:
     def mask_at(self, mm: float) -> Any:
         """What has to match, with voxels of about this size."""
         return _shrunk(self._mask, mm) > 0
-
-    @functools.cache  # noqa: B019
-    def core_at(self, mm: float) -> Any:
-        """The same without its rim: skull, fluid and the brain's outline lie over each other of any two heads."""
-        import SimpleITK as sitk
-
-        mask = self.mask_at(mm)
-        core = sitk.SignedMaurerDistanceMap(mask, insideIsPositive=True, squaredDistance=False, useImageSpacing=True)
-        core = core > _RIM_MM
-        return core if sitk.GetArrayViewFromImage(core).any() else mask
 
     @functools.cached_property
     def points(self) -> np.ndarray:

@@ -2,9 +2,9 @@
 
 ``python -m Testing.benchmarks.raw_cases MODEL DATA_FOLDER [--cases 20] [--patients train]`` makes raw cases of the
 patients of a BraTS folder (``split.json`` names them): a head around the brain in three of four, rigid offsets of up to
-30° and 50 mm a sequence, clinical grids of 0.5 to 6 mm. Printed: registration error at the brain's surface, the share
-of the local correlation that is lost 8 mm away of right pairs and of sequences of two patients, Dice of WT and TC and
-what is lost against the same patient's perfect input (stripped, not moved) on the same grids.
+30° and 50 mm a sequence, clinical grids of 0.5 to 6 mm. Printed: registration error at the brain's surface, local
+correlation of right pairs and of sequences of two patients, Dice of WT and TC and what is lost against the same
+patient's perfect input (stripped, not moved) on the same grids.
 """
 
 from __future__ import annotations
@@ -102,10 +102,10 @@ def measure(each: RawCase, checkpoint: Checkpoint, method: str) -> tuple[Aligned
 
 
 def strangers(first: Case, second: Case, aligned: AlignedCase) -> list[float]:
-    """Share of the local correlation lost 8 mm away of one patient's reference and another's sequences."""
+    """Local correlation of one patient's reference with another's sequences."""
     assert aligned.brain is not None
     fixed, mask = first.reference_volume, aligned.brain.mask
-    return [register(volume, fixed, mask).loss for volume in list(second.images.values())[:2]]
+    return [register(volume, fixed, mask).quality for volume in list(second.images.values())[:2]]
 
 
 def main() -> None:
@@ -126,7 +126,7 @@ def main() -> None:
             continue
         own = {name: errors_mm(each.raw, name, move.matrix) for name, move in aligned.moves.items()}
         errors += list(own.values())
-        right += [move.loss for move in aligned.moves.values()]
+        right += [move.quality for move in aligned.moves.values()]
         lost[each.skull].append(less)
         if before and before.name != each.name and before.skull == each.skull:
             wrong += strangers(each.raw.case, before.raw.case, aligned)
@@ -138,8 +138,7 @@ def main() -> None:
     pooled = np.concatenate(errors)
     print(f"registration error: median {np.median(pooled):.2f} mm, 95th percentile {np.percentile(pooled, 95):.2f} mm")
     print(
-        f"local correlation lost 8 mm away: one head {min(right):.2f} and more, two patients"
-        f" {max(wrong, default=np.nan):.2f} and less"
+        f"local correlation: one head {min(right):.2f} and more, two patients {max(wrong, default=np.nan):.2f} and less"
     )
     for skull, values in lost.items():
         for region in ("WT", "TC"):

@@ -90,9 +90,7 @@ def test_sequences_of_two_people_are_refused_with_the_figure(tmp_path: Path) -> 
     one = raw_scans(0)
     _, mask = write_raw(tmp_path, one)
     case = Case("two", {"t1ce": one.case.images["t1ce"], "t2": someone_elses_t2()})
-    with pytest.raises(
-        GeometryError, match=r"T2 .* cannot be registered to T1ce .* local correlation is 0\.\d\d, and \d+% of it"
-    ):
+    with pytest.raises(GeometryError, match=r"T2 .* cannot be registered to T1ce .* local correlation is 0\.\d\d"):
         align_case(case, RunOptions(brain_mask=mask))
 
 
