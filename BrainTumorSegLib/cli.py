@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import argparse
 import errno
+import importlib
 import sys
-import traceback
+import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from . import __version__
-from .commands import demo, evaluate, models, preprocess, segment
-from .commands.console import Console, watched
-from .commands.streams import prepare_streams
+from .commands.signals import heard, leave
 from .domain.errors import BrainTumorSegError, CancelledError, ExecutionError, RequestError, ShortageError
-from .domain.progress import Progress
+from .domain.interruption import uninterrupted
 
+# Modules of the folder commands: they are imported when signals are heard already, since that takes a while.
 _COMMANDS = {
-    "segment": (segment, "segment one patient"),
-    "preprocess": (preprocess, "register and skull-strip one patient's raw scans"),
-    "evaluate": (evaluate, "compare segmentations with references"),
-    "models": (models, "list, describe, add, remove and verify models"),
-    "demo": (demo, "segment a synthetic patient, offline"),
+    "segment": "segment one patient",
+    "preprocess": "register and skull-strip one patient's raw scans",
+    "evaluate": "compare segmentations with references",
+    "models": "list, describe, add, remove and verify models",
+    "demo": "segment a synthetic patient, offline",
 }
 
 
@@ -38,39 +38,59 @@ def parser() -> argparse.ArgumentParser:
     p = _Parser(prog="braintumorseg", description="Brain tumour segmentation. For research, not for clinical use.")
     p.add_argument("--version", action="version", version=f"braintumorseg {__version__}")
     commands = p.add_subparsers(dest="command", required=True, metavar=" | ".join(_COMMANDS))
-    for name, (module, about) in _COMMANDS.items():
+    for name, about in _COMMANDS.items():
         command = commands.add_parser(name, help=about, description=about)
-        module.add_arguments(command)
+        _module(name).add_arguments(command)
         command.add_argument("--progress", choices=("auto", "json", "none"), default="auto")
         command.add_argument("--cancel-file", type=Path, metavar="FILE", help="the run ends when this file appears")
         command.add_argument("--debug", action="store_true", help="show where an error came from")
     return p
 
 
+def _module(name: str) -> Any:
+    return importlib.import_module(f".commands.{name}", __package__ or "BrainTumorSegLib")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code: 0 done, 1 failed while running, 2 wrong request, 130 cancelled."""
+    """Entry point; returns the exit code: 0 done, 1 failed while running, 2 wrong request, 130 cancelled.
+
+    Args:
+        argv: the arguments; those of the process without them, which then ends here, too.
+    """
+    with heard() as ending:
+        try:
+            code = _run(sys.argv[1:] if argv is None else argv, ending, alone=argv is None)
+        except KeyboardInterrupt:  # a second one, in the last words
+            code = CancelledError.exit_code
+        if argv is None:
+            leave(code, ending)
+    return code
+
+
+def _run(argv: Sequence[str], ending: threading.Event, *, alone: bool) -> int:
+    """Carry out the command that the arguments ask for; what goes wrong is said in one sentence."""
+    from .commands.console import Console, watched
+    from .commands.streams import prepare_streams
+    from .domain.progress import Progress
+
     prepare_streams()
+    console = Console(_style(argv))
+    debug, failure = False, None
     try:
         arguments = parser().parse_args(argv)
-    except RequestError as error:
-        Console(_style(sys.argv[1:] if argv is None else argv)).error(error)
-        return error.exit_code
-    module, _ = _COMMANDS[arguments.command]
-    console = Console(arguments.progress)
-    progress = Progress(console.progress)
-    try:
-        with watched(progress, arguments.cancel_file):
-            return module.run(arguments, console, progress)
+        console, debug = Console(arguments.progress), arguments.debug
+        with watched(ending, arguments.cancel_file, alone=alone):
+            _module(arguments.command).run(arguments, console, Progress(console.progress, ending))
     except Exception as error:
         failure = _explain(error)
-        if arguments.debug:
+        if debug:
+            import traceback
+
             traceback.print_exc()
     except KeyboardInterrupt:
-        failure = CancelledError("Cancelled.")
-    finally:
-        console.close()
-    console.error(failure)
-    return failure.exit_code
+        ending.set()
+    with uninterrupted():
+        return console.end(CancelledError("Cancelled.") if ending.is_set() else failure)
 
 
 def _style(argv: Sequence[str]) -> str:

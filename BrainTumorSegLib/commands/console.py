@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import json
+import multiprocessing
 import os
 import signal
 import sys
@@ -13,13 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..domain.errors import BrainTumorSegError
-from ..domain.progress import Progress
+from ..domain.errors import BrainTumorSegError, CancelledError, ExecutionError
+from ..domain.interruption import uninterrupted
+from .signals import CANCELLED
 from .streams import tolerant, write_line
 
 POLL_SECONDS = 0.2
 # A run looks for a cancel between windows; if it is busy elsewhere for longer than this, it is interrupted.
 GRACE_SECONDS = 1.0
+# Foreign code may swallow an interrupt, and one that never comes back to Python hears none.
+ATTEMPTS = 10
 
 
 class Console:
@@ -33,6 +37,8 @@ class Console:
         self.style = style
         self._bar: Any = None
         self._stage = ""
+        self._placed = False
+        self._lost: OSError | None = None
 
     def progress(self, stage: str, fraction: float, message: str) -> None:
         """Listener for :class:`Progress`."""
@@ -55,11 +61,15 @@ class Console:
             self._bar.set_description_str(message, refresh=False)
             self._bar.update(100 * fraction - self._bar.n)
 
+    def placed(self) -> None:
+        """The outputs are in their places: the run has done what it was asked for, whoever still listens."""
+        self._placed = True
+
     def say(self, text: str) -> None:
         """Text for people, on stdout."""
         self.close()
         if self.style != "json":
-            write_line(text, "stdout")
+            self._print(text)
 
     def note(self, text: str) -> None:
         """What every style has to say, on stderr."""
@@ -77,12 +87,26 @@ class Console:
         if self.style == "json":
             self._json({"result": values})
 
+    def end(self, failure: BrainTumorSegError | None) -> int:
+        """The last words of a run, and its exit code; what broke when the outputs were in place is no failure."""
+        if failure and self._placed and not isinstance(failure, CancelledError):
+            self.note(f"warning: the outputs are written, but then: {failure.sentence()}")
+            failure = None
+        if self._lost and not self._placed and not failure:  # what was printed is all there is
+            reason = self._lost.strerror or self._lost
+            failure = ExecutionError(f"Standard output cannot be written ({reason}).", "Make room on the disk.")
+        if failure:
+            self.error(failure)
+        self.close()
+        return failure.exit_code if failure else 0
+
     def error(self, error: BrainTumorSegError) -> None:
         """One sentence on stderr; in ``json`` also the last object on stdout."""
         self.close()
+        written = " What was to be written was in place by then." if self._placed else ""
         if self.style == "json":
-            self._json({"error": str(error), "code": error.code, "remedy": error.remedy})
-        write_line(f"error: {error.sentence()}", "stderr")
+            self._json({"error": f"{error}{written}", "code": error.code, "remedy": error.remedy})
+        write_line(f"error: {error.sentence()}{written}", "stderr")
 
     def close(self) -> None:
         """Take the bar off the screen."""
@@ -91,41 +115,60 @@ class Console:
                 self._bar.close()
             self._bar = None
 
-    @staticmethod
-    def _json(values: Mapping[str, Any]) -> None:
-        write_line(json.dumps(values, ensure_ascii=True, allow_nan=False), "stdout")
+    def _json(self, values: Mapping[str, Any]) -> None:
+        self._print(json.dumps(values, ensure_ascii=True, allow_nan=False))
+
+    def _print(self, text: str) -> None:
+        self._lost = write_line(text, "stdout") or self._lost
 
 
 @contextmanager
-def watched(progress: Progress, cancel_file: Path | None) -> Iterator[None]:
-    """Cancel ``progress`` when the cancel file appears, the parent process dies or SIGTERM arrives.
+def watched(ending: threading.Event, cancel_file: Path | None, *, alone: bool) -> Iterator[None]:
+    """Set ``ending`` when the cancel file appears or the parent process dies, and see to it that the run does end.
 
     A run that shall outlive its parent (``nohup``: SIGHUP is ignored) or that has none to speak of is
     not ended with it.
+
+    Args:
+        ending: asks the run to end.
+        cancel_file: that may appear.
+        alone: whether this process is the command's own, and may be ended where nothing else helps.
     """
     done = threading.Event()
     parent_alive = _parent_watch()
+    hears = threading.current_thread() is threading.main_thread()  # interrupts, see :mod:`.signals`
 
     def watch() -> None:
         while not done.wait(POLL_SECONDS):
-            if progress.cancelled.is_set() or (cancel_file and cancel_file.exists()) or not parent_alive():
-                progress.cancelled.set()
-                if not done.wait(GRACE_SECONDS):
-                    _thread.interrupt_main()
+            if ending.is_set() or (cancel_file and cancel_file.exists()) or not parent_alive():
+                ending.set()
+                break
+        for _ in range(ATTEMPTS):
+            if done.wait(GRACE_SECONDS):
                 return
+            if hears:
+                _thread.interrupt_main(signal.SIGTERM)
+        if alone and not done.wait(GRACE_SECONDS):
+            _end_from_outside()
 
-    previous = None
-    if threading.current_thread() is threading.main_thread():
-        previous = signal.signal(signal.SIGTERM, lambda *_: progress.cancelled.set())
     thread = threading.Thread(target=watch, name="cancel-watch", daemon=True)
     thread.start()
     try:
         yield
     finally:
-        done.set()
-        thread.join()
-        if previous is not None:
-            signal.signal(signal.SIGTERM, previous)
+        with uninterrupted():
+            done.set()
+            thread.join()
+
+
+def _end_from_outside() -> None:
+    """End a process whose main thread is deep in foreign code, which hears nothing."""
+    from ..io.staging import discard_all
+
+    discard_all()
+    for process in multiprocessing.active_children():
+        process.kill()
+    os._exit(CANCELLED)
 
 
 def _parent_watch() -> Callable[[], bool]:

@@ -47,6 +47,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         progress.report("write", 0.9, "Writing the pictures")
         write_volume(result.labels.with_array(write_labels(result.labels.array)), label_file)
         _write_extras(case, truth, result, folder, staging)
+    console.placed()
     record = ResultRecord.of(result)
     show(record, console)
     facts = record.as_json()

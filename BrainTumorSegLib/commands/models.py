@@ -40,9 +40,12 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         console.say(model_card(read_description(catalogue.resolve(arguments.model))))
     elif arguments.action == "add":
         model = catalogue.add(arguments.model)
+        console.placed()
         console.say(f"Added {model.description.id} as {model.path}")
     elif arguments.action == "remove":
-        console.say(f"Removed {catalogue.remove(arguments.model)}")
+        removed = catalogue.remove(arguments.model)
+        console.placed()
+        console.say(f"Removed {removed}")
     elif arguments.action == "ensemble":
         make_ensemble(arguments.models, arguments.output, console)
     elif arguments.action == "verify":
@@ -81,6 +84,7 @@ def make_ensemble(models: Sequence[str], output: Path, console: Console) -> None
     check_outputs([output], [catalogue.resolve(model) for model in models])
     description, weights = average_of([catalogue.load_model(model) for model in models], output.stem)
     save_checkpoint(description, weights, output)
+    console.placed()
     console.say(
         f"Wrote {output}: {description.title.lower()}. Add it to your models: braintumorseg models add {output}"
     )

@@ -43,6 +43,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         aligned = align_case(case, options, progress.part(0.05, 0.9))
         progress.report("write", 0.9, "Writing the images")
         write(case, aligned)
+    console.placed()
     for line in aligned.record:
         console.say(line)
     for warning in [*case.warnings, *aligned.warnings]:

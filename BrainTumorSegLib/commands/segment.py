@@ -83,6 +83,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         record = ResultRecord.of(result, convention, left_out=dict(found.left_out), images=images)
         record.write(record_file)
         write_page(seen[0].case, result, report_file)
+    console.placed()
     show(record, console)
     masks = len(result.labels.array)
     what = f"{masks} {'mask' if masks == 1 else 'masks'} to " if images else ""

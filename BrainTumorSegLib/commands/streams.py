@@ -19,11 +19,21 @@ _PLAIN = str.maketrans(
 
 def prepare_streams() -> None:
     """Let characters that the terminal does not have become plain ones, or escapes, instead of an error."""
+    _fill_gaps()
     codecs.register_error(_HANDLER, _plainly)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:  # one that was replaced, as in a notebook, may lack it and takes any text
             reconfigure(errors=_HANDLER)
+
+
+def _fill_gaps() -> None:
+    """Open what was closed (``2>&-``): else the next file to be opened gets its number, and what libraries print."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
 
 
 def _plainly(error: UnicodeError) -> tuple[str, int]:
@@ -33,21 +43,26 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
     return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
 
 
-def write_line(text: str, stream: Literal["stdout", "stderr"]) -> None:
-    """Print a line at once."""
-    with tolerant(stream):
-        print(text, file=getattr(sys, stream), flush=True)
+def write_line(text: str, stream: Literal["stdout", "stderr"]) -> OSError | None:
+    """Print a line at once; what is given is why it was lost, unless nobody reads the stream any more."""
+    with tolerant(stream) as lost:
+        if target := getattr(sys, stream):  # None where it was closed from the start
+            print(text, file=target, flush=True)
+    return lost[0] if lost else None
 
 
 @contextmanager
-def tolerant(stream: Literal["stdout", "stderr"]) -> Iterator[None]:
-    """Go on without the stream where nobody reads it any more, as behind ``| head -1``."""
+def tolerant(stream: Literal["stdout", "stderr"]) -> Iterator[list[OSError]]:
+    """Go on without a stream that cannot be written to, for good: nobody reads it (``| head -1``), the disk is full.
+
+    The list that is given gets the error, unless it is that nobody reads.
+    """
+    lost: list[OSError] = []
     try:
-        yield
-    except OSError as error:
-        gone = isinstance(error, BrokenPipeError) or (sys.platform == "win32" and error.errno == errno.EINVAL)
-        if not gone:
-            raise
+        yield lost
+    except (OSError, ValueError) as error:  # the latter where it was closed in this process
+        if isinstance(error, OSError) and error.errno not in (errno.EPIPE, errno.EINVAL, errno.EBADF):
+            lost.append(error)
         _silence(getattr(sys, stream))
 
 
@@ -56,5 +71,7 @@ def _silence(stream: TextIO) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, stream.fileno())
+    except (OSError, ValueError):  # it has no file
+        pass
     finally:
         os.close(nowhere)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+import threading
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..domain.errors import ExecutionError, OutputError
+from ..domain.interruption import uninterrupted
 from .outputs import check_destination, check_mask, check_record
+from .placement import Placement
+
+# Held where files are moved or removed: whoever ends a run from another thread waits for it.
+_moving = threading.RLock()
+_open: weakref.WeakSet[Staging] = weakref.WeakSet()
 
 
 class Staging:
@@ -23,6 +31,8 @@ class Staging:
         self._inputs = [Path(path) for path in inputs]
         self._pending: dict[Path, Path] = {}
         self._made: list[Path] = []
+        self._placement = Placement()
+        _open.add(self)
 
     def path(self, destination: Path | str, *, record: bool = False) -> Path:
         """Where to write now what shall be ``destination``; its folder is made.
@@ -42,15 +52,17 @@ class Staging:
         if record:
             check_record(destination)
         try:
-            self._make_folder(destination.parent)
-            taken = destination.is_dir()
+            with uninterrupted():
+                self._make_folder(destination.parent)
+                if os.path.lexists(destination) and destination.is_dir():  # the first refuses a name that is too long
+                    raise OutputError(f"{destination} is a folder.", "Name the output file.")
+                if not os.access(destination.parent, os.W_OK):
+                    raise OutputError(
+                        f"The output folder {destination.parent} cannot be written to.", "Choose another one."
+                    )
+                part = self._placement.part(destination, len(self._pending))
         except OSError as error:
             raise OutputError(f"{destination} cannot be made ({error.strerror}).", "Choose another place.") from error
-        if taken:
-            raise OutputError(f"{destination} is a folder.", "Name the output file.")
-        if not os.access(destination.parent, os.W_OK):
-            raise OutputError(f"The output folder {destination.parent} cannot be written to.", "Choose another one.")
-        part = destination.with_name(f".{os.getpid()}-{len(self._pending)}.part-{destination.name}")
         self._pending[part] = destination
         return part
 
@@ -76,29 +88,16 @@ class Staging:
         Raises:
             OutputError: a destination is in use or cannot be replaced.
         """
-        kept: list[Path] = []
-        last = next(reversed(self._pending), None)
-        with ExitStack() as undo:
-            for part, destination in self._pending.items():
-                try:
-                    if part == last:  # nothing can fail after it, so there is nothing to undo
-                        part.replace(destination)
-                    elif destination.is_file():
-                        kept.append(part.with_name(f"{part.name}.old"))
-                        destination.replace(kept[-1])
-                        undo.callback(kept[-1].replace, destination)
-                        part.replace(destination)
-                    else:
-                        part.replace(destination)
-                        undo.callback(destination.unlink)
-                except OSError as error:
-                    raise OutputError(
-                        f"{destination} cannot be written ({error.strerror}).", "Close programs that have it open."
-                    ) from error
-            undo.pop_all()
-        for old in kept:
-            old.unlink()
-        self._pending.clear()
+        with _moving, uninterrupted():
+            try:
+                self._placement.place(self._pending)
+            except OSError as error:
+                where = _destination(error, self._pending)
+                self._placement.undo()
+                raise OutputError(
+                    f"{where} cannot be written ({error.strerror}).", "Close programs that have it open."
+                ) from error
+            self._clear()
 
     def explain(self, error: OSError) -> ExecutionError | None:
         """What kept an output from being written, under the name that it was to have; None where it was not that."""
@@ -113,12 +112,33 @@ class Staging:
         return None
 
     def discard(self) -> None:
-        """Remove what was written, and the folders that were made for it if they are empty."""
-        for part in self._pending:
-            part.unlink(missing_ok=True)
-        for folder in sorted(self._made, key=lambda path: len(path.parts), reverse=True):
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+        """Undo what was moved, remove what was written, and the folders that were made for it if they are empty."""
+        with _moving, uninterrupted():
+            self._placement.undo()
+            self._clear()
+            for folder in sorted(self._made, key=lambda path: len(path.parts), reverse=True):
+                if folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
+
+    def _clear(self) -> None:
+        self._placement.leave(self._pending)
+        self._pending.clear()
+        _open.discard(self)
+
+
+def discard_all() -> None:
+    """Remove what all runs of this process have written so far: for a process that ends without their doing."""
+    with _moving:
+        for staging in list(_open):
+            staging.discard()
+
+
+def _destination(error: OSError, pending: Mapping[Path, Path]) -> Path | str:
+    """Which output an error is about, by the name that it was to have."""
+    for part, destination in pending.items():
+        if error.filename in (str(part), str(destination)):
+            return destination
+    return error.filename or "The output"
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +49,7 @@ def test_a_folder_that_vanishes_is_named_as_the_user_knows_it(tmp_path: Path) ->
     output.parent.mkdir()
     with pytest.raises(ExecutionError, match="is no longer") as caught, staged() as staging:
         part = staging.path(output)
-        output.parent.rmdir()
+        shutil.rmtree(output.parent)
         write_volume(Volume(np.zeros((2, 3, 4), np.uint8), np.eye(4)), part)
     assert str(output.parent) in str(caught.value) and part.name not in str(caught.value)
     with pytest.raises(OSError, match="full") as full, staged() as staging:
