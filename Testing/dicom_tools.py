@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
+from BrainTumorSegLib.domain.grid import LPS_TO_RAS
 from BrainTumorSegLib.domain.volume import Volume
-from BrainTumorSegLib.io.itk import affine_of
 
 
 def violations(file: Path) -> list[str]:
@@ -46,6 +46,14 @@ def read_report(file: Path, folder: Path) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     content: dict[str, Any] = json.loads(output.read_text())
     return content
+
+
+def affine_of(image: Any) -> np.ndarray:
+    """The affine to RAS millimetres of a 3D image of SimpleITK."""
+    affine = np.eye(4)
+    affine[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * np.asarray(image.GetSpacing())
+    affine[:3, 3] = image.GetOrigin()
+    return np.asarray(LPS_TO_RAS @ affine)
 
 
 def _onto(image: Any, value: int, onto: Volume) -> np.ndarray:

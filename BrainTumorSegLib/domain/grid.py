@@ -20,6 +20,9 @@ SAME_GRID_TOLERANCE = 1e-3
 # Images that share less of their boxes are not of one head in one place.
 SMALLEST_OVERLAP = 0.1
 
+# Slicer, ITK and DICOM speak LPS, NIfTI and nibabel RAS; this library keeps RAS as NIfTI does.
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
 # Along each world axis (RAS) the code of falling and of increasing coordinates.
 _CODES = ("LR", "PA", "IS")
 

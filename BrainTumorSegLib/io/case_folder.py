@@ -315,7 +315,7 @@ def _volume_of(image: Any, name: str) -> Volume:
         return read_volume(image)
     if hasattr(image, "dataobj") and hasattr(image, "affine"):
         array = np.ascontiguousarray(np.asanyarray(image.dataobj).transpose())
-        place = place_of(image) if "qform_code" in image.header else None
+        place = place_of(image.header) if "qform_code" in image.header else None
         return Volume(array, np.asarray(image.affine), name, place)
     raise RequestError(
         f"{name} is a {type(image).__name__}, not an image.", "Give a file, a Volume or a nibabel image."

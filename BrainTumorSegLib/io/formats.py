@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -12,6 +13,8 @@ from ..domain.volume import Place, Volume
 
 # As much of a file as any format needs to be known by.
 HEAD = 512
+# Of compression: label maps and images get hardly smaller with more, and take longer.
+_LEVEL = 2
 DAMAGED = "The file is damaged or not an image; copy it again."
 
 
@@ -55,6 +58,36 @@ class Format(Protocol):
 
     def can_hold(self, affine: np.ndarray) -> bool:
         """Whether a grid of this affine fits into the format."""
+
+
+def has_right_angles(affine: np.ndarray) -> bool:
+    """Whether a grid is not sheared."""
+    directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(np.allclose(directions.T @ directions, np.eye(3), atol=1e-4))
+
+
+def in_native_order(array: np.ndarray) -> np.ndarray:
+    """The same values in this computer's byte order; the array's own memory is turned round."""
+    return array if array.dtype.isnative else array.byteswap(inplace=True).view(array.dtype.newbyteorder("="))
+
+
+def in_file_order(array: np.ndarray) -> np.ndarray:
+    """The same values in one piece, the least significant byte first."""
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+
+
+def deflated(array: np.ndarray, *, gzip: bool = False) -> bytes:
+    """An array packed as a zlib or gzip stream, both of which end with a checksum."""
+    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, 31 if gzip else 15)
+    return packer.compress(array.data) + packer.flush()
+
+
+def wrong_dimension(path: Path, count: int) -> InputError:
+    """The error for a file that holds no 3D image."""
+    return InputError(
+        f"{path} has {count} dimensions where 3 are due.",
+        "Give one 3D file a sequence; a Decathlon file with four channels goes in alone, as the case itself.",
+    )
 
 
 def reason_of(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,17 @@ import numpy as np
 
 from ..domain.errors import InputError
 from ..domain.volume import Place, Volume
+from .evidence import read_deflated, read_raw, voxel_bytes
 from .formats import Pixels
 
 _FORMS = (
     *("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
     *("srow_x", "srow_y", "srow_z", "pixdim", "xyzt_units"),
 )
+# The longest header, that of NIfTI-2.
+_LONGEST = 540
+# Slope and intercept of values that are stored as they are.
+_PLAIN = (1.0, 0.0)
 # Forms of one image that lie farther apart than this are not the same by rounding.
 _SAME_MM = 0.1
 
@@ -34,19 +40,23 @@ class Nifti:
 
     def read(self, path: Path) -> Pixels:
         """Read the file to its end, so that a checksum is verified where there is one."""
-        import nibabel
-
-        content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)  # to its end, where the checksum is; nibabel would stop before
-        second = 540 in (int.from_bytes(content[:4], order) for order in ("little", "big"))
-        image = (nibabel.Nifti2Image if second else nibabel.Nifti1Image).from_bytes(content)
-        if image.affine is None:
-            raise InputError(f"{path} has no affine.", "Export it again from its DICOM series.")
-        array = np.asanyarray(image.dataobj)  # get_fdata() would make float64 of everything
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            header = _header(gzip.GzipFile(fileobj=file).read(_LONGEST) if packed else file.read(_LONGEST))
+            shape, dtype, scale = header.get_data_shape(), header.get_data_dtype(), _scale(header)
+            if not shape or min(shape) < 1:
+                raise InputError(f"{path} has axes of {shape} voxels.", "Its header is damaged; export it again.")
+            offset = header.get_data_offset() or header.single_vox_offset
+            count = voxel_bytes(shape, 1)
+            file.seek(0)
+            size, scaled = offset + count * dtype.itemsize, count * (8 if scale != _PLAIN else 0)
+            content = (read_deflated if packed else read_raw)(file, path, size, scaled)
+        array = _scaled(content[offset:].view(dtype).reshape(shape, order="F"), *scale)
         while array.ndim > 4 and array.shape[-1] == 1:
             array = array[..., 0]
-        return Pixels(np.ascontiguousarray(array.transpose()), np.asarray(image.affine), place_of(image))
+        voxels = np.require(array.transpose(), requirements=["C", "A"])
+        return Pixels(voxels, np.asarray(header.get_best_affine()), place_of(header))
 
     def write(self, volume: Volume, path: Path) -> None:
         """Write NIfTI-1; the forms are those of the image that the volume lies on, if it came from NIfTI."""
@@ -69,9 +79,33 @@ class Nifti:
         return True
 
 
-def place_of(image: Any) -> Place:
-    """Both forms of the header as they stand, and what is wrong between them."""
-    header = image.header
+def _header(content: bytes) -> Any:
+    """The header that a file begins with, as nibabel checks it."""
+    import nibabel
+
+    second = 540 in (int.from_bytes(content[:4], order) for order in ("little", "big"))
+    kind = nibabel.Nifti2Header if second else nibabel.Nifti1Header
+    return kind.from_fileobj(io.BytesIO(content[: kind.sizeof_hdr]))  # without what programs add behind it
+
+
+def _scale(header: Any) -> tuple[float, float]:
+    """What the stored values are multiplied by, and what is added."""
+    slope, intercept = header.get_slope_inter()
+    return (1.0 if slope is None else float(slope)), (0.0 if intercept is None else float(intercept))
+
+
+def _scaled(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
+    """Grey values in float64, as nibabel makes them, with one array more in memory; the stored ones where they are."""
+    if (slope, intercept) == _PLAIN or stored.dtype.kind not in "iuf":
+        return stored
+    with np.errstate(over="ignore"):  # infinite voxels are refused with the image's name
+        values = np.multiply(stored, slope, dtype=np.result_type(stored.dtype, np.float64))
+        values += intercept
+    return values
+
+
+def place_of(header: Any) -> Place:
+    """Both forms of a header as they stand, and what is wrong between them."""
     qform, sform = header.get_qform(), header.get_sform()
     codes = int(header["qform_code"]), int(header["sform_code"])
     warning = ""
@@ -79,7 +113,7 @@ def place_of(image: Any) -> Place:
         warning = "does not say where it lies (qform and sform are not set)"
     elif all(codes):
         corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float)
-        corners[:, :3] *= np.asarray(image.shape[:3], dtype=float) - 1
+        corners[:, :3] *= np.asarray(header.get_data_shape()[:3], dtype=float) - 1
         apart = float(np.abs(corners @ (qform - sform).T).max())
         if apart > _SAME_MM:
             warning = f"has two positions, {apart:.1f} mm apart (its qform and its sform differ)"

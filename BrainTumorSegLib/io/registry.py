@@ -11,16 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ..domain.errors import InputError, RequestError
+from ..domain.errors import BrainTumorSegError, InputError, RequestError, ShortageError
 from ..domain.labels import read_labels, write_labels
 from ..domain.segmentation import Segmentation
 from ..domain.volume import Volume
 from . import dicom, images2d, segmentation_nrrd
-from .formats import HEAD, Format, Pixels, unreadable
-from .itk import META_IMAGE, NRRD
+from .formats import HEAD, Format, Pixels, unreadable, wrong_dimension
+from .meta_image import MetaImage
 from .nifti import Nifti
+from .nrrd import Nrrd
 
-FORMATS: tuple[Format, ...] = (Nifti(), NRRD, META_IMAGE)
+FORMATS: tuple[Format, ...] = (Nifti(), Nrrd(), MetaImage())
 
 # Those of header files whose voxels lie elsewhere are read, not written.
 IMAGE_SUFFIXES = (*(suffix for known in FORMATS for suffix in known.suffixes), ".nhdr", ".mhd")
@@ -116,12 +117,14 @@ def read_volume(path: Path | str, *, channels: bool = False) -> Volume:
     reader = format_of(path)
     try:
         pixels = reader.read(path)
-    except InputError:
+    except BrainTumorSegError:
         raise
-    except (OSError, EOFError, zlib.error, RuntimeError) as error:
+    except MemoryError as error:  # what the file claims was compared with what it holds before
+        raise ShortageError(f"Memory ran out while {path} was read.", "Close other programs and try again.") from error
+    except (OSError, EOFError, zlib.error) as error:
         raise unreadable(path, error) from error
-    # A damaged header asks for any size; nibabel's own errors are of these classes, but for two.
-    except (ValueError, OverflowError, MemoryError, np.linalg.LinAlgError, ArithmeticError, TypeError) as error:
+    # nibabel's own errors are of these classes, but for two.
+    except (ValueError, OverflowError, np.linalg.LinAlgError, ArithmeticError, TypeError) as error:
         raise unreadable(path, error, "Its header is damaged; export it again.") from error
     except Exception as error:
         if not type(error).__module__.startswith("nibabel"):
@@ -137,10 +140,7 @@ def _checked(pixels: Pixels, path: Path, channels: bool) -> Volume:
     if array.ndim == 4 and array.shape[0] == 1:
         array = array[0]
     if array.ndim != 3 and not (channels and array.ndim == 4):
-        raise InputError(
-            f"{path} has {array.ndim} dimensions where 3 are due.",
-            "Give one 3D file a sequence; a Decathlon file with four channels goes in alone, as the case itself.",
-        )
+        raise wrong_dimension(path, array.ndim)
     if array.dtype.kind not in "biuf":
         raise InputError(f"{path} holds values of type {array.dtype}, not grey values.", "Export a scalar image.")
     return Volume(array, pixels.affine, str(path), pixels.place)
@@ -165,7 +165,7 @@ def is_slicer_segmentation(path: Path | str) -> bool:
     Raises:
         InputError: it is missing or no volume at all.
     """
-    return format_of(Path(path)) is NRRD and segmentation_nrrd.names_segments(Path(path))
+    return isinstance(format_of(Path(path)), Nrrd) and segmentation_nrrd.names_segments(Path(path))
 
 
 def writer_of(path: Path | str) -> Format:

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..domain.case import Case
-from ..domain.grid import Grid
+from ..domain.grid import LPS_TO_RAS, Grid
 from ..domain.volume import Volume
-from ..io.itk import LPS_TO_RAS
 from ..io.registry import write_volume
 from ..io.staging import Staging
 from ..models.description import PreprocessingSpec

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..domain.alignment_record import Motion
+from ..domain.grid import LPS_TO_RAS
 from ..domain.volume import Volume
-from ..io.itk import LPS_TO_RAS
 from .similarity import local_correlation
 from .working_image import WorkingImage
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..domain.grid import Grid
+from ..domain.grid import LPS_TO_RAS, Grid
 from ..domain.volume import Volume, bounding_box
-from ..io.itk import LPS_TO_RAS
 from .resampling import onto
 
 # What is darker than this share of what is bright is air.

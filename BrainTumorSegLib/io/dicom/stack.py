@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ...domain.errors import InputError
-from ..itk import LPS_TO_RAS
+from ...domain.grid import LPS_TO_RAS
 
 # Millimetres by which slices may miss their places by rounding; beyond it is said.
 _ROUNDING_MM = 0.05

@@ -20,9 +20,9 @@ from BrainTumorSegLib.domain.errors import InputError
 from BrainTumorSegLib.domain.grid import Grid, reorient
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io.case_folder import case_of, find_case, read_case
-from BrainTumorSegLib.io.itk import affine_of
 from BrainTumorSegLib.io.nifti import Nifti
 from Testing.dicom_series import PLANES, change, write_series, write_study
+from Testing.dicom_tools import affine_of
 from Testing.samples import Patient
 
 ROOT = Path(__file__).parents[3]

@@ -9,8 +9,8 @@ import pytest
 import SimpleITK as sitk
 
 from BrainTumorSegLib.domain.errors import CancelledError
+from BrainTumorSegLib.domain.grid import LPS_TO_RAS
 from BrainTumorSegLib.domain.volume import Volume
-from BrainTumorSegLib.io.itk import LPS_TO_RAS
 from BrainTumorSegLib.phantom import make_phantom
 from BrainTumorSegLib.phantom.scanned import Protocol, scan
 from BrainTumorSegLib.preprocessing.alignment import POOR
