@@ -13,7 +13,7 @@ from pathlib import Path
 
 from BrainTumorSegLib.domain.errors import RequestError
 from BrainTumorSegLib.io.staging import atomic
-from BrainTumorSegLib.models.catalogue import load_model, resolve
+from BrainTumorSegLib.models.catalogue import find, load_model
 from BrainTumorSegLib.models.quantisation import STORAGES
 
 from .command import exit_code
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
         accuracy=(),
     )
     name = arguments.name or d.training.data
-    with atomic(arguments.output, [resolve(arguments.model)]) as part:
+    with atomic(arguments.output, [find(arguments.model).path]) as part:
         written = save_sound(description, checkpoint.weights, part)
         cases = [found.cases[case] for case in split.validation]
         records = measure_accuracy(written, f"{name}, validation patients", cases, arguments.device)

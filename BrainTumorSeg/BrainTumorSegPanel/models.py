@@ -121,7 +121,7 @@ class ModelsPart:
         self._ui.modelInfoLabel.text = "\n".join(lines)
         self._ui.modelCardBrowser.setMarkdown(model_card(description) if description else "")
         chosen = self._models.get(self.model)
-        self._ui.removeModelButton.enabled = chosen is not None and not chosen.embedded
+        self._ui.removeModelButton.enabled = chosen is not None and not (chosen.embedded or chosen.part_of)
         self._ui.removeModelButton.toolTip = (
             _("Delete the chosen model from your models folder.")
             if self._ui.removeModelButton.enabled
@@ -165,9 +165,9 @@ class ModelsPart:
                     run.pause()
             if run.error:
                 raise run.error
-            added = set(catalogue.installed()[0]) - before
+            added = [m for name, m in catalogue.installed()[0].items() if name not in before and not m.part_of]
             if added:
-                remember("Model", added.pop())
+                remember("Model", added[0].description.id)
             self.refresh()
             self._changed()
 

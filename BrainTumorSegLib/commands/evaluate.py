@@ -24,8 +24,7 @@ from ..evaluation.tables import (
 )
 from ..io.outputs import check_outputs
 from ..io.staging import Staging, staged
-from ..models.catalogue import resolve
-from ..models.checkpoint_file import read_description
+from ..models.catalogue import find
 from .console import Console
 
 # A process takes about a second to start, as long as a case or two take to compare.
@@ -161,7 +160,7 @@ def _check_report(arguments: argparse.Namespace) -> None:
     if arguments.images and not arguments.images.is_dir():
         raise RequestError(f"{arguments.images} is no folder of images.", "Check the path.")
     if arguments.model:
-        read_description(resolve(arguments.model))
+        find(arguments.model)
 
 
 def _report(

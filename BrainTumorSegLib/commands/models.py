@@ -12,7 +12,7 @@ from ..domain.progress import Progress
 from ..domain.text_table import text_table
 from ..io.outputs import check_outputs
 from ..models import catalogue
-from ..models.checkpoint_file import read_description, save_checkpoint
+from ..models.checkpoint_file import save_checkpoint
 from ..models.ensemble import average_of
 from ..models.model_card import model_card
 from .console import Console
@@ -37,7 +37,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
     """Carry out the action."""
     if arguments.action == "info":
-        console.say(model_card(read_description(catalogue.resolve(arguments.model))))
+        console.say(model_card(catalogue.find(arguments.model).description))
     elif arguments.action == "add":
         model = catalogue.add(arguments.model)
         console.placed()
@@ -63,7 +63,7 @@ def list_models(console: Console) -> None:
         d = model.description
         dice = d.accuracy_with(d.modalities)
         figures = " ".join(f"{region} {value:.2f}" for region, value in dice.values.items()) if dice else "not measured"
-        origin = "included" if model.embedded else str(model.path)
+        origin = f"member of {model.part_of}" if model.part_of else "included" if model.embedded else str(model.path)
         rows.append((d.id, d.title, f"{d.dimensions}D", taken(d.modalities, d.optional_modalities), figures, origin))
     console.say(text_table(("id", "title", "", "takes", "Dice", "where"), rows, left=range(6)))
     for error in errors:
@@ -81,13 +81,11 @@ def make_ensemble(models: Sequence[str], output: Path, console: Console) -> None
     """
     if output.suffix != catalogue.SUFFIX:
         raise RequestError(f"{output.name} is no name of a checkpoint.", f"Let it end in {catalogue.SUFFIX}.")
-    check_outputs([output], [catalogue.resolve(model) for model in models])
+    check_outputs([output], [catalogue.find(model).path for model in models])
     description, weights = average_of([catalogue.load_model(model) for model in models], output.stem)
     save_checkpoint(description, weights, output)
     console.placed()
-    console.say(
-        f"Wrote {output}: {description.title.lower()}. Add it to your models: braintumorseg models add {output}"
-    )
+    console.say(f"Wrote {output}: {description.title}. Add it to your models: braintumorseg models add {output}")
 
 
 def verify(console: Console) -> None:
@@ -99,7 +97,7 @@ def verify(console: Console) -> None:
     models, errors = catalogue.installed()
     for model in models.values():
         try:
-            checkpoint = catalogue.load_model(model.path)
+            checkpoint = model.load()
             checkpoint.check()
         except CheckpointError as error:
             errors.append(error)

@@ -21,11 +21,30 @@ EMBEDDED = Path(__file__).parent / "checkpoints"
 
 @dataclass(frozen=True)
 class InstalledModel:
-    """A checkpoint in one of the two folders."""
+    """A checkpoint in one of the two folders, or a member of one that is an ensemble: it can be run by itself, too.
+
+    Attributes:
+        path: the file.
+        description: of the checkpoint, or of the member.
+        embedded: whether it is included in the program.
+        part_of: id of the ensemble whose member it is.
+    """
 
     path: Path
     description: Description
     embedded: bool
+    part_of: str = ""
+
+    def load(self) -> Checkpoint:
+        """Read and verify the file.
+
+        Raises:
+            CheckpointError: damaged, foreign, or too new.
+        """
+        checkpoint = load_checkpoint(self.path)
+        if not self.part_of:
+            return checkpoint
+        return next(member for member in checkpoint.members if member.description.id == self.description.id)
 
 
 def models_folder() -> Path:
@@ -34,7 +53,10 @@ def models_folder() -> Path:
 
 
 def installed() -> tuple[dict[str, InstalledModel], list[CheckpointError]]:
-    """Id → model, and an error for each file that is no checkpoint. A user's model hides an embedded one."""
+    """Id → model, and an error for each file that is no checkpoint.
+
+    A user's model hides an embedded one, and any model a member of an ensemble.
+    """
     models, errors = {}, []
     for folder, embedded in ((EMBEDDED, True), (models_folder(), False)):
         for path in sorted(folder.glob(f"[!.]*{SUFFIX}")):
@@ -44,21 +66,24 @@ def installed() -> tuple[dict[str, InstalledModel], list[CheckpointError]]:
                 errors.append(error)
             else:
                 models[description.id] = InstalledModel(path, description, embedded)
+    for whole in tuple(models.values()):
+        for member in whole.description.members:
+            models.setdefault(member.id, InstalledModel(whole.path, member, whole.embedded, whole.description.id))
     return models, errors
 
 
-def resolve(model: str | Path) -> Path:
-    """File of a model given by id or path.
+def find(model: str | Path) -> InstalledModel:
+    """A model given by id or path.
 
     Raises:
-        CheckpointError: neither a file nor an installed id.
+        CheckpointError: neither a checkpoint nor an installed id.
     """
     models, _ = installed()
     if str(model) in models:
-        return models[str(model)].path
+        return models[str(model)]
     path = Path(model)
     if path.is_file():
-        return path
+        return InstalledModel(path, read_description(path), False)
     raise CheckpointError(
         f"There is no model {str(model)!r}.", f"Installed are {', '.join(models) or 'none'}; or give a {SUFFIX} file."
     )
@@ -70,7 +95,7 @@ def load_model(model: str | Path = DEFAULT_MODEL) -> Checkpoint:
     Raises:
         CheckpointError: unknown, damaged, foreign, too new, or not for tumours.
     """
-    return _for_tumours(load_checkpoint(resolve(model)))
+    return _for_tumours(find(model).load())
 
 
 def _for_tumours(checkpoint: Checkpoint) -> Checkpoint:
@@ -112,7 +137,10 @@ def remove(model: str) -> Path:
     models, _ = installed()
     if model not in models:
         raise CheckpointError(f"There is no model {model!r}.", f"Installed are {', '.join(models) or 'none'}.")
-    if models[model].embedded:
+    found = models[model]
+    if found.embedded:
         raise CheckpointError(f"Model {model} is included and stays.", "Only models that were added can be removed.")
-    models[model].path.unlink()
-    return models[model].path
+    if found.part_of:
+        raise CheckpointError(f"Model {model} is a member of {found.part_of}.", f"Remove {found.part_of} as a whole.")
+    found.path.unlink()
+    return found.path

@@ -20,7 +20,7 @@ def average_of(models: Sequence[Checkpoint], name: str) -> tuple[Description, di
     """Description and weights of the model that averages the region probabilities of others.
 
     It is post-processed as its leading member, the first of the most dimensions, is. What was measured of the members
-    does not hold for their average: neither accuracy nor temperatures are taken over.
+    holds for each of them, not for their average: that has neither accuracy nor temperatures.
 
     Args:
         models: at least two; an ensemble among them brings in its members.
@@ -30,9 +30,13 @@ def average_of(models: Sequence[Checkpoint], name: str) -> tuple[Description, di
         CheckpointError: they do not go together.
     """
     members = [member for model in models for member in model.members]
-    descriptions = tuple(replace(member.description, accuracy=()) for member in members)
+    descriptions = tuple(member.description for member in members)
     if len(members) < 2:
         raise CheckpointError("An average needs two models.", "Name another one.")
+    if len({d.id for d in descriptions} | {name}) <= len(members):
+        raise CheckpointError(
+            f"{listed([d.id for d in descriptions])} and their average {name} need ids of their own.", "Rename one."
+        )
     brains = {d.preprocessing.brain for d in descriptions}
     if len(brains) > 1:
         raise CheckpointError(

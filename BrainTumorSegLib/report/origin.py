@@ -12,8 +12,7 @@ import numpy as np
 
 from ..domain.errors import CheckpointError, InputError
 from ..domain.result_record import read_record, record_path
-from ..models.catalogue import load_model, resolve
-from ..models.checkpoint_file import read_description
+from ..models.catalogue import find, load_model
 from ..models.model_card import ModelCard, card_of
 from .records import stated
 from .words import number
@@ -56,7 +55,7 @@ def origin_of(predictions: Iterable[Path | None], model: str | Path | None = Non
     if len(_distinct(run.get("model") for run in runs)) > 1:
         remarks.append("The predictions were made by different models.")
     if model is not None:
-        return Origin(facts, card_of(read_description(resolve(model))), tuple(remarks))
+        return Origin(facts, card_of(find(model).description), tuple(remarks))
     return Origin(facts, _card_of(facts.get("model")), tuple(remarks))
 
 

@@ -8,7 +8,7 @@ import pytest
 from BrainTumorSegLib.domain.errors import CheckpointError
 from BrainTumorSegLib.io.user_folder import user_folder
 from BrainTumorSegLib.models import catalogue, importers
-from BrainTumorSegLib.models.catalogue import add, installed, load_model, models_folder, remove, resolve
+from BrainTumorSegLib.models.catalogue import add, find, installed, load_model, models_folder, remove
 from Testing.samples import write_oracle
 
 WriteCheckpoint = Callable[..., Path]
@@ -46,8 +46,8 @@ def test_adding_listing_and_removing(tiny_checkpoint: WriteCheckpoint) -> None:
 
 def test_a_model_by_id_or_by_path(tiny_checkpoint: WriteCheckpoint) -> None:
     source = tiny_checkpoint()
-    assert resolve("along").name == "along.safetensors"
-    assert resolve(source) == resolve(str(source)) == source
+    assert find("along").path.name == "along.safetensors"
+    assert find(source).path == find(str(source)).path == source
     for unknown in ("nobody", "nobody.safetensors"):
         with pytest.raises(CheckpointError, match="nobody") as caught:
             load_model(unknown)

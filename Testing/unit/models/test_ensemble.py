@@ -50,8 +50,8 @@ def test_every_member_comes_back_as_it_was_stored_alone(pair: list[Checkpoint], 
         for name, tensor in alone.weights.items():
             assert torch.equal(member.weights[name], tensor), name
     whole.check()
-    again, more = average_of([whole, pair[1]], "three")
-    assert [member.id for member in again.members] == ["flat", "deep", "deep"] and len(more) > len(weights)
+    again, more = average_of([whole, changed(pair[1], id="third")], "three")
+    assert [member.id for member in again.members] == ["flat", "deep", "third"] and len(more) > len(weights)
 
 
 def test_what_an_ensemble_says_of_itself(pair: list[Checkpoint]) -> None:
@@ -85,6 +85,8 @@ def test_models_that_do_not_go_together_are_refused(pair: list[Checkpoint]) -> N
     head = changed(pair[1], preprocessing=PreprocessingSpec(normalisation="none", brain="head"))
     with pytest.raises(CheckpointError, match="whole heads"):
         average_of([pair[0], head], "mixed")
+    with pytest.raises(CheckpointError, match="ids of their own"):
+        average_of(pair, "deep")
 
 
 @pytest.mark.parametrize(
@@ -103,6 +105,31 @@ def test_descriptions_of_ensembles_that_contradict_themselves(
         dataclasses.replace(description, **changes)
     with pytest.raises(CheckpointError, match="at least two members"):
         dataclasses.replace(description, members=(description, *description.members))
+
+
+def test_members_of_an_installed_ensemble_are_models_too(pair: list[Checkpoint], tmp_path: Path) -> None:
+    catalogue.add(save_checkpoint(*average_of(pair, "both"), tmp_path / "both.safetensors"))
+    models, _ = catalogue.installed()
+    assert {name: models[name].part_of for name in ("both", "flat", "deep")} == {
+        "both": "",
+        "flat": "both",
+        "deep": "both",
+    }
+    for alone in pair:
+        found = catalogue.load_model(alone.description.id)
+        assert found.description == alone.description == catalogue.find(alone.description.id).description
+        stored = load_checkpoint(save_checkpoint(alone.description, alone.weights, tmp_path / "alone.safetensors"))
+        assert found.weights.keys() == stored.weights.keys()
+        assert all(torch.equal(found.weights[name], tensor) for name, tensor in stored.weights.items())
+    with pytest.raises(CheckpointError, match="member of both"):
+        catalogue.remove("flat")
+    other = changed(pair[0], title="Another flat one")
+    catalogue.add(save_checkpoint(other.description, other.weights, tmp_path / "flat.safetensors"))
+    assert catalogue.load_model("flat").description.title == "Another flat one"  # a model by itself goes first
+    catalogue.remove("flat")
+    assert catalogue.load_model("flat").description == pair[0].description
+    catalogue.remove("both")
+    assert not {"both", "flat", "deep"} & set(catalogue.installed()[0])
 
 
 def test_an_ensemble_is_made_of_installed_models_and_installed(
