@@ -29,8 +29,13 @@ class Opinion:
     outputs: np.ndarray
 
     def probability(self, region: str, grid: Grid | None = None) -> np.ndarray:
-        """A region's probability, the largest of those of its parts, on a grid, by default the reference's."""
-        return self.prepared.restore(self.outputs[list(self.description.outputs_of(region))].max(axis=0), grid)
+        """A region's probability on a grid, by default the reference's, see :meth:`.Description.outputs_of`.
+
+        Tissue classes add up: what is core, but enhancing or necrotic with .4 each, is core with .8.
+        """
+        parts = self.outputs[list(self.description.outputs_of(region))]
+        whole = np.minimum(parts.sum(axis=0), 1) if self.description.exclusive else parts.max(axis=0)
+        return self.prepared.restore(whole, grid)
 
 
 def ask(

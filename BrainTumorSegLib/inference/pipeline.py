@@ -8,29 +8,23 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from .. import __version__
 from ..domain.case import Case
 from ..domain.errors import ModalityError
-from ..domain.grid import Grid
-from ..domain.labels import ED, ET, NCR, REGIONS
 from ..domain.modalities import TITLES, listed, taken
 from ..domain.options import RunOptions
 from ..domain.progress import Progress
 from ..domain.segmentation import Segmentation
-from ..domain.volume import Volume
 from ..models.checkpoint_file import Checkpoint
 from ..models.description import Description
 from ..models.ensemble import able
 from ..preprocessing import AlignedCase, Prepared, align_case, prepare
 from ..quality import Examined, check_input, implausible
 from .backends import Backend, create_backend
-from .confidence import calibrated, confidence
-from .ensemble import Opinion, about_resting, ask, known_regions, mean_probability
-from .postprocessing import clean, region_mask
+from .composition import compose, on_native_grids
+from .ensemble import Opinion, about_resting, ask, known_regions
 from .predictors import predictor_of
-from .result_warnings import about_confidence, about_model
+from .result_warnings import about_confidence, about_enhancement, about_model
 from .tta import Mirrored
 
 # Share of a run that registration and brain extraction take, where they are needed.
@@ -83,22 +77,25 @@ def segment_case(
     running = Mirrored(backend) if options.tta else backend
     opinions, shortage = ask(networks, running, _shared(aligned, options), progress.part(0.0, 0.9))
     progress.report("finish", 0.9, "Placing the result on the reference grid")
-    labels, expected, probabilities = _compose(opinions, description, case, keep_probabilities)
-    native = _on_native_grids(opinions, description, case, aligned) if options.native == "all" else {}
+    spec = description.postprocessing
+    composed = compose(opinions, spec, case, keep=keep_probabilities)
+    doubted = composed.doubted is not None
+    placed = aligned.case.images if options.native == "all" else {}
+    native = on_native_grids(opinions, spec, case, placed, doubted)
     examined = _examined(opinions[0])
     regions = known_regions(opinions)
     result = Segmentation(
         case_id=case.id,
-        labels=case.reference_volume.with_array(labels),
+        labels=case.reference_volume.with_array(composed.labels),
         regions=regions,
         provenance=_provenance(checkpoint, case, aligned, opinions, backend, options, started),
-        confidence=expected,
-        probabilities=probabilities,
+        confidence=composed.expected,
+        probabilities=composed.probabilities,
         native=native,
     )
     nonsense = implausible(result.labels, examined.filled)
-    if nonsense:  # what a network promises of a result that cannot be true is worth nothing
-        expected = {}
+    # What a network promises of a result that cannot be true is worth nothing.
+    expected = {} if nonsense else composed.expected
     warnings = [
         *([nonsense] if nonsense else []),
         *shortage,
@@ -106,7 +103,8 @@ def segment_case(
         *aligned.warnings,
         *_each(warning for opinion in opinions for warning in opinion.prepared.warnings),
         *check_input(examined),
-        *about_confidence(expected, found=bool(labels.any())),
+        *about_confidence(expected, found=bool(composed.labels.any())),
+        *about_enhancement(composed.labels, composed.doubted, regions, case.images),
         *about_resting(members, resting, case.modalities),
         *about_model(case, description, regions),
     ]
@@ -171,46 +169,6 @@ def _examined(opinion: Opinion) -> Examined:
         description.preprocessing.brain,
         partly=prepared.partial,
     )
-
-
-def _compose(
-    opinions: Sequence[Opinion], description: Description, case: Case, keep: bool
-) -> tuple[np.ndarray, dict[str, float], dict[str, np.ndarray]]:
-    """Label map and confidence, one region at a time so that only one probability map is alive."""
-    masks, expected, probabilities = {}, {}, {}
-    spec = description.postprocessing
-    for region in known_regions(opinions):
-        probability = mean_probability(opinions, region)
-        masks[region] = region_mask(probability, region, spec)
-        if region in spec.temperatures:  # what uncalibrated probabilities promise is worth nothing
-            probability = calibrated(probability, spec.temperatures[region])
-            expected[region] = confidence(probability, masks[region], case.reference_volume.spacing)
-        if keep:
-            probabilities[region] = probability
-    volume = case.reference_volume.voxel_volume
-    labels = clean(masks, spec, volume)
-    found = {label for label in (NCR, ED, ET) if (labels == label).any()}
-    return labels, {r: value for r, value in expected.items() if found & REGIONS[r].labels}, probabilities
-
-
-def _on_native_grids(
-    opinions: Sequence[Opinion], description: Description, case: Case, aligned: AlignedCase
-) -> dict[str, Volume]:
-    """Modality → label map on that image's own grid, where it was before it was registered; the reference's left out.
-
-    Each has its own interpolation from the network's grid: none is made from another label map.
-    """
-    found = {}
-    spec = description.postprocessing
-    for name, volume in aligned.case.images.items():
-        if name == case.reference:
-            continue
-        masks = {}
-        for region in known_regions(opinions):
-            probability = mean_probability(opinions, region, Grid.of(volume))
-            masks[region] = region_mask(probability, region, spec)
-        found[name] = case.images[name].with_array(clean(masks, spec, volume.voxel_volume))
-    return found
 
 
 def _provenance(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from scipy import ndimage
 
-from ..domain.labels import ET, NCR, from_regions
+from ..domain.labels import ED, ET, NCR, REGIONS, from_regions
 from ..domain.volume import bounding_box
 from ..models.description import PostprocessingSpec
 
 CONNECTIVITY = np.ones((3, 3, 3), dtype=bool)  # 26 neighbours
+
+# Region → what its small pieces are taken for, from outside to inside.
+_AROUND = {"TC": ED, "ET": NCR}
 
 
 def region_mask(probability: np.ndarray, region: str, spec: PostprocessingSpec) -> np.ndarray:
@@ -44,10 +47,31 @@ def clean(regions: Mapping[str, np.ndarray], spec: PostprocessingSpec, voxel_vol
     labels = from_regions(regions)
     if spec.minimum_component_mm3 > 0 or spec.minimum_core_mm3 > 0:
         remove_components(labels, spec.minimum_component_mm3 / voxel_volume, spec.minimum_core_mm3 / voxel_volume)
+    for region, around in _AROUND.items():
+        give_away(labels, REGIONS[region].labels, around, spec.minimum_pieces_mm3.get(region, 0.0) / voxel_volume)
     enhancing = labels == ET
     if 0 < np.count_nonzero(enhancing) * voxel_volume < spec.minimum_et_mm3:
         labels[enhancing] = NCR
     return labels
+
+
+def give_away(labels: np.ndarray, inside: Collection[int], around: int, minimum_voxels: float) -> None:
+    """Give connected pieces of a region with fewer voxels the label of what is around them, in place.
+
+    Args:
+        labels: label map ``(Z, Y, X)``.
+        inside: labels of the region.
+        around: the label that small pieces get.
+        minimum_voxels: smaller pieces go.
+    """
+    if minimum_voxels <= 0:
+        return
+    mask = np.isin(labels, list(inside))
+    box = bounding_box(mask)
+    pieces, _ = ndimage.label(mask[box], CONNECTIVITY)
+    small = np.bincount(pieces.ravel()) < minimum_voxels
+    small[0] = False
+    labels[box][small[pieces]] = around
 
 
 def remove_components(labels: np.ndarray, minimum_voxels: float, minimum_core: float = 0.0) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+import numpy as np
+
 from ..domain.case import Case
-from ..domain.labels import REGIONS
+from ..domain.labels import ET, REGIONS
 from ..domain.modalities import TITLES, listed
 from ..models.description import Description
 
@@ -27,6 +29,24 @@ def about_confidence(confidence: Mapping[str, float], *, found: bool) -> list[st
         ]
     unsure = [f"{region} (expected Dice {value:.2f})" for region, value in confidence.items() if value < _TRUSTED_DICE]
     return [f"The model is unsure of {listed(unsure)}: look at it closely."] if unsure else []
+
+
+def about_enhancement(
+    labels: np.ndarray, doubted: float | None, regions: Collection[str], given: Collection[str]
+) -> list[str]:
+    """That a tumour does not enhance, where that could be seen.
+
+    Args:
+        labels: the label map.
+        doubted: expected Dice of the enhancing tumour that was taken for core.
+        regions: those that the model knows.
+        given: the sequences.
+    """
+    if "ET" not in regions or "t1ce" not in given or not labels.any() or (labels == ET).any():
+        return []
+    if doubted is None:
+        return ["No enhancement was found."]
+    return [f"No enhancement was found: what looks like some (expected Dice {doubted:.2f}) is counted as core."]
 
 
 def about_model(case: Case, description: Description, regions: Collection[str]) -> list[str]:

@@ -78,8 +78,11 @@ class PostprocessingSpec:
         minimum_component_mm3: connected components of WT (26 neighbours) smaller than this are removed.
         minimum_core_mm3: connected components of WT with less TC than this are removed where another one has it: oedema
             lies round a tumour, and what else shines in T2 and FLAIR are more often lesions of another kind.
+        minimum_pieces_mm3: connected pieces of TC and of ET smaller than this go to what is around them, ED and NCR.
         minimum_et_mm3: ET smaller than this in all becomes NCR: a handful of voxels is more often
             an error than a lesion, and BraTS scores a false one with 0.
+        minimum_et_dice: ET of which less Dice is expected becomes NCR, before pieces are counted: a tumour that does
+            not enhance had better have none. Needs a temperature of ET.
         temperatures: what a region's logits are divided by where its probabilities are given, so that a share p of the
             voxels given as p is tumour. The expected Dice of a region is given only where one is named.
     """
@@ -88,7 +91,9 @@ class PostprocessingSpec:
     filled: tuple[str, ...] = ()
     minimum_component_mm3: float = 0.0
     minimum_core_mm3: float = 0.0
+    minimum_pieces_mm3: dict[str, float] = field(default_factory=dict)
     minimum_et_mm3: float = 0.0
+    minimum_et_dice: float = 0.0
     temperatures: dict[str, float] = field(default_factory=dict)
 
 
@@ -168,13 +173,19 @@ class Description:
     def outputs_of(self, region: str) -> tuple[int, ...]:
         """Channels whose union is the region.
 
-        A region's probability is the maximum over these, so ET ⊆ TC ⊆ WT holds by construction, for
-        networks that predict regions and for those that predict tissue classes alike.
+        A region's probability is the sum over these where the outputs exclude each other, else their maximum, so
+        ET ⊆ TC ⊆ WT holds by construction, for networks that predict tissue classes and for those that predict regions.
         """
         wanted = REGIONS[region].labels
         channels = tuple(i for i, output in enumerate(self.outputs) if set(output.labels) <= wanted)
         covered = set().union(*(self.outputs[i].labels for i in channels)) if channels else set()
         return channels if covered == wanted else ()
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether no label belongs to two outputs, as with tissue classes: then their probabilities add up."""
+        labels = [label for output in self.outputs for label in output.labels]
+        return len(labels) == len(set(labels))
 
     @property
     def required_modalities(self) -> tuple[str, ...]:
@@ -247,10 +258,14 @@ def _problems(d: Description) -> Iterator[str]:
         yield f"its weight {d.weight:g} is not above 0"
     yield from _problems_of_members(d)
     q = d.postprocessing
+    if not set(q.minimum_pieces_mm3) <= {"TC", "ET"}:
+        yield "minimum_pieces_mm3 is of TC and ET alone"
     if not {*q.thresholds, *q.filled, *q.temperatures} <= set(REGIONS):
         yield "a threshold, filling or temperature names no region"
     if not all(value > 0 for value in q.temperatures.values()):
         yield "a temperature is not above 0"
+    if not 0 <= q.minimum_et_dice < 1 or (q.minimum_et_dice and "ET" not in q.temperatures):
+        yield "minimum_et_dice is not at least 0 and below 1, or ET has no temperature"
     if d.storage not in STORAGES:
         yield f"unknown storage {d.storage!r}"
     if not all(0 < value <= 1 for value in q.thresholds.values()):

@@ -20,7 +20,7 @@ def average_of(models: Sequence[Checkpoint], name: str) -> tuple[Description, di
     """Description and weights of the model that averages the region probabilities of others.
 
     It is post-processed as its leading member, the first of the most dimensions, is. What was measured of the members
-    holds for each of them, not for their average: that has neither accuracy nor temperatures.
+    holds for each of them, not for their average: that has neither accuracy nor temperatures, nor what rests on these.
 
     Args:
         models: at least two; an ensemble among them brings in its members.
@@ -57,7 +57,7 @@ def average_of(models: Sequence[Checkpoint], name: str) -> tuple[Description, di
         outputs=tuple(OutputSpec(region, tuple(sorted(REGIONS[region].labels))) for region in known),
         preprocessing=lead.preprocessing,
         tiling=lead.tiling,
-        postprocessing=replace(lead.postprocessing, temperatures={}),
+        postprocessing=replace(lead.postprocessing, temperatures={}, minimum_et_dice=0.0),
         training=_training(descriptions),
         data_licence=_each(d.data_licence for d in descriptions),
         weights_licence=_each(d.weights_licence for d in descriptions),

@@ -120,7 +120,12 @@ def _postprocessing(q: PostprocessingSpec) -> Iterator[str]:
     yield f"pieces below {q.minimum_component_mm3:g} mm³ are removed"
     if q.minimum_core_mm3:
         yield f"pieces with tumour core below {q.minimum_core_mm3:g} mm³ are removed where another has more"
+    for name, what in (("TC", "oedema"), ("ET", "necrotic core")):
+        if q.minimum_pieces_mm3.get(name):
+            yield f"pieces of {REGIONS[name].title.lower()} below {q.minimum_pieces_mm3[name]:g} mm³ become {what}"
     yield f"enhancing tumour below {q.minimum_et_mm3:g} mm³ in all becomes necrotic core"
+    if q.minimum_et_dice:
+        yield f"so does all of it where its expected Dice is below {q.minimum_et_dice:g}"
 
 
 def _accuracy(records: tuple[AccuracyRecord, ...]) -> tuple[CardBlock, ...]:

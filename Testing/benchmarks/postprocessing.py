@@ -22,7 +22,8 @@ STEPS = {
     "holes of TC filled": PostprocessingSpec(filled=("TC",)),
     "holes of WT filled": PostprocessingSpec(filled=("WT",)),
     "ET below 50 mm³ to core": PostprocessingSpec(minimum_et_mm3=50.0),
-    "all but holes of WT": PostprocessingSpec({}, ("TC",), 100.0, 50.0, 50.0),
+    "pieces of ET and TC < 100 mm³ given away": PostprocessingSpec(minimum_pieces_mm3={"ET": 100.0, "TC": 100.0}),
+    "all but holes of WT": PostprocessingSpec({}, ("TC",), 100.0, 50.0, {"ET": 100.0, "TC": 100.0}, 50.0),
 }
 
 
@@ -39,7 +40,7 @@ def main() -> None:
             rows[name].append([measures[region]["dice"] for region in result.regions])
     for name, row in rows.items():
         means = zip(result.regions, np.mean(row, axis=0), strict=True)
-        print(f"{name:34}" + "".join(f"  {region} {mean:.4f}" for region, mean in means))
+        print(f"{name:42}" + "".join(f"  {region} {mean:.4f}" for region, mean in means))
 
 
 if __name__ == "__main__":

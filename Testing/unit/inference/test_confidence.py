@@ -9,12 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from BrainTumorSegLib.domain.case import Case
+from BrainTumorSegLib.domain.errors import CheckpointError
+from BrainTumorSegLib.domain.labels import ET, NCR
+from BrainTumorSegLib.domain.options import RunOptions
+from BrainTumorSegLib.domain.segmentation import Segmentation
 from BrainTumorSegLib.inference.confidence import calibrated, confidence, expected_dice
 from BrainTumorSegLib.inference.pipeline import segment_case
-from BrainTumorSegLib.inference.result_warnings import about_confidence
+from BrainTumorSegLib.inference.result_warnings import about_confidence, about_enhancement
 from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
 from BrainTumorSegLib.models.description import PostprocessingSpec
-from Testing.samples import Patient
+from Testing.samples import Patient, make_oracle
 
 WriteCheckpoint = Callable[..., Path]
 
@@ -94,3 +99,51 @@ def test_a_region_that_was_not_found_has_no_confidence(patient: Patient, tiny_ch
     spec = PostprocessingSpec(temperatures={"ET": 1.0, "WT": 1.0}, minimum_et_mm3=1e6)
     result = segment_case(patient.case(), load_checkpoint(tiny_checkpoint(postprocessing=spec)))
     assert set(result.confidence) == {"WT"}, "of TC the probabilities are not calibrated"
+
+
+def test_enhancement_that_is_more_likely_none_is_core(patient: Patient, tiny_checkpoint: WriteCheckpoint) -> None:
+    """The same probabilities, so hot that little Dice is expected of ET: all of it is core, on every grid."""
+    hot = {"ET": 50.0, "TC": 1.0, "WT": 1.0}
+    checkpoint = load_checkpoint(tiny_checkpoint(postprocessing=PostprocessingSpec(temperatures=hot)))
+
+    def segmented(minimum: float, case: Case) -> Segmentation:
+        spec = PostprocessingSpec(temperatures=hot, minimum_et_dice=minimum)
+        description = dataclasses.replace(checkpoint.description, postprocessing=spec)
+        return segment_case(case, dataclasses.replace(checkpoint, description=description), RunOptions(native="all"))
+
+    case = patient.case()
+    there = segmented(0.0, case)
+    value = there.confidence["ET"]
+    kept, doubted = segmented(value - 0.01, case), segmented(value + 0.01, case)
+    assert np.array_equal(kept.labels.array, there.labels.array) and (there.labels.array == ET).any()
+    for before, after in ((there.labels, doubted.labels), (there.native["flair"], doubted.native["flair"])):
+        assert np.array_equal(after.array, np.where(before.array == ET, NCR, before.array))
+    assert set(doubted.confidence) == {"TC", "WT"}
+    assert any(
+        f"No enhancement was found: what looks like some (expected Dice {value:.2f})" in w for w in doubted.warnings
+    )
+    assert not any("No enhancement" in warning for warning in kept.warnings)
+
+
+@pytest.mark.parametrize(
+    ("label", "regions", "given", "said"),
+    [
+        (NCR, ("ET", "TC", "WT"), ("t1ce", "flair"), True),
+        (ET, ("ET", "TC", "WT"), ("t1ce",), False),
+        (NCR, ("ET", "TC", "WT"), ("flair",), False),  # without T1ce it could not be seen
+        (NCR, ("WT",), ("t1ce",), False),
+        (0, ("ET", "TC", "WT"), ("t1ce",), False),  # no tumour at all is said by another sentence
+    ],
+)
+def test_that_a_tumour_does_not_enhance_is_said(
+    label: int, regions: tuple[str, ...], given: tuple[str, ...], said: bool
+) -> None:
+    labels = np.full((2, 2, 2), label, np.uint8)
+    assert any("No enhancement" in w for w in about_enhancement(labels, None, regions, given)) == said
+
+
+@pytest.mark.parametrize(("minimum", "temperatures"), [(0.3, {"WT": 1.0}), (1.0, {"ET": 1.0}), (-0.1, {"ET": 1.0})])
+def test_a_minimum_that_cannot_be_applied_is_refused(minimum: float, temperatures: dict[str, float]) -> None:
+    d = make_oracle(2).description
+    with pytest.raises(CheckpointError, match="minimum_et_dice"):
+        dataclasses.replace(d, postprocessing=PostprocessingSpec(temperatures=temperatures, minimum_et_dice=minimum))

@@ -142,6 +142,28 @@ def test_a_handful_of_enhancing_voxels_becomes_core() -> None:
     assert np.count_nonzero(changed) == np.count_nonzero(kept) == 343
 
 
+def test_small_pieces_of_core_become_oedema_and_of_enhancement_core() -> None:
+    """Each piece by itself, 26 neighbours; in 2 mm³ voxels."""
+    whole = empty().astype(bool)
+    whole[1:8, 1:8, 1:8] = True
+    core, enhancing = empty().astype(bool), empty().astype(bool)
+    core[2, 2, 2:7] = True  # 5 voxels
+    core[6, 6, 2:4] = True  # 2 voxels, all of them enhancing
+    enhancing[6, 6, 2:4] = True
+    enhancing[2, 2, 2] = enhancing[2, 2, 4:6] = True  # one voxel and two
+    masks = {"ET": enhancing, "TC": core, "WT": whole}
+    labels = clean(masks, PostprocessingSpec(minimum_pieces_mm3={"TC": 4.1, "ET": 4.0}), 2.0)
+    assert (labels[6, 6, 2:4] == ED).all()
+    assert labels[2, 2, 2:7].tolist() == [NCR, NCR, ET, ET, NCR]
+    assert np.array_equal(labels > 0, whole)
+    whole_pieces = clean(masks, PostprocessingSpec(minimum_pieces_mm3={"TC": 4.0}), 2.0)
+    assert np.array_equal(whole_pieces, clean(masks, PostprocessingSpec(), 2.0))
+    corners = empty().astype(bool)
+    corners[2, 2, 2] = corners[3, 3, 3] = True  # one piece of 26 neighbours
+    kept = clean({"ET": corners, "TC": corners, "WT": whole}, PostprocessingSpec(minimum_pieces_mm3={"ET": 4.0}), 2.0)
+    assert np.count_nonzero(kept == ET) == 2
+
+
 def test_components_go_first() -> None:
     """A small piece that is removed does not save the enhancing tumour elsewhere from being too small."""
     mask = empty().astype(bool)
@@ -151,7 +173,9 @@ def test_components_go_first() -> None:
     assert np.count_nonzero(labels) == 3 and (labels[5, 5, 5:8] == NCR).all()
 
 
-@pytest.mark.parametrize("spec", [PostprocessingSpec(), PostprocessingSpec({}, ("TC",), 100.0, 50.0, 100.0)])
+@pytest.mark.parametrize(
+    "spec", [PostprocessingSpec(), PostprocessingSpec({}, ("TC",), 100.0, 50.0, {"ET": 50.0}, 100.0)]
+)
 def test_nothing_stays_nothing(spec: PostprocessingSpec) -> None:
     nothing = empty().astype(bool)
     labels = clean({"ET": nothing, "TC": nothing, "WT": nothing}, spec, 1.0)

@@ -1,0 +1,85 @@
+"""From what the networks say to label maps, on the reference's grid and on the others'."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..domain.case import Case
+from ..domain.grid import Grid
+from ..domain.labels import ED, ET, NCR, REGIONS
+from ..domain.volume import Volume
+from ..models.description import PostprocessingSpec
+from .confidence import calibrated, confidence
+from .ensemble import Opinion, known_regions, mean_probability
+from .postprocessing import clean, region_mask
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A label map and what is known of it.
+
+    Attributes:
+        labels: uint8 ``(Z, Y, X)`` on the reference's grid, in the convention of this library.
+        expected: region → the Dice that its calibrated probabilities promise, of the regions that were found.
+        probabilities: region → ``(Z, Y, X)``, where they were to be kept.
+        doubted: expected Dice of the enhancing tumour that was taken for core since it is more likely none.
+    """
+
+    labels: np.ndarray
+    expected: dict[str, float] = field(default_factory=dict)
+    probabilities: dict[str, np.ndarray] = field(default_factory=dict)
+    doubted: float | None = None
+
+
+def compose(opinions: Sequence[Opinion], spec: PostprocessingSpec, case: Case, *, keep: bool) -> Composition:
+    """Label map and confidence, one region at a time so that only one probability map is alive."""
+    masks, expected, probabilities = {}, {}, {}
+    for region in known_regions(opinions):
+        probability = mean_probability(opinions, region)
+        masks[region] = region_mask(probability, region, spec)
+        if region in spec.temperatures:  # what uncalibrated probabilities promise is worth nothing
+            probability = calibrated(probability, spec.temperatures[region])
+            expected[region] = confidence(probability, masks[region], case.reference_volume.spacing)
+        if keep:
+            probabilities[region] = probability
+    doubted = _doubted(masks, expected, spec)
+    if doubted is not None:
+        masks["ET"][:] = False
+    labels = clean(masks, spec, case.reference_volume.voxel_volume)
+    found = {label for label in (NCR, ED, ET) if (labels == label).any()}
+    expected = {region: value for region, value in expected.items() if found & REGIONS[region].labels}
+    return Composition(labels, expected, probabilities, doubted)
+
+
+def _doubted(masks: Mapping[str, np.ndarray], expected: Mapping[str, float], spec: PostprocessingSpec) -> float | None:
+    """The expected Dice of an enhancing tumour that is too doubtful; None where there is none, or a likely one."""
+    value = expected.get("ET", 1.0)
+    return value if value < spec.minimum_et_dice and masks["ET"].any() else None
+
+
+def on_native_grids(
+    opinions: Sequence[Opinion], spec: PostprocessingSpec, case: Case, placed: Mapping[str, Volume], doubted: bool
+) -> dict[str, Volume]:
+    """Modality → label map on that image's own grid, where it was before it was registered; the reference's left out.
+
+    Each has its own interpolation from the network's grid: none is made from another label map.
+
+    Args:
+        placed: the images where they are after registration, on their own voxels.
+        doubted: whether there is no enhancing tumour, see :class:`Composition`.
+    """
+    found = {}
+    for name, volume in placed.items():
+        if name == case.reference:
+            continue
+        masks = {}
+        for region in known_regions(opinions):
+            probability = mean_probability(opinions, region, Grid.of(volume))
+            masks[region] = region_mask(probability, region, spec)
+        if doubted:
+            masks["ET"][:] = False
+        found[name] = case.images[name].with_array(clean(masks, spec, volume.voxel_volume))
+    return found
