@@ -53,9 +53,9 @@ def test_a_card_tells_post_processing_in_its_order() -> None:
     card = model_card(dataclasses.replace(describe_model(), postprocessing=spec))
     assert (
         "- Post-processing: holes of tumour core are filled; pieces below 100 mm³ are removed; pieces with tumour core "
-        "below 50 mm³ are removed where another has more; pieces of enhancing tumour below 40 mm³ become necrotic core; "
-        "enhancing tumour below 25 mm³ in all becomes necrotic core; so does all of it where its expected Dice is below "
-        "0.3.\n"
+        "below 50 mm³ are removed where another has more; pieces of enhancing tumour below 40 mm³ become necrotic "
+        "core; enhancing tumour below 25 mm³ in all becomes necrotic core; so does all of it where its expected Dice "
+        "is below 0.3.\n"
     ) in card
 
 
