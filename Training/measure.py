@@ -8,18 +8,23 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from BrainTumorSegLib.domain.errors import RequestError
 from BrainTumorSegLib.io.staging import atomic
 from BrainTumorSegLib.models.catalogue import find, load_model
+from BrainTumorSegLib.models.description import Description
 from BrainTumorSegLib.models.quantisation import STORAGES
 
 from .command import exit_code
 from .datasets.brats import find_brats
 from .datasets.split import read_split
 from .export import measure_accuracy, save_sound
+
+if TYPE_CHECKING:
+    import torch
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,9 +37,47 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("-o", "--output", type=Path, required=True, help="the checkpoint that is written")
     p.add_argument("--name", default="", help="what the patients are, for the card (default: as the card has it)")
     p.add_argument("--storage", choices=STORAGES, help="how the weights are stored (default: as they are)")
+    p.add_argument("--id", help="of the new file (default: the model's)")
     p.add_argument("--version", help="of the new file (default: the model's)")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     return p
+
+
+def write_measured(
+    description: Description,
+    weights: Mapping[str, torch.Tensor],
+    data: Path,
+    output: Path,
+    *,
+    name: str = "",
+    device: str = "auto",
+    sources: Sequence[Path] = (),
+) -> None:
+    """Write a model's file, measure it on the validation patients of a folder, and write that into it.
+
+    Args:
+        data: folder of patients with a ``split.json``.
+        name: what the patients are, by default what the description says of its data.
+        sources: files that must not be overwritten.
+
+    Raises:
+        RequestError: there are no validation patients, or the model has seen one.
+        BrainTumorSegError: a patient cannot be read, or the file not be written.
+    """
+    found = find_brats(data)
+    split = read_split(data, list(found.cases), folds=2, fold=-1)
+    seen = sorted(set(split.validation) & set(description.training.training_cases))
+    if not split.validation or seen:
+        what = f"{description.id} was trained on {seen[0]}" if seen else f"{data} has no validation patients"
+        raise RequestError(f"{what}, so nothing can be measured.", "Name others in split.json.")
+    description = dataclasses.replace(description, accuracy=())
+    with atomic(output, sources) as part:
+        written = save_sound(description, weights, part)
+        cases = [found.cases[case] for case in split.validation]
+        who = f"{name or description.training.data}, validation patients"
+        records = measure_accuracy(written, who, cases, device)
+        save_sound(dataclasses.replace(description, accuracy=tuple(records)), weights, part)
+    print(f"Wrote {output}", flush=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -45,25 +88,18 @@ def run(arguments: argparse.Namespace) -> int:
     """
     checkpoint = load_model(arguments.model)
     d = checkpoint.description
-    found = find_brats(arguments.data)
-    split = read_split(arguments.data, list(found.cases), folds=2, fold=-1)
-    seen = sorted(set(split.validation) & set(d.training.training_cases))
-    if not split.validation or seen:
-        what = f"{d.id} was trained on {seen[0]}" if seen else f"{arguments.data} has no validation patients"
-        raise RequestError(f"{what}, so nothing can be measured.", "Name others in split.json.")
-    description = dataclasses.replace(
-        d,
-        storage=arguments.storage or d.storage,
-        version=arguments.version or d.version,
-        accuracy=(),
+    changed = dataclasses.replace(
+        d, storage=arguments.storage or d.storage, version=arguments.version or d.version, id=arguments.id or d.id
     )
-    name = arguments.name or d.training.data
-    with atomic(arguments.output, [find(arguments.model).path]) as part:
-        written = save_sound(description, checkpoint.weights, part)
-        cases = [found.cases[case] for case in split.validation]
-        records = measure_accuracy(written, f"{name}, validation patients", cases, arguments.device)
-        save_sound(dataclasses.replace(description, accuracy=tuple(records)), checkpoint.weights, part)
-    print(f"Wrote {arguments.output}", flush=True)
+    write_measured(
+        changed,
+        checkpoint.weights,
+        arguments.data,
+        arguments.output,
+        name=arguments.name,
+        device=arguments.device,
+        sources=[find(arguments.model).path],
+    )
     return 0
 
 

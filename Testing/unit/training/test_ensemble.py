@@ -1,0 +1,95 @@
+"""Training.ensemble and Training.measure: files that are written, with the accuracy that a user gets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
+from BrainTumorSegLib.models.description import TrainingRecord
+from Testing import samples
+from Testing.training_data import make_patient
+from Training import ensemble, measure
+
+SPEC = """
+id = "both"
+title = "Flat and deep"
+version = "7"
+members = ["flat", "deep"]
+weights = [1.0, 3.0]
+postprocessing = { minimum_et_dice = 0.5, temperatures = { ET = 2.0 } }
+"""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two patients, of which one validates."""
+    folder = tmp_path / "data"
+    for number, name in enumerate(("P1", "P2")):
+        samples.write_patient(folder, make_patient(number), case_id=name)
+    (folder / "split.json").write_text(json.dumps({"train": ["P1"], "validation": ["P2"]}))
+    return folder
+
+
+@pytest.fixture
+def members(tmp_path: Path) -> list[str]:
+    files = {"flat": samples.write_oracle(tmp_path / "flat.safetensors", 2, id="flat")}
+    files["deep"] = samples.write_oracle(tmp_path / "deep.safetensors", 3, id="deep")
+    return [text for name, file in files.items() for text in ("--member", f"{name}={file}")]
+
+
+def test_an_ensemble_is_made_as_specified_and_measured(data: Path, members: list[str], tmp_path: Path) -> None:
+    spec, output = tmp_path / "spec.toml", tmp_path / "both.safetensors"
+    spec.write_text(SPEC)
+    assert ensemble.main([str(spec), "--data", str(data), "-o", str(output), "--name", "made", *members]) == 0
+    d = load_checkpoint(output).description
+    assert (d.id, d.title, d.version) == ("both", "Flat and deep", "7")
+    assert [(m.id, m.weight) for m in d.members] == [("flat", 1.0), ("deep", 3.0)]
+    assert d.postprocessing.minimum_et_dice == 0.5 and d.postprocessing.temperatures == {"ET": 2.0}
+    measured = d.accuracy_with(d.modalities)
+    assert measured is not None and measured.values == {"ET": 1.0, "TC": 1.0, "WT": 1.0}
+    assert measured.cases == 1 and measured.data == "made, validation patients"
+
+
+@pytest.mark.parametrize(
+    ("change", "more", "named"),
+    [
+        (("weights = [1.0, 3.0]", "weights = [1.0]"), [], "1 weights for 2 members"),
+        (("version", "edition"), [], "unknown field edition"),
+        (("", ""), ["--member", "other=x"], "names none of flat, deep"),
+    ],
+)
+def test_what_is_wrong_with_a_specification_is_said(
+    data: Path,
+    members: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: tuple[str, str],
+    more: list[str],
+    named: str,
+) -> None:
+    spec, output = tmp_path / "spec.toml", tmp_path / "both.safetensors"
+    spec.write_text(SPEC.replace(*change) if change[0] else SPEC)
+    assert ensemble.main([str(spec), "--data", str(data), "-o", str(output), *members, *more]) == 2
+    assert named in capsys.readouterr().err and not output.exists()
+
+
+def test_a_model_is_measured_anew_under_another_id(data: Path, members: list[str], tmp_path: Path) -> None:
+    output = tmp_path / "new.safetensors"
+    arguments = [str(tmp_path / "deep.safetensors"), "--data", str(data), "-o", str(output)]
+    assert measure.main([*arguments, "--id", "new", "--storage", "int8", "--version", "2"]) == 0
+    d = load_checkpoint(output).description
+    assert (d.id, d.version, d.storage) == ("new", "2", "int8") and d.accuracy[0].values["WT"] == 1.0
+    before = output.read_bytes()
+    assert measure.main([str(output), "--data", str(data), "-o", str(output)]) == 2  # it would overwrite itself
+    assert output.read_bytes() == before
+
+
+def test_who_trained_does_not_measure(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    seen = TrainingRecord("x", ("P2",))
+    file = samples.write_oracle(tmp_path / "seen.safetensors", training=seen)
+    output = tmp_path / "new.safetensors"
+    assert measure.main([str(file), "--data", str(data), "-o", str(output)]) == 2
+    assert "was trained on P2" in capsys.readouterr().err and not output.exists()
