@@ -1,9 +1,10 @@
 """``python -m Training.studies.calibration MODEL --data DIR``: do a model's probabilities mean what they say?
 
 Prints, a region, the expected calibration error (Naeini 2015; Guo 2017, arXiv 1706.04599) and how far the Dice that
-the model expects is from the Dice that is measured. On patients of a held-out fold it also finds the temperatures
-that calibrate the probabilities best, for ``postprocessing.temperatures`` of the recipe: never on the validation
-patients, which judge, and never on training patients, on which a network is overconfident.
+the model expects is from the Dice that is measured. On patients of a held-out fold, or training patients of the split
+that came after the model (``unseen``), it also finds the temperatures that calibrate the probabilities best, for
+``postprocessing.temperatures`` of the recipe, and what each least expected Dice of ET would give: never on the
+validation patients, which judge, and never on patients that it was trained on, where a network is overconfident.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import dataclasses
 import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,18 +26,20 @@ from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.domain.volume import bounding_box
 from BrainTumorSegLib.evaluation.metrics import dice
 from BrainTumorSegLib.evaluation.tables import aligned
-from BrainTumorSegLib.inference.confidence import MARGIN_MM, calibrated, confidence
+from BrainTumorSegLib.inference.confidence import MARGIN_MM, calibrated, confidence, expected_dice
 from BrainTumorSegLib.inference.pipeline import segment_case
 from BrainTumorSegLib.models.catalogue import load_model
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint
 
 from ..command import exit_code
-from ..datasets.case import UNKNOWN_LABEL, LabelledCase
-from ..datasets.split import FOLD, VALIDATION
+from ..datasets.case import UNKNOWN_LABEL, DataSet, LabelledCase
+from ..datasets.split import FOLD, VALIDATION, Split
 from ..recipe import recorded
 
 BINS = 15
 _TEMPERATURES = (0.25, 8.0)
+UNSEEN = "unseen"
+_MINIMA = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,14 @@ class RegionEvidence:
         probability, truth: of the voxels of the box around what is tumour in truth or result, MARGIN_MM wider on every
             side, flat; those of which nothing is known are left out. Far from tumours all are right and certain.
         expected, measured: Dice, of all voxels; none is expected (NaN) of a region that was not found.
+        found: of the same voxels, what the result calls the region.
     """
 
     probability: np.ndarray
     truth: np.ndarray
     expected: float
     measured: float
+    found: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
 
 
 def expected_calibration_error(probability: np.ndarray, truth: np.ndarray, bins: int = BINS) -> float:
@@ -81,6 +86,11 @@ def _cross_entropy(one: RegionEvidence, temperature: float) -> float:
     return float(-np.mean(np.where(one.truth, np.log(predicted), np.log1p(-predicted)))) if predicted.size else 0.0
 
 
+def dice_with_minimum(evidence: Sequence[RegionEvidence], minimum: float) -> float:
+    """Mean Dice of a region that is taken for none where less than ``minimum`` is expected (1 where there is none)."""
+    return float(np.mean([float(not e.truth.any()) if e.expected < minimum else e.measured for e in evidence]))
+
+
 def gather(
     checkpoint: Checkpoint, cases: Iterable[LabelledCase], *, device: str = "auto"
 ) -> Iterator[dict[str, RegionEvidence]]:
@@ -99,6 +109,7 @@ def gather(
                 truth[region][box][inside],
                 confidence(result.probabilities[region], result.mask(region), reference.spacing) or math.nan,
                 dice(result.mask(region)[known], truth[region][known]),
+                result.mask(region)[box][inside],
             )
             for region in result.regions
         }
@@ -133,7 +144,9 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("model", help="id, or a .safetensors file that Training.train wrote")
     p.add_argument("--data", type=Path, required=True, help="folder of the data set it was trained on")
-    p.add_argument("--patients", choices=(VALIDATION, FOLD), default=VALIDATION, help="which of them to look at")
+    p.add_argument(
+        "--patients", choices=(VALIDATION, FOLD, UNSEEN), default=VALIDATION, help="which of them to look at"
+    )
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     return p
 
@@ -144,19 +157,25 @@ def patients(checkpoint: Checkpoint, folder: Path, part: str) -> dict[str, Label
     Raises:
         RequestError: there are none, or the checkpoint holds no recipe.
     """
-    from ..datasets.data_module import find_split
-    from ..datasets.kinds import find_data
-
     record = checkpoint.description.training
-    recipe = recorded(record)
-    found = find_data(recipe, folder)
-    split = find_split(recipe, folder, found)
-    chosen = split.part(part)
-    if not chosen:
+    found, split = _recorded_split(checkpoint, folder)
+    chosen = split.training if part == UNSEEN else split.part(part)
+    rest = {name: found.cases[name] for name in chosen if name not in record.training_cases}
+    if not rest:
         raise RequestError(
             f"{checkpoint.description.id} has no {part} patients.", "Train it with --fold, or split.json."
         )
-    return {name: found.cases[name] for name in chosen if name not in record.training_cases}
+    return rest
+
+
+def _recorded_split(checkpoint: Checkpoint, folder: Path) -> tuple[DataSet, Split]:
+    """The patients as the model's recipe finds and parts them, of an ensemble as its first member's does."""
+    from ..datasets.data_module import find_split
+    from ..datasets.kinds import find_data
+
+    recipe = recorded(checkpoint.members[0].description.training)
+    found = find_data(recipe, folder)
+    return found, find_split(recipe, folder, found)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -166,8 +185,10 @@ def run(arguments: argparse.Namespace) -> int:
         BrainTumorSegError: the request is wrong, or a patient cannot be read.
     """
     checkpoint = load_model(arguments.model)
-    if arguments.patients == FOLD:  # what is found here replaces what may be there
-        bare = dataclasses.replace(checkpoint.description.postprocessing, temperatures={})
+    fitted = arguments.patients != VALIDATION
+    if fitted:  # what is found here replaces what may be there
+        even = dict.fromkeys(checkpoint.description.regions, 1.0)
+        bare = dataclasses.replace(checkpoint.description.postprocessing, temperatures=even, minimum_et_dice=0.0)
         description = dataclasses.replace(checkpoint.description, postprocessing=bare)
         checkpoint = dataclasses.replace(checkpoint, description=description)
     chosen = patients(checkpoint, arguments.data, arguments.patients)
@@ -179,14 +200,25 @@ def run(arguments: argparse.Namespace) -> int:
     regions = [region for region in REGIONS if region in evidence[0]]
     lines = [["", *regions]]
     lines += [[name, *(shown(values[r]) for r in regions)] for name, values in summary(evidence).items()]
-    if arguments.patients == FOLD:
+    if fitted:
         found = {region: best_temperature([one[region] for one in evidence]) for region in regions}
-        after = [{r: _cooled(one[r], found[r]) for r in regions} for one in evidence]
+        after = [{r: cooled(one[r], found[r]) for r in regions} for one in evidence]
         lines.append(["Temperature", *(shown(found[r], 3) for r in regions)])
-        errors = summary(after)["Expected calibration error"]
-        lines.append(["Expected calibration error with it", *(shown(errors[r]) for r in regions)])
+        for name, errors in summary(after).items():
+            lines.append([f"{name} with it", *(shown(errors[r]) for r in regions)])
     print(aligned(lines))
+    if fitted and "ET" in regions:
+        print(_minima(chosen, [one["ET"] for one in after]))
     return 0
+
+
+def _minima(names: Iterable[str], evidence: Sequence[RegionEvidence]) -> str:
+    """What of ET is expected with its temperature, a patient a line, and what each minimum would give."""
+    lines = [["", "ET expected", "measured", "there"]]
+    for name, e in zip(names, evidence, strict=True):
+        lines.append([name, shown(e.expected), shown(e.measured), "yes" if e.truth.any() else "no"])
+    means = [f"{minimum:.1f}: {dice_with_minimum(evidence, minimum):.3f}" for minimum in _MINIMA]
+    return f"{aligned(lines)}\nMean Dice of ET with minimum_et_dice {', '.join(means)}"
 
 
 def shown(value: float, digits: int = 4) -> str:
@@ -194,9 +226,11 @@ def shown(value: float, digits: int = 4) -> str:
     return f"{value:.{digits}f}" if math.isfinite(value) else "undefined"
 
 
-def _cooled(one: RegionEvidence, temperature: float) -> RegionEvidence:
-    temperature = temperature if math.isfinite(temperature) else 1.0
-    return dataclasses.replace(one, probability=calibrated(one.probability, temperature))
+def cooled(one: RegionEvidence, temperature: float) -> RegionEvidence:
+    """The evidence with another temperature; expected is then the Dice of the box around all tumour."""
+    probability = calibrated(one.probability, temperature if math.isfinite(temperature) else 1.0)
+    expected = expected_dice(probability, one.found) or math.nan
+    return dataclasses.replace(one, probability=probability, expected=expected)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

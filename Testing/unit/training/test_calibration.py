@@ -15,6 +15,8 @@ from Testing.samples import Patient
 from Training.studies.calibration import (
     RegionEvidence,
     best_temperature,
+    cooled,
+    dice_with_minimum,
     expected_calibration_error,
     gather,
     shown,
@@ -50,6 +52,24 @@ def test_the_temperature_that_was_put_in_is_found(temperature: float) -> None:
     assert after < 0.01
     if temperature != 1:
         assert expected_calibration_error(reported, truth) > 3 * after
+
+
+def test_what_a_least_expected_dice_would_give() -> None:
+    """Three patients by hand: ET that is none but was found, ET that is small and doubtful, ET that is sure."""
+    there, none = np.array([True, False]), np.zeros(2, dtype=bool)
+    patients = [evidence(there * 0.6, none, 0.4, 0.0), evidence(there * 0.6, there, 0.3, 0.6),
+                evidence(there * 0.9, there, 0.9, 0.9)]  # fmt: skip
+    for minimum, mean in ((0.0, (0 + 0.6 + 0.9) / 3), (0.35, 0.9 / 3), (0.5, 1.9 / 3), (0.95, 1 / 3)):
+        assert dice_with_minimum(patients, minimum) == pytest.approx(mean)
+    unfound = evidence(there * 0.1, none, math.nan, 1.0)  # nothing was found, so nothing is taken away
+    assert dice_with_minimum([unfound], 0.5) == 1
+
+
+def test_another_temperature_is_another_expectation() -> None:
+    one = RegionEvidence(np.array([0.8, 0.2]), np.array([True, False]), 0.5, 1.0, np.array([True, False]))
+    # Logits of .8 and .2 doubled: 16/17 and 1/17; of the mask's voxel 16/17 are expected to be true, of all 1.
+    assert cooled(one, 0.5).expected == pytest.approx(2 * 16 / 17 / (1 + 1))
+    assert math.isnan(cooled(evidence(one.probability, one.truth), 1.0).expected)
 
 
 def test_the_summary_leaves_out_what_was_not_found() -> None:
