@@ -12,9 +12,9 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .domain.errors import BrainTumorSegError, CancelledError, ExecutionError, error_of
 from .domain.result_record import ResultRecord
@@ -41,10 +41,11 @@ def interpreter() -> str:
 
 
 def environment() -> dict[str, str]:
-    """This process's environment, with the folder of this package first on the path."""
+    """This process's environment, with the folder of this package first on the path, and the current one not on it."""
     library = str(Path(__file__).resolve().parents[1])
-    paths = [library, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)  # an empty entry stands for the current folder
+    paths = os.pathsep.join([library, *filter(None, given)])
+    return {**os.environ, "PYTHONPATH": paths, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
 
 
 class EngineRun:
@@ -57,6 +58,9 @@ class EngineRun:
 
     def __init__(self, arguments: Sequence[str], cancel_file: Path) -> None:
         """Start ``braintumorseg`` with these arguments; it is cancelled by ``cancel_file``, which must not exist.
+
+        It works in the folder of that file, so that no module of the current folder is taken for one of its own: files
+        are named from the root on.
 
         Raises:
             ExecutionError: no process can be started.
@@ -74,10 +78,11 @@ class EngineRun:
     def _start(self, arguments: list[str]) -> None:
         try:
             self._process = subprocess.Popen(
-                [interpreter(), "-m", "BrainTumorSegLib.cli", *arguments],
+                [interpreter(), "-P", "-m", "BrainTumorSegLib.cli", *arguments],
+                cwd=self._cancel_file.absolute().parent,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
+                stderr=subprocess.PIPE,
                 env=environment(),
                 encoding="utf-8",
                 errors="replace",
@@ -87,31 +92,27 @@ class EngineRun:
             raise ExecutionError(
                 f"The engine cannot be started ({error.strerror or error}).", "Close other programs and try again."
             ) from error
-        self._reader = threading.Thread(target=self._read, name="engine-output", daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as lines:
-            for line in lines:
-                self._take(line.rstrip())
+        # What libraries print on stderr is never taken for an answer.
+        streams = ((self._process.stdout, self._take), (self._process.stderr, self.log.append))
+        self._readers = [
+            threading.Thread(target=_read, args=stream, name="engine-output", daemon=True) for stream in streams
+        ]
+        for reader in self._readers:
+            reader.start()
 
     def _take(self, line: str) -> None:
-        """One line of output: progress, the answer, or something for the log."""
-        try:
-            values = json.loads(line)
-        except ValueError:
-            values = None
-        if not isinstance(values, dict):
-            self.log.append(line)
-        elif "stage" in values:
-            self.stage = str(values["stage"])
-            self.progress = float(values["fraction"])
-            self.message = str(values["message"])
-            if self.stage == "predict" and self._predicting is None:
-                self._predicting = (time.monotonic(), self.progress)
-        else:
+        """One line of stdout: progress, the answer, or something for the log."""
+        values = _object(line)
+        if isinstance(values.get("result"), dict) or "error" in values:
             self._answer = values
+            return
+        stage, fraction, message = (values.get(name) for name in ("stage", "fraction", "message"))
+        if not (isinstance(stage, str) and isinstance(message, str) and _is_share(fraction)):
+            self.log.append(line)
+            return
+        self.stage, self.progress, self.message = stage, float(fraction), message
+        if stage == "predict" and self._predicting is None:
+            self._predicting = (time.monotonic(), self.progress)
 
     @property
     def state(self) -> str:
@@ -123,7 +124,7 @@ class EngineRun:
         return {0: "done", CancelledError.exit_code: "cancelled"}.get(self._exit_code(), "failed")
 
     def _is_alive(self) -> bool:
-        return self._process.poll() is None or self._reader.is_alive()
+        return self._process.poll() is None or any(reader.is_alive() for reader in self._readers)
 
     def _exit_code(self) -> int:
         return self._process.returncode
@@ -197,7 +198,8 @@ class EngineRun:
             subprocess.TimeoutExpired: it has not within ``timeout`` seconds.
         """
         self._process.wait(timeout)
-        self._reader.join()
+        for reader in self._readers:
+            reader.join()
 
     def answer(self) -> dict[str, Any]:
         """What the command line gave as its result.
@@ -230,9 +232,10 @@ class LocalRun(EngineRun):
     def _start(self, arguments: list[str]) -> None:
         from . import cli
 
-        output = io.StringIO()
-        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        output, notes = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(notes):
             self._code = cli.main(arguments)
+        self.log.extend(notes.getvalue().splitlines())
         for line in output.getvalue().splitlines():
             self._take(line)
 
@@ -244,6 +247,25 @@ class LocalRun(EngineRun):
 
     def wait(self, timeout: float | None = None) -> None:
         """It has ended already."""
+
+
+def _read(stream: IO[str], take: Callable[[str], None]) -> None:
+    with stream as lines:
+        for line in lines:
+            take(line.rstrip())
+
+
+def _object(line: str) -> dict[str, Any]:
+    """What a line of JSON holds; nothing where it is none, or too deep or long to be one of ours."""
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _is_share(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value <= 1
 
 
 def clean_up(engines: Sequence[EngineRun], folder: Path) -> None:

@@ -119,3 +119,49 @@ def test_interpreter_of_an_application_that_is_no_python(monkeypatch: pytest.Mon
     program = tmp_path / f"PythonSlicer{suffix}"
     program.touch(mode=0o755)
     assert Path(runner.interpreter()) == program
+
+
+def test_a_module_in_the_current_folder_is_not_run(tmp_path: Path, case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("nibabel", "numpy", "sitecustomize"):
+        (tmp_path / "elsewhere" / f"{name}.py").write_text(f"open({str(tmp_path / name)!r}, 'w')")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep)  # as a shell's line leaves it: the current folder, twice
+    model = make_model(tmp_path / "m.safetensors")
+    run = start(tmp_path, "segment", case, "-o", tmp_path / "out.nii.gz", "--model", model)
+    run.wait(200)
+    assert run.state == "done", list(run.log)
+    assert not [name for name in ("nibabel", "numpy", "sitecustomize") if (tmp_path / name).exists()]
+
+
+def test_lines_that_are_no_progress_end_nothing(tmp_path: Path) -> None:
+    run = start(tmp_path, "models", "list")
+    run.wait(120)
+    before = run.stage, run.progress, run.message
+    lines = [
+        '{"stage": "x"}',
+        '{"stage": "x", "fraction": "half", "message": ""}',
+        '{"stage": "x", "fraction": 1%s, "message": ""}' % ("0" * 400),
+        '{"stage": "x", "fraction": NaN, "message": ""}',
+        '{"stage": "x", "fraction": null, "message": null}',
+        "[" * 100_000,
+        '{"result": 5}',
+        '{"something": "else"}',
+    ]
+    for line in lines:
+        run._take(line)
+    assert (run.stage, run.progress, run.message) == before and list(run.log)[-len(lines) :] == lines
+    with pytest.raises(ExecutionError, match="without a result"):
+        run.answer()
+
+
+def test_what_is_printed_on_stderr_is_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "library").mkdir()
+    forged = '{"result": {"output": "forged"}}'
+    (tmp_path / "library" / "sitecustomize.py").write_text(
+        f"import atexit, sys; atexit.register(lambda: print({forged!r}, file=sys.stderr, flush=True))"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "library"))
+    run = start(tmp_path, "models", "list")
+    run.wait(120)
+    assert run.state == "done" and forged in run.log
+    with pytest.raises(ExecutionError, match="without a result"):
+        run.answer()

@@ -42,7 +42,7 @@ class HdBet:
             folder = Path(name)
             image, result = folder / "image.npy", folder / "mask.npy"
             np.save(image, array)
-            program = [sys.executable, "-m", f"{__package__}.hd_bet_process", str(image), str(result)]
+            program = [sys.executable, "-P", "-m", f"{__package__}.hd_bet_process", str(image), str(result)]
             spacing = [f"{step:.6g}" for step in grid.spacing]
             # The child finds what this process finds, Slicer's own additions to the path too.
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
