@@ -6,6 +6,7 @@ import argparse
 import errno
 import importlib
 import sys
+import textwrap
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from . import __version__
 from .commands.signals import heard, leave
 from .domain.errors import BrainTumorSegError, CancelledError, ExecutionError, RequestError, ShortageError
 from .domain.interruption import uninterrupted
+from .domain.shortage import is_shortage
 
 # Modules of the folder commands: they are imported when signals are heard already, since that takes a while.
 _COMMANDS = {
@@ -101,16 +103,26 @@ def _style(argv: Sequence[str]) -> str:
 
 def _explain(error: Exception) -> BrainTumorSegError:
     """Any failure as one that a user can act on."""
+    if is_shortage(error) and not isinstance(error, ShortageError):  # no file is called damaged for it
+        source = getattr(error, "filename", None)
+        return ShortageError(
+            f"Memory ran out{f' over {source}' if source else ''}.", "Close other programs and try again."
+        )
     if isinstance(error, BrainTumorSegError):
         return error
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         remedy = "Make room on the disk, or write elsewhere." if full else "Check the disk and the permissions."
-        return ExecutionError(f"{error.strerror or error}{where}.", remedy)
-    if isinstance(error, MemoryError):
-        return ShortageError("Memory ran out.", "Close other programs and try again.")
-    return ExecutionError(f"Unexpected {type(error).__name__}: {error}.", "Add --debug to see where; please report it.")
+        return ExecutionError(f"{error.strerror or _short(error)}{where}.", remedy)
+    return ExecutionError(
+        f"Unexpected {type(error).__name__}: {_short(error)}.", "Add --debug to see where; please report it."
+    )
+
+
+def _short(error: Exception) -> str:
+    """What a library says, on one line that can be read."""
+    return textwrap.shorten(str(error), 500, placeholder=" …").rstrip(".")
 
 
 if __name__ == "__main__":

@@ -181,7 +181,7 @@ def read_record(file: Path) -> ResultRecord:
     """
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file} cannot be read ({error}).", "Run the segmentation again.") from error
     return ResultRecord.of_json(values, str(file))
 

@@ -6,16 +6,9 @@ import numpy as np
 
 from ..domain.errors import DeviceShortageError, ShortageError
 from ..domain.progress import Progress
+from ..domain.shortage import is_shortage
 from .backends import Backend
 from .predictors import Predictor
-
-# What CUDA, MPS and the allocators of CPUs say; the class alone tells it only for CUDA.
-_SHORTAGE = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
-
-
-def is_shortage(error: Exception) -> bool:
-    """Whether an error says that memory ran out."""
-    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in _SHORTAGE)
 
 
 def predict(
@@ -36,7 +29,7 @@ def predict(
 
         try:
             return predictor(backend, array, tick), warnings
-        except (MemoryError, RuntimeError) as error:
+        except (MemoryError, RuntimeError, OSError, ImportError) as error:  # the last ones of libraries that are loaded
             if not is_shortage(error):
                 raise
             smaller = predictor.smaller()

@@ -182,5 +182,5 @@ def _is_ours(file: Path) -> bool:
 def _content(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # of another program, damaged or not there
+    except (OSError, ValueError, RecursionError):  # of another program, damaged or not there
         return None

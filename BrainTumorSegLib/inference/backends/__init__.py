@@ -34,7 +34,7 @@ class Backend(Protocol):
         """``(N, C, …)`` float32 → ``(N, outputs, …)`` float32, between 0 and 1.
 
         Raises:
-            MemoryError, RuntimeError: memory ran out, see :func:`..memory.is_shortage`.
+            MemoryError, RuntimeError: memory ran out, see :func:`BrainTumorSegLib.domain.shortage.is_shortage`.
         """
 
     def load(self, checkpoint: Checkpoint) -> None:

@@ -5,6 +5,8 @@ import inspect
 import pytest
 
 from BrainTumorSegLib.domain import errors
+from BrainTumorSegLib.domain.errors import InputError
+from BrainTumorSegLib.domain.shortage import is_shortage
 
 
 def test_sentence_is_one_line_with_the_remedy() -> None:
@@ -49,3 +51,24 @@ def test_an_error_comes_back_from_its_code(kind: type[errors.BrainTumorSegError]
 
 def test_a_code_of_a_newer_version_is_a_failed_run() -> None:
     assert type(errors.error_of("moon", "What.")) is errors.ExecutionError
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes.",
+        "Exception thrown in SimpleITK: itkImportImageContainer.hxx:179:\nFailed to allocate memory for image.",
+        "_SimpleITK.abi3.so: failed to map segment from shared object",
+        "std::bad_alloc",
+    ],
+)
+def test_a_shortage_is_known_by_the_words_of_libraries_also_behind_another_error(words: str) -> None:
+    assert is_shortage(RuntimeError(words))
+    try:
+        try:
+            raise RuntimeError(words)
+        except RuntimeError as error:
+            raise InputError("P_t1.nii.gz cannot be read.", "Its header is damaged.") from error
+    except InputError as error:
+        assert is_shortage(error)
+    assert not is_shortage(InputError("P_t1.nii.gz is empty."))

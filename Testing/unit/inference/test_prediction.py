@@ -10,8 +10,8 @@ from torch import nn
 
 from BrainTumorSegLib.domain.errors import CancelledError, CheckpointError
 from BrainTumorSegLib.domain.progress import Progress
+from BrainTumorSegLib.domain.shortage import is_shortage
 from BrainTumorSegLib.inference.backends.torch_backend import TorchBackend
-from BrainTumorSegLib.inference.memory import is_shortage
 from BrainTumorSegLib.inference.predictors import predictor_of
 from BrainTumorSegLib.inference.slicewise import SLICES_PER_BATCH, Slicewise
 from BrainTumorSegLib.inference.sliding_window import SlidingWindow, window_count
