@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeGuard
 
 from .domain.errors import BrainTumorSegError, CancelledError, ExecutionError, error_of
 from .domain.result_record import ResultRecord
@@ -264,7 +264,7 @@ def _object(line: str) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def _is_share(value: Any) -> bool:
+def _is_share(value: Any) -> TypeGuard[float]:
     return type(value) in (int, float) and 0 <= value <= 1
 
 

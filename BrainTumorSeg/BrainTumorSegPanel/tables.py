@@ -12,6 +12,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from BrainTumorSegLib.domain.text_table import spreadsheet_cell
 from BrainTumorSegLib.io.staging import atomic
 
 # Field of RegionMeasurement → factor and format in the panel.
@@ -71,7 +72,7 @@ def write_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({k: spreadsheet_cell(v) if isinstance(v, str) else v for k, v in row.items()} for row in rows)
     with atomic(path) as part:
         part.write_text(text.getvalue(), encoding="utf-8")
 

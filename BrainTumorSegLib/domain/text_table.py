@@ -1,4 +1,4 @@
-"""Tables as text, for terminals."""
+"""Tables as text, for terminals and for spreadsheets."""
 
 from __future__ import annotations
 
@@ -28,3 +28,18 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequ
         .rstrip()
         for line in lines
     )
+
+
+def spreadsheet_cell(text: str) -> str:
+    """A cell of a CSV file that no spreadsheet takes for a formula, and any file can hold; numbers stay as they are.
+
+    Source: OWASP, CSV Injection.
+    """
+    text = text.encode("utf-8", "backslashreplace").decode("utf-8")  # names of files need be no text
+    if not text.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..domain.errors import RequestError
+from ..domain.text_table import spreadsheet_cell
 from .metrics.measures import Measure
 from .metrics.summary import Paired, Summary
 from .results import Evaluation
@@ -268,10 +269,11 @@ def write_table(
     if suffix == ".csv":
         cases_alone = len(tables) == 1 and layout != "brats"  # the shape of the other tables is a published one
         with path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(_with_labels(tables[0], evaluation) if cases_alone else tables[-1])
+            lines = _with_labels(tables[0], evaluation) if cases_alone else tables[-1]
+            csv.writer(file).writerows([spreadsheet_cell(cell) for cell in line] for line in lines)
         return
     notes = [f"- {line}\n" for line in [*empty_lines(evaluation), *evaluation.settings.words()]]
-    path.write_text("\n".join([*map(markdown, tables), "".join(notes)]), encoding="utf-8")
+    path.write_text("\n".join([*map(markdown, tables), "".join(notes)]), encoding="utf-8", errors="backslashreplace")
 
 
 def _with_labels(lines: Lines, evaluation: Evaluation) -> Lines:

@@ -39,6 +39,7 @@ def download(
         OutputError: the file cannot be placed.
     """
     import http.client
+    import ssl
     import urllib.error
     import urllib.request
 
@@ -59,12 +60,26 @@ def download(
                         digest.update(chunk)
                         done += len(chunk)
                         progress.report("download", done / total if total else 0.0, message)
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-            reason = getattr(error, "reason", error)
-            raise ExecutionError(f"{address} cannot be downloaded ({reason}).", remedy) from error
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
+            raise ExecutionError(f"{address} cannot be downloaded ({_reason(error)}).", remedy) from error
         if digest.hexdigest() != sha256:
             raise ExecutionError(f"{destination.name} arrived changed.", f"Try again. {remedy}")
     return destination
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with the connection, in words of people."""
+    import socket
+    import ssl
+
+    reason = getattr(error, "reason", error)
+    if isinstance(reason, socket.gaierror):
+        return "the name of the server is not found, as without internet"
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return f"the server cannot prove who it is: {reason.verify_message}"
+    if isinstance(reason, ssl.SSLError):
+        return "the secure connection failed"
+    return " ".join(str(reason).split()) or type(error).__name__
 
 
 def file_sha256(file: Path) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from BrainTumorSegLib.domain.text_table import text_table
+from BrainTumorSegLib.domain.text_table import spreadsheet_cell, text_table
 
 
 def test_columns_stand_in_line() -> None:
@@ -17,3 +17,11 @@ def test_columns_stand_in_line() -> None:
 def test_rows_of_another_length_are_refused() -> None:
     with pytest.raises(ValueError):
         text_table(("a", "b"), [("1",)])
+
+
+def test_no_cell_is_a_formula_and_numbers_stay() -> None:
+    for text in ("=1+1", "+cmd", "-cmd|'/C calc'!A0", "@SUM(A1)", "\t=1"):
+        assert spreadsheet_cell(text) == f"'{text}"
+    for text in ("-1.5", "+2", "-inf", "nan", "Patient_7", ""):
+        assert spreadsheet_cell(text) == text
+    assert spreadsheet_cell("P\udce9").isascii()
