@@ -1,7 +1,7 @@
-"""Signals at random moments of ``braintumorseg segment`` on the phantom: ``python -m Testing.fuzz.signals --count 200``.
+"""Signals at random moments of ``braintumorseg segment``: ``python -m Testing.fuzz.signals --count 200``.
 
-Counts of outcomes are printed: ``none`` and ``all`` are sound, with exit 130, or 0 where the run was quicker; ``unheard``
-means that the signal came before the first line of the program, while Python started.
+Counts of outcomes are printed: ``none`` and ``all`` are sound, with exit 130, or 0 where the run was quicker;
+``unheard`` means that the signal came before the first line of the program, while Python started.
 """
 
 from __future__ import annotations
