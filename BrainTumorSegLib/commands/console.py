@@ -17,7 +17,7 @@ from typing import Any
 from ..domain.errors import BrainTumorSegError, CancelledError, ExecutionError
 from ..domain.interruption import uninterrupted
 from .signals import CANCELLED
-from .streams import tolerant, write_line
+from .streams import harmless, tolerant, write_line
 
 POLL_SECONDS = 0.2
 # A run looks for a cancel between windows; if it is busy elsewhere for longer than this, it is interrupted.
@@ -58,7 +58,7 @@ class Console:
                 self._bar = tqdm(
                     total=100, bar_format="{desc} {bar} {percentage:3.0f} % [{elapsed}<{remaining}]", leave=False
                 )
-            self._bar.set_description_str(message, refresh=False)
+            self._bar.set_description_str(harmless(message), refresh=False)
             self._bar.update(100 * fraction - self._bar.n)
 
     def placed(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ..domain.errors import CheckpointError, ExecutionError, RequestError
@@ -68,7 +69,8 @@ def list_models(console: Console) -> None:
     console.say(text_table(("id", "title", "", "takes", "Dice", "where"), rows, left=range(6)))
     for error in errors:
         console.warn(error.sentence())
-    console.say(f"Your own models: {catalogue.models_folder()}")
+    with suppress(RequestError):  # no home: it was said above
+        console.say(f"Your own models: {catalogue.models_folder()}")
 
 
 def make_ensemble(models: Sequence[str], output: Path, console: Console) -> None:

@@ -15,6 +15,12 @@ _PLAIN = str.maketrans(
     {"×": "x", "…": "...", "–": "-", "—": "-", "→": "->", "≤": "<=", "≥": ">=", "±": "+/-", "²": "2", "³": "3"}
     | {"“": '"', "”": '"', "‘": "'", "’": "'", "\u00a0": " ", "\u202f": " "}
 )
+# What commands a terminal, or turns the direction of writing, is shown as an escape: texts come from files, too.
+_COMMANDING = {
+    code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+    for code in (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+    if chr(code) not in "\n\t"
+}
 
 
 def prepare_streams() -> None:
@@ -43,11 +49,16 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
     return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
 
 
+def harmless(text: str) -> str:
+    """A text without characters that a terminal would obey."""
+    return text.translate(_COMMANDING)
+
+
 def write_line(text: str, stream: Literal["stdout", "stderr"]) -> OSError | None:
     """Print a line at once; what is given is why it was lost, unless nobody reads the stream any more."""
     with tolerant(stream) as lost:
         if target := getattr(sys, stream):  # None where it was closed from the start
-            print(text, file=target, flush=True)
+            print(harmless(text), file=target, flush=True)
     return lost[0] if lost else None
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..domain.errors import CheckpointError
+from ..domain.errors import CheckpointError, RequestError
 from ..domain.options import DEFAULT_MODEL
 from ..io.staging import atomic
 from ..io.user_folder import user_folder
@@ -57,19 +58,35 @@ def installed() -> tuple[dict[str, InstalledModel], list[CheckpointError]]:
 
     A user's model hides an embedded one, and any model a member of an ensemble.
     """
-    models, errors = {}, []
-    for folder, embedded in ((EMBEDDED, True), (models_folder(), False)):
-        for path in sorted(folder.glob(f"[!.]*{SUFFIX}")):
-            try:
-                description = read_description(path)
-            except CheckpointError as error:
-                errors.append(error)
-            else:
-                models[description.id] = InstalledModel(path, description, embedded)
+    models: dict[str, InstalledModel] = {}
+    errors: list[CheckpointError] = []
+    files = [(path, True) for path in _files(EMBEDDED)]
+    try:
+        files += [(path, False) for path in _files(models_folder())]
+    except OSError as error:
+        errors.append(
+            CheckpointError(f"{models_folder()} cannot be read ({error.strerror}).", "Check its permissions.")
+        )
+    except RequestError as error:
+        errors.append(CheckpointError(f"Your own models are not known. {error}", error.remedy))
+    for path, embedded in files:
+        try:
+            description = _for_tumours(read_description(path))
+        except CheckpointError as error:
+            errors.append(error)
+        else:
+            models[description.id] = InstalledModel(path, description, embedded)
     for whole in tuple(models.values()):
         for member in whole.description.members:
             models.setdefault(member.id, InstalledModel(whole.path, member, whole.embedded, whole.description.id))
     return models, errors
+
+
+def _files(folder: Path) -> list[Path]:
+    """What is named as a checkpoint in a folder; nothing where there is none."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return sorted(path for path in folder.iterdir() if path.suffix == SUFFIX and not path.name.startswith("."))
+    return []
 
 
 def find(model: str | Path) -> InstalledModel:
@@ -82,10 +99,12 @@ def find(model: str | Path) -> InstalledModel:
     if str(model) in models:
         return models[str(model)]
     path = Path(model)
-    if path.is_file():
-        return InstalledModel(path, read_description(path), False)
+    with suppress(OSError):  # a name that is too long, or in a folder that may not be looked into
+        if path.is_file():
+            return InstalledModel(path, read_description(path), False)
     raise CheckpointError(
-        f"There is no model {str(model)!r}.", f"Installed are {', '.join(models) or 'none'}; or give a {SUFFIX} file."
+        f"There is no model {str(model)[:200]!r}.",
+        f"Installed are {', '.join(models) or 'none'}; or give a {SUFFIX} file.",
     )
 
 
@@ -95,15 +114,16 @@ def load_model(model: str | Path = DEFAULT_MODEL) -> Checkpoint:
     Raises:
         CheckpointError: unknown, damaged, foreign, too new, or not for tumours.
     """
-    return _for_tumours(find(model).load())
+    checkpoint = find(model).load()
+    _for_tumours(checkpoint.description)
+    return checkpoint
 
 
-def _for_tumours(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint, if it is one that finds tumours."""
-    d = checkpoint.description
+def _for_tumours(d: Description) -> Description:
+    """The description, if it is of a model that finds tumours."""
     if d.task != TUMOUR:
         raise CheckpointError(f"{d.id} finds the {d.task}, not tumours.", "Choose a model of braintumorseg models.")
-    return checkpoint
+    return d
 
 
 def add(path: Path | str) -> InstalledModel:
@@ -114,9 +134,9 @@ def add(path: Path | str) -> InstalledModel:
     """
     with tempfile.TemporaryDirectory() as folder:
         file = checkpoint_of(Path(path), Path(folder))
-        checkpoint = _for_tumours(load_checkpoint(file))
-        checkpoint.check()  # unknown networks and weights that do not fit are refused here
-        description = checkpoint.description
+        checkpoint = load_checkpoint(file)
+        description = _for_tumours(checkpoint.description)
+        checkpoint.check()  # weights that are not finite are refused here
         models, _ = installed()
         if description.id in models and models[description.id].embedded:
             raise CheckpointError(

@@ -8,23 +8,23 @@ changed, or a byte was lost or added, is refused. Loading never unpickles.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..domain.errors import CheckpointError
 from .description import AGAIN, SCHEMA_VERSION, Description, parse_description, read_json
-from .quantisation import pack, unpack
+from .quantisation import pack, unpack, unpacked
+from .tensor_file import DESCRIPTION_KEY, DIGEST_KEY, StoredTensor, opened, read_header
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-_DESCRIPTION_KEY = "braintumorseg"
-_DIGEST_KEY = "sha256"
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -63,16 +63,11 @@ class Checkpoint:
         """
         import torch
 
-        from ..networks import create_network
+        from ..networks.outline import without_values
 
         d = self.description
-        network = create_network(
-            d.network.family,
-            dimensions=d.dimensions,
-            in_channels=len(d.modalities),
-            out_channels=len(d.outputs),
-            arguments=d.network.arguments,
-        )
+        with without_values():
+            network = _network(d)
         floats = {name: t.float() if t.is_floating_point() else t for name, t in self.weights.items()}
         broken = [name for name, tensor in floats.items() if not torch.isfinite(tensor).all()]
         if broken:
@@ -82,6 +77,18 @@ class Checkpoint:
         except RuntimeError as error:
             raise CheckpointError(f"The weights of {d.id} do not fit its network {d.network.family}.", AGAIN) from error
         return network.eval().requires_grad_(False).to(torch.float32)
+
+
+def _network(d: Description) -> nn.Module:
+    from ..networks import create_network
+
+    return create_network(
+        d.network.family,
+        dimensions=d.dimensions,
+        in_channels=len(d.modalities),
+        out_channels=len(d.outputs),
+        arguments=d.network.arguments,
+    )
 
 
 def save_checkpoint(description: Description, weights: Mapping[str, torch.Tensor], path: Path | str) -> Path:
@@ -97,9 +104,8 @@ def save_checkpoint(description: Description, weights: Mapping[str, torch.Tensor
     stored = _stored(description, weights)
     description = dataclasses.replace(description, schema_version=SCHEMA_VERSION)
     text = json.dumps(dataclasses.asdict(description), ensure_ascii=True, sort_keys=True)
-    draft = save(stored, metadata={_DESCRIPTION_KEY: text})
-    header, body = _split(draft, "checkpoint")
-    metadata = {_DESCRIPTION_KEY: text, _DIGEST_KEY: _digest(header, body)}
+    draft = io.BytesIO(save(stored, metadata={DESCRIPTION_KEY: text}))
+    metadata = {DESCRIPTION_KEY: text, DIGEST_KEY: read_header(draft, "The new checkpoint").digest_of(draft)}
     path = Path(path)
     with atomic(path) as part:
         part.write_bytes(save(stored, metadata=metadata))
@@ -117,47 +123,81 @@ def _stored(description: Description, weights: Mapping[str, torch.Tensor]) -> di
     }
 
 
-def _without_prefix(weights: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+def _without_prefix(weights: Mapping[str, _T], prefix: str) -> dict[str, _T]:
     return {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
     """Read a checkpoint and verify every byte of it.
 
+    Its tensors are compared with the network that it describes before memory is taken for either.
+
     Raises:
-        CheckpointError: missing, truncated, changed, a pickle, foreign, or of a newer schema.
+        CheckpointError: missing, truncated, changed, a pickle, foreign, of a newer schema, or weights that do not fit.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
 
     path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"There is no checkpoint {path}.", "Check the path, or see: braintumorseg models.")
-    content = path.read_bytes()
-    header, body = _split(content, str(path))
-    metadata = header["__metadata__"]
-    read_json(metadata[_DESCRIPTION_KEY], str(path))  # a newer schema may have another digest: it is said first
-    if metadata.get(_DIGEST_KEY) != _digest(header, body):
-        raise CheckpointError(f"{path} is damaged: its digest does not match.", AGAIN)
-    description = parse_description(metadata[_DESCRIPTION_KEY], str(path))
+    source = str(path)
+    with opened(path) as file:
+        header = read_header(file, source)
+        read_json(header.description, source)  # a newer schema may have another digest: it is said first
+        if header.digest != header.digest_of(file):
+            raise CheckpointError(f"{path} is damaged: its digest does not match.", AGAIN)
+        description = parse_description(header.description, source)
+        check_fit(description, header.tensors)
+        file.seek(0)
+        content = file.read()
     try:
-        weights = unpack(load(content))
+        stored = load(content)
     except SafetensorError as error:
         raise CheckpointError(f"{path} is damaged ({error}).", AGAIN) from error
-    return Checkpoint(description, weights, metadata[_DIGEST_KEY], path)
+    del content
+    return Checkpoint(description, unpack(stored), header.digest, path)
+
+
+def check_fit(description: Description, tensors: Mapping[str, StoredTensor]) -> None:
+    """Compare the tensors of a file with the network that takes them, or each member's.
+
+    Raises:
+        CheckpointError: the network cannot be built, or its weights are others.
+    """
+    if not description.members:
+        return _check_fit(description, unpacked(tensors))
+    numbered = {name.partition(".")[0] for name in tensors}
+    if numbered != {str(number) for number in range(len(description.members))}:
+        raise CheckpointError(f"The weights of {description.id} are not those of its members.", AGAIN)
+    for number, member in enumerate(description.members):
+        _check_fit(member, unpacked(_without_prefix(tensors, f"{number}.")))
+
+
+def _check_fit(d: Description, given: Mapping[str, StoredTensor]) -> None:
+    from ..networks.outline import shapes_only
+
+    with shapes_only():
+        wanted = _network(d).state_dict(keep_vars=True)
+    kept = {id(wanted[name]) for name in given if name in wanted}
+    unlike = [
+        name
+        for name, tensor in given.items()
+        if name not in wanted
+        or tuple(wanted[name].shape) != tensor.shape
+        or wanted[name].is_floating_point() != tensor.is_float
+    ]
+    unlike += [name for name, tensor in wanted.items() if id(tensor) not in kept]  # a second name is stored once
+    if unlike:
+        raise CheckpointError(
+            f"The weights of {d.id} do not fit its network {d.network.family} ({unlike[0][:80]!r}).", AGAIN
+        )
 
 
 def read_description(path: Path | str) -> Description:
     """The description alone, without the weights and without verifying them."""
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            size = _header_size(file.read(9), path.stat().st_size, str(path))
-            file.seek(8)
-            header = _header(file.read(size), str(path))
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror}).", "Check the path.") from error
-    return parse_description(header["__metadata__"][_DESCRIPTION_KEY], str(path))
+    with opened(path) as file:
+        header = read_header(file, str(path))
+    return parse_description(header.description, str(path))
 
 
 def _distinct(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -175,42 +215,3 @@ def _completed(weights: Mapping[str, torch.Tensor], network: nn.Module) -> dict[
     known = {fresh[name].data_ptr(): tensor for name, tensor in weights.items() if name in fresh}
     second = {name: known[t.data_ptr()] for name, t in fresh.items() if t.numel() and t.data_ptr() in known}
     return {**second, **weights}
-
-
-def _split(content: bytes, source: str) -> tuple[dict[str, Any], bytes]:
-    """Header (parsed) and body of a safetensors file: 8 bytes length, JSON header, tensors."""
-    size = _header_size(content[:9], len(content), source)
-    return _header(content[8 : 8 + size], source), content[8 + size :]
-
-
-def _header_size(start: bytes, total: int, source: str) -> int:
-    """Length of the JSON header, from the first 9 bytes of a file of ``total`` bytes."""
-    # The header begins with a brace; a length may by chance begin as a zip file or a pickle does.
-    if start[8:] != b"{" and start.startswith((b"PK", b"\x80")):
-        raise CheckpointError(
-            f"{source} is a pickled PyTorch file, which can run code when it is loaded.",
-            "Export it to .safetensors: see Training.",
-        )
-    size = int.from_bytes(start[:8], "little")
-    if start[8:] != b"{" or size > total - 8:
-        raise CheckpointError(f"{source} is truncated or no checkpoint.", AGAIN)
-    return size
-
-
-def _header(text: bytes, source: str) -> dict[str, Any]:
-    try:
-        header = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{source} is damaged or no checkpoint.", AGAIN) from error
-    metadata = header.get("__metadata__") if isinstance(header, dict) else None
-    if not isinstance(metadata, dict) or not isinstance(metadata.get(_DESCRIPTION_KEY), str):
-        raise CheckpointError(f"{source} holds weights but no description of them.", "Export it with Training.")
-    return header
-
-
-def _digest(header: Mapping[str, Any], body: bytes) -> str:
-    table = {name: entry for name, entry in header.items() if name != "__metadata__"}
-    state = hashlib.sha256(header["__metadata__"][_DESCRIPTION_KEY].encode())
-    state.update(json.dumps(table, sort_keys=True).encode())
-    state.update(body)
-    return state.hexdigest()

@@ -12,6 +12,7 @@ from ..domain.errors import CheckpointError
 from ..domain.labels import REGIONS
 from ..domain.modalities import MODALITIES
 from ..domain.structure import from_json
+from .limits import exceeded, wrong_value
 from .quantisation import STORAGES
 
 SCHEMA_VERSION = 4
@@ -270,6 +271,15 @@ def _problems(d: Description) -> Iterator[str]:
         yield f"unknown storage {d.storage!r}"
     if not all(0 < value <= 1 for value in q.thresholds.values()):
         yield "a threshold is not above 0 and at most 1"
+    yield from _problems_of_accuracy(d)
+    yield from exceeded(d)
+
+
+def _problems_of_accuracy(d: Description) -> Iterator[str]:
+    if d.task == TUMOUR and not all(set(record.values) <= set(REGIONS) for record in d.accuracy):
+        yield f"its accuracy names other regions than {', '.join(REGIONS)}"
+    if not all(set(record.modalities) <= set(d.modalities) for record in d.accuracy):
+        yield "its accuracy names a modality that it does not take"
 
 
 def _problems_of_members(d: Description) -> Iterator[str]:
@@ -290,6 +300,9 @@ def parse_description(text: str, source: str) -> Description:
         CheckpointError: not JSON, a newer schema, missing or mistyped fields.
     """
     values = read_json(text, source)
+    problem = wrong_value(values)
+    if problem:
+        raise CheckpointError(f"{source} has a wrong description: {problem}.", AGAIN)
     try:
         return from_json(Description, values)
     except CheckpointError as error:

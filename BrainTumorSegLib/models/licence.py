@@ -6,7 +6,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from ..domain.errors import OutputError
+from ..domain.errors import RequestError
 from ..io.staging import atomic
 from ..io.user_folder import user_folder
 from .description import Description
@@ -24,7 +24,7 @@ def pending_licence(description: Description) -> str:
 
 def accept_licence(description: Description) -> None:
     """Remember that the user accepts; where that cannot be written, the next use asks again."""
-    with suppress(OSError, OutputError), atomic(_file()) as part:
+    with suppress(OSError, RequestError), atomic(_file()) as part:
         part.write_text(json.dumps(_accepted() | {_key(description): description.weights_licence}), "utf-8")
 
 
@@ -39,7 +39,7 @@ def _key(description: Description) -> str:
 def _accepted() -> dict[str, str]:
     """Model and version → licence; a file that cannot be read has accepted nothing."""
     try:
-        known = json.loads(_file().read_text("utf-8"))
-    except (OSError, ValueError):
+        known = json.loads(_file().read_text("utf-8")) if _file().is_file() else {}  # reading a pipe would wait
+    except (OSError, ValueError, RecursionError, RequestError):
         return {}
     return known if isinstance(known, dict) else {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..domain.labels import REGIONS
 from ..domain.modalities import TITLES, taken
-from .description import AccuracyRecord, Description, PostprocessingSpec
+from .description import BRAIN, AccuracyRecord, Description, PostprocessingSpec
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,17 @@ def _markdown(block: CardBlock) -> str:
 def _interface(d: Description) -> tuple[str, ...]:
     stripped = "skull-stripped and " if d.preprocessing.brain == "extracted" else ""
     lines = [
-        f"Sequences: {taken(d.modalities, d.optional_modalities)}",
+        f"Sequences: {_takes(d)}",
         f"The network sees images that are {stripped}registered; scans that are not are made so first",
         f"Regions: {', '.join(f'{name} ({REGIONS[name].title.lower()})' for name in d.regions)}",
         *_networks(d),
         f"Post-processing: {'; '.join(_postprocessing(d.postprocessing))}",
     ]
     return tuple(f"{line}." for line in lines)
+
+
+def _takes(d: Description) -> str:
+    return "one of any kind" if d.task == BRAIN else taken(d.modalities, d.optional_modalities)
 
 
 def _networks(d: Description) -> Iterator[str]:
@@ -101,8 +105,7 @@ def _networks(d: Description) -> Iterator[str]:
         shares = "" if len(weights) == 1 else f", weighted {' to '.join(f'{m.weight:g}' for m in d.members)}"
         yield f"The probabilities of {len(d.members)} members are averaged{shares}"
     for member in d.members:
-        takes = taken(member.modalities, member.optional_modalities)
-        yield f"Member {member.id} takes {takes}. {'. '.join(_networks(member))}"
+        yield f"Member {member.id} takes {_takes(member)}. {'. '.join(_networks(member))}"
     if not d.members:
         p = d.preprocessing
         spacing = " × ".join(f"{mm:g}" if mm else "own" for mm in reversed(p.spacing))
@@ -145,12 +148,15 @@ def _subsets(records: tuple[AccuracyRecord, ...]) -> Iterator[CardBlock]:
     subsets = [record for record in records if record.modalities]
     if not subsets:
         return
-    regions = list(subsets[0].values)
+    regions = [region for region in REGIONS if any(region in record.values for record in subsets)]
     yield f"{subsets[0].measure} on the same cases where only these sequences are given:"
     yield CardTable(
         ("Given", *regions),
         tuple(
-            (", ".join(TITLES[name] for name in r.modalities), *(f"{r.values[region]:.3f}" for region in regions))
+            (
+                ", ".join(TITLES[name] for name in r.modalities),
+                *(f"{r.values[region]:.3f}" if region in r.values else "" for region in regions),
+            )
             for r in subsets
         ),
     )
@@ -158,7 +164,8 @@ def _subsets(records: tuple[AccuracyRecord, ...]) -> Iterator[CardBlock]:
 
 def _training(d: Description) -> tuple[str, ...]:
     t = d.training
-    before = t.recipe.get("notes", {}).get("before", "")  # a run that went on from other weights
+    notes = t.recipe.get("notes")
+    before = notes.get("before", "") if isinstance(notes, dict) else ""  # a run that went on from other weights
     versions = ", ".join(f"{name} {version}" for name, version in t.versions.items())
     lines = [
         f"Network: {d.network.family} {d.network.arguments or ''}".rstrip(),

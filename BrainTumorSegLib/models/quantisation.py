@@ -9,12 +9,15 @@ fp16. Networks compute with neither: what is loaded is turned into fp32.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..domain.errors import CheckpointError
 
 if TYPE_CHECKING:
     import torch
+
+    from .tensor_file import StoredTensor
 
 STORAGES = ("fp16", "int8")
 SCALE = ".scale"
@@ -48,6 +51,28 @@ def pack(weights: Mapping[str, torch.Tensor], storage: str) -> dict[str, torch.T
     return stored
 
 
+def unpacked(stored: Mapping[str, StoredTensor]) -> dict[str, StoredTensor]:
+    """Name → type and shape of the weight, of what :func:`unpack` will make of these, without any of their values.
+
+    Raises:
+        CheckpointError: a scale does not belong to its kernel: multiplied, they could become far larger than both.
+    """
+    scaled = {name for name, tensor in stored.items() if tensor.kind == "I8" and name + SCALE in stored}
+    for name in scaled:
+        kernel, scale = stored[name].shape, stored[name + SCALE].shape
+        fits = len(kernel) > 2 and len(scale) == len(kernel) and scale[0] == kernel[0] and set(scale[2:]) == {1}
+        if not fits or not 1 <= scale[1] <= kernel[1] or kernel[1] % scale[1] or not stored[name + SCALE].is_float:
+            raise CheckpointError(
+                f"The scales of weight {name[:80]!r} do not fit it.", "Export it again from its training run."
+            )
+    scales = {name + SCALE for name in scaled}
+    return {
+        name: replace(tensor, kind="F32") if name in scaled else tensor
+        for name, tensor in stored.items()
+        if name not in scales
+    }
+
+
 def unpack(stored: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Name → weight, of what :func:`pack` made; kernels stored as whole numbers in fp32, all else as it is stored."""
     import torch
@@ -55,10 +80,18 @@ def unpack(stored: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     scaled = {name for name, tensor in stored.items() if tensor.dtype == torch.int8 and name + SCALE in stored}
     scales = {name + SCALE for name in scaled}
     return {
-        name: tensor.float() * _spread(stored[name + SCALE], tensor) if name in scaled else tensor
+        name: _multiplied(tensor, stored[name + SCALE]) if name in scaled else tensor
         for name, tensor in stored.items()
         if name not in scales
     }
+
+
+def _multiplied(whole: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """A kernel in fp32, of no more memory than itself."""
+    kernel = whole.float()
+    groups = kernel.view(kernel.shape[0], scale.shape[1], -1)  # input channels that share a scale, and their voxels
+    groups *= scale.float().view(*scale.shape[:2], 1)
+    return kernel
 
 
 def _quantise(kernel: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -32,4 +32,4 @@ def _divisor(arguments: Mapping[str, Any]) -> int:
     return 2 ** (len(arguments.get("channels", CHANNELS)) - 1)
 
 
-FAMILY = NetworkFamily("attention_unet", build, _divisor, (2, 3))
+FAMILY = NetworkFamily("attention_unet", build, _divisor, (2, 3), {"channels": (1, 4096), "dropout": (0, 1)})

@@ -43,4 +43,4 @@ def _divisor(arguments: Mapping[str, Any]) -> int:
 
 
 # In 3D on a CPU it is 2.5 times slower with channels last.
-FAMILY = NetworkFamily("dynunet", build, _divisor, (2, 3), channels_last=(2,))
+FAMILY = NetworkFamily("dynunet", build, _divisor, (2, 3), {"filters": (1, 4096)}, channels_last=(2,))

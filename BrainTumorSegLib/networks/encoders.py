@@ -5,6 +5,7 @@ The library needs a torchvision that matches torch, so it is imported only when 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
@@ -52,6 +53,8 @@ def build(
         raise CheckpointError(
             f"segmentation-models-pytorch has no {architecture!r} here.", f"Choose from {', '.join(ARCHITECTURES)}."
         )
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", encoder):  # timm would fetch what is named hf-hub:OWNER/MODEL
+        raise CheckpointError(f"{encoder!r} is no name of an encoder.", "Name one of the library's.")
     kind = getattr(library(), ARCHITECTURES[architecture])
     try:
         network = kind(encoder_name=encoder, encoder_weights=None, in_channels=in_channels, classes=out_channels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class NetworkFamily:
             these, each of which has a loss of its own, or :class:`MultitaskLogits`.
         divisor: spatial sizes must be divisible by ``divisor(arguments)``.
         dimensions: 2, 3 or both.
+        limits: argument → lowest and highest value of a number, or of each in a list; every argument that is one has
+            them, so that what a checkpoint asks for can be built and has an end.
         channels_last: the dimensions in which it runs faster with channels last in memory, as most do.
     """
 
@@ -42,4 +44,5 @@ class NetworkFamily:
     build: Callable[..., nn.Module]
     divisor: Callable[[Mapping[str, Any]], int]
     dimensions: tuple[int, ...]
+    limits: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     channels_last: tuple[int, ...] = (2, 3)

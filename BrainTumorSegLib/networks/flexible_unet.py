@@ -50,4 +50,4 @@ def _divisor(arguments: Mapping[str, Any]) -> int:
     return 32
 
 
-FAMILY = NetworkFamily("flexible_unet", build, _divisor, (2, 3))
+FAMILY = NetworkFamily("flexible_unet", build, _divisor, (2, 3), {"decoder": (1, 4096), "dropout": (0, 1)})

@@ -33,6 +33,8 @@ FAMILIES = {
     "encoders": "encoders",
 }
 
+LONGEST = 12  # numbers in a list of arguments
+
 
 def family_of(name: str) -> NetworkFamily:
     """The family of that name.
@@ -60,12 +62,7 @@ def create_network(
     arguments = dict(arguments or {})
     if dimensions not in family.dimensions:
         raise CheckpointError(f"Network {name!r} is not {dimensions}D.", f"It exists in {family.dimensions}.")
-    accepted = set(inspect.signature(family.build).parameters) - {"dimensions", "in_channels", "out_channels"}
-    unknown = sorted(set(arguments) - accepted)
-    if unknown:
-        raise CheckpointError(
-            f"Network {name!r} has no argument {unknown[0]!r}.", f"It has {', '.join(sorted(accepted))}."
-        )
+    _check_arguments(family, arguments)
     try:
         network = family.build(dimensions=dimensions, in_channels=in_channels, out_channels=out_channels, **arguments)
     except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -79,6 +76,48 @@ def create_network(
         network = network.to(memory_format=layout)  # type: ignore[call-overload]
         network.register_forward_pre_hook(functools.partial(_lay_out, layout))
     return network
+
+
+def _check_arguments(family: NetworkFamily, arguments: Mapping[str, Any]) -> None:
+    """Each argument is one of the family's, of its default's type and within its limits.
+
+    Raises:
+        CheckpointError: one is not.
+    """
+    parameters = inspect.signature(family.build).parameters
+    known = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
+    for name, value in arguments.items():
+        if name not in known:
+            raise CheckpointError(
+                f"Network {family.name!r} has no argument {name[:80]!r}.", f"It has {', '.join(sorted(known))}."
+            )
+        low, high = family.limits.get(name, (0, LONGEST))
+        if not _fits(value, known[name], low, high):
+            many = f"at most {LONGEST} numbers, each " if isinstance(known[name], tuple) else ""
+            wanted = {bool: "true or false", str: "a short name"}.get(type(known[name]), f"{many}{low} to {high}")
+            raise CheckpointError(
+                f"Network {family.name!r} cannot be built with {name} {str(value)[:60]!r}: it must be {wanted}.",
+                "Mend its arguments.",
+            )
+
+
+def _fits(value: Any, default: Any, low: float, high: float) -> bool:
+    """Whether an argument is like its default, and numbers between the two."""
+    match default:
+        case tuple():
+            return (
+                isinstance(value, list | tuple)
+                and 0 < len(value) <= LONGEST
+                and all(_fits(item, default[0], low, high) for item in value)
+            )
+        case bool():
+            return isinstance(value, bool)
+        case str():
+            return isinstance(value, str) and len(value) <= 80
+        case float():
+            return type(value) in (int, float) and low <= value <= high
+        case _:
+            return type(value) is type(default) and bool(low <= value <= high)
 
 
 def _lay_out(layout: torch.memory_format, _network: nn.Module, images: tuple[torch.Tensor]) -> tuple[torch.Tensor]:

@@ -194,4 +194,4 @@ def _divisor(arguments: Mapping[str, Any]) -> int:
     return {"d6": 32, "d7": 64}.get(arguments.get("form", "d6"), 64)
 
 
-FAMILY = NetworkFamily("resunet_a", build, _divisor, (2,))
+FAMILY = NetworkFamily("resunet_a", build, _divisor, (2,), {"width": (1, 1024)})

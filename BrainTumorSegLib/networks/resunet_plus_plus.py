@@ -149,4 +149,4 @@ def _divisor(arguments: Mapping[str, Any]) -> int:
     return 2 ** (len(arguments.get("widths", WIDTHS)) - 2)
 
 
-FAMILY = NetworkFamily("resunet_plus_plus", build, _divisor, (2,))
+FAMILY = NetworkFamily("resunet_plus_plus", build, _divisor, (2,), {"widths": (1, 4096)})

@@ -37,6 +37,8 @@ def build(
     """
     from monai.networks.nets import SegResNet
 
+    if len(blocks_up) != len(blocks_down) - 1 or norm not in NORMALISATIONS:
+        raise ValueError(f"it goes up once less than down, with norm {' or '.join(NORMALISATIONS)}")
     network = SegResNet(
         spatial_dims=dimensions,
         init_filters=width,
@@ -56,4 +58,5 @@ def _divisor(arguments: Mapping[str, Any]) -> int:
     return 2 ** (len(arguments.get("blocks_down", BLOCKS_DOWN)) - 1)
 
 
-FAMILY = NetworkFamily("segresnet", build, _divisor, (2, 3))
+LIMITS = {"width": (1, 1024), "blocks_down": (1, 32), "blocks_up": (1, 32), "dropout": (0, 1)}
+FAMILY = NetworkFamily("segresnet", build, _divisor, (2, 3), LIMITS)

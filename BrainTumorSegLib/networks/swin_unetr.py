@@ -42,4 +42,5 @@ def _divisor(arguments: Mapping[str, Any]) -> int:
 
 
 # Its tokens are lists of channels: other layouts only cost.
-FAMILY = NetworkFamily("swin_unetr", build, _divisor, (2, 3), channels_last=())
+LIMITS = {"width": (1, 1024), "depths": (1, 32), "heads": (1, 256), "window": (1, 16)}
+FAMILY = NetworkFamily("swin_unetr", build, _divisor, (2, 3), LIMITS, channels_last=())

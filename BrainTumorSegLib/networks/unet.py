@@ -82,4 +82,4 @@ def _divisor(arguments: Mapping[str, Any]) -> int:
     return 2 ** int(arguments.get("levels", 4))
 
 
-FAMILY = NetworkFamily("unet", build, _divisor, (2, 3))
+FAMILY = NetworkFamily("unet", build, _divisor, (2, 3), {"width": (1, 1024), "levels": (1, 8)})

@@ -17,8 +17,6 @@ from BrainTumorSegLib.domain.errors import CheckpointError
 from BrainTumorSegLib.domain.modalities import MODALITIES
 from BrainTumorSegLib.models.checkpoint_file import (
     Checkpoint,
-    _digest,
-    _split,
     load_checkpoint,
     read_description,
     save_checkpoint,
@@ -34,18 +32,10 @@ from BrainTumorSegLib.models.description import (
     parse_description,
 )
 from BrainTumorSegLib.networks import create_network
+from Testing.forging import forge
 from Testing.samples import describe_model, make_oracle, with_field, write_oracle
 
 WriteCheckpoint = Callable[..., Path]
-
-
-def forge(path: Path, description: Any, weights: dict[str, torch.Tensor] | None = None) -> Path:
-    """A file with a right digest over whatever it says."""
-    text = description if isinstance(description, str) else json.dumps(description)
-    tensors = weights if weights is not None else dict(make_oracle().weights)
-    draft = save(tensors, metadata={"braintumorseg": text})
-    path.write_bytes(save(tensors, metadata={"braintumorseg": text, "sha256": _digest(*_split(draft, "draft"))}))
-    return path
 
 
 def assert_refused(action: Callable[[], object], named: str, source: Path | None = None) -> None:
@@ -60,14 +50,19 @@ def assert_refused(action: Callable[[], object], named: str, source: Path | None
 
 def test_kernels_in_eight_bits_need_half_of_the_file(tmp_path: Path) -> None:
     """Weights come back rounded, and writing them again changes nothing."""
-    weights = {"kernel": torch.randn(64, 64, 3, 3, 3, generator=torch.Generator().manual_seed(2))}
+    torch.manual_seed(2)
+    spec = NetworkSpec("unet", {"width": 32, "levels": 1})
+    weights = create_network("unet", dimensions=3, in_channels=4, out_channels=3, arguments=spec.arguments).state_dict()
     sizes = {}
     for storage in ("fp16", "int8"):
-        path = save_checkpoint(describe_model(storage=storage), weights, tmp_path / f"{storage}.safetensors")
+        path = save_checkpoint(
+            describe_model(storage=storage, network=spec), weights, tmp_path / f"{storage}.safetensors"
+        )
         sizes[storage] = path.stat().st_size
-    assert 0.515 < sizes["int8"] / sizes["fp16"] < 0.53  # a byte a weight, and two for each 54
+    assert 0.515 < sizes["int8"] / sizes["fp16"] < 0.55  # a byte a weight, two for each 54, and the header
     loaded = load_checkpoint(tmp_path / "int8.safetensors")
-    error = (loaded.weights["kernel"] - weights["kernel"]).norm() / weights["kernel"].norm()
+    kernel = "bottleneck.3.weight"
+    error = (loaded.weights[kernel] - weights[kernel]).norm() / weights[kernel].norm()
     assert 0.001 < error < 0.01
     again = save_checkpoint(loaded.description, loaded.weights, tmp_path / "again.safetensors")
     torch.testing.assert_close(load_checkpoint(again).weights, loaded.weights, rtol=1e-6, atol=0)
@@ -168,7 +163,9 @@ def test_a_header_whose_length_begins_like_a_pickle_is_no_pickle(tmp_path: Path,
     path = tmp_path / "a.safetensors"
     used = size // 2
     for _ in range(4):  # widen a free text until the header has that length
-        save_checkpoint(dataclasses.replace(oracle.description, intended_use="x" * used), oracle.weights, path)
+        save_checkpoint(
+            dataclasses.replace(oracle.description, training=TrainingRecord(data="x" * used)), oracle.weights, path
+        )
         length = int.from_bytes(path.read_bytes()[:8], "little")
         used = (used + size - length) % 0x10000
     assert path.read_bytes()[:2] == size.to_bytes(2, "little")
@@ -398,11 +395,12 @@ def test_a_description_survives_json() -> None:
 
 def test_statistics_of_batch_normalisation_may_be_larger_than_fp16_holds(tmp_path: Path) -> None:
     oracle = make_oracle()
-    variance, mean = torch.tensor([1e6, 1e-9]), torch.tensor([-7e4, 0.1])
-    weights = {**oracle.weights, "norm.running_var": variance, "norm.running_mean": mean, "norm.weight": torch.ones(2)}
+    variance, mean = torch.tensor([1e6, 1e-9] * 4), torch.tensor([-7e4, 0.1] * 4)
+    norm = "encoders.0.1"
+    weights = {**oracle.weights, f"{norm}.running_var": variance, f"{norm}.running_mean": mean}
     stored = load_checkpoint(save_checkpoint(oracle.description, weights, tmp_path / "m.safetensors")).weights
-    assert torch.equal(stored["norm.running_var"], variance) and torch.equal(stored["norm.running_mean"], mean)
-    assert stored["norm.weight"].dtype == torch.float16
+    assert torch.equal(stored[f"{norm}.running_var"], variance) and torch.equal(stored[f"{norm}.running_mean"], mean)
+    assert stored[f"{norm}.weight"].dtype == torch.float16
 
 
 def test_weights_that_a_network_has_under_two_names_are_stored_once(tmp_path: Path) -> None:
