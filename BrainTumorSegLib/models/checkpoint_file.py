@@ -135,9 +135,6 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     Raises:
         CheckpointError: missing, truncated, changed, a pickle, foreign, of a newer schema, or weights that do not fit.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
     path = Path(path)
     source = str(path)
     with opened(path) as file:
@@ -149,6 +146,10 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         check_fit(description, header.tensors)
         file.seek(0)
         content = file.read()
+
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
     try:
         stored = load(content)
     except SafetensorError as error:

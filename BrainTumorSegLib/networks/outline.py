@@ -17,34 +17,26 @@ _RANDOM = frozenset(
 )
 
 
-class _PlainNumbers(TorchFunctionMode):
-    """Numbers that a constructor reads back, such as rates from layer to layer, need values."""
-
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        changed = {"device": "cpu"} if func is torch.linspace else {}
-        return func(*args, **{**(kwargs or {}), **changed})
-
-
-class _NoValues(TorchFunctionMode):
+class _WithoutRandomValues(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         if func in _RANDOM:
             return args[0] if args else (kwargs or {})["tensor"]
+        if func is torch.linspace:  # rates from layer to layer, which constructors read back
+            return func(*args, **{**(kwargs or {}), "device": "cpu"})
         return func(*args, **(kwargs or {}))
 
 
 @contextmanager
 def shapes_only() -> Iterator[None]:
     """Modules that are made within have every shape, and neither memory nor values."""
-    with torch.device("meta"), _PlainNumbers(), _NoValues():
+    with torch.device("meta"), _WithoutRandomValues():
         yield
 
 
 @contextmanager
 def without_values() -> Iterator[None]:
     """Modules that are made within have memory, but no random weights: they are built several times sooner."""
-    with _NoValues():
+    with _WithoutRandomValues():
         yield
