@@ -426,6 +426,6 @@ _CHANGES: dict[str, Callable[[Random, Path, bytes], None]] = {
     "weights, right digest": _weights,
     "JSON, right digest": _json,
     "header's length, foreign": _length,
-    "sparse, right table": _sparse,
+    "sparse": _sparse,
     "no regular file": _no_file,
 }
