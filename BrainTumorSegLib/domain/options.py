@@ -17,7 +17,7 @@ from .errors import RequestError
 from .labels import WRITABLE
 from .modalities import MODALITIES
 
-DEFAULT_MODEL = "brats-segresnet"
+DEFAULT_MODEL = "brats-ensemble"
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 PREPROCESSINGS = ("auto", "none", "register")
 BRAIN_EXTRACTIONS = ("auto", "included", "hd-bet", "synthstrip")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..domain.case import Case
+from ..domain.labels import ET, NCR
 from ..domain.volume import Volume
 from .anatomy import Anatomy, draw_anatomy
 from .lattice import Lattice, affine_of, head_lattice
@@ -37,12 +38,13 @@ class Phantom:
     labels: Volume
 
 
-def make_phantom(seed: int = 0, shape: tuple[int, int, int] = (155, 240, 240)) -> Phantom:
+def make_phantom(seed: int = 0, shape: tuple[int, int, int] = (155, 240, 240), *, enhancing: bool = True) -> Phantom:
     """Make a patient; the same seed and shape give the same voxels.
 
     Args:
         seed: which patient, 0 or more.
         shape: voxels ``(Z, Y, X)`` over the field of view of 155 × 240 × 240 mm, so that the default has 1 mm.
+        enhancing: whether the core's rim takes up contrast agent; without, the whole core is NCR.
 
     Raises:
         ValueError: the seed is negative, or an axis has too few voxels for a tumour's layers.
@@ -53,7 +55,8 @@ def make_phantom(seed: int = 0, shape: tuple[int, int, int] = (155, 240, 240)) -
     texture, scanner = (np.random.default_rng([seed, stream]) for stream in (2, 3))
     grid, box = head_lattice(shape)
     anatomy, tumour = draw_patient(seed, grid)
-    maps = relaxation_maps(texture, grid, anatomy, tumour)
+    maps = relaxation_maps(texture, grid, anatomy, tumour, enhancing=enhancing)
+    labels = tumour.labels if enhancing else np.where(tumour.labels == ET, np.uint8(NCR), tumour.labels)
     affine = affine_of(shape)
 
     def place(values: np.ndarray) -> Volume:
@@ -62,7 +65,7 @@ def make_phantom(seed: int = 0, shape: tuple[int, int, int] = (155, 240, 240)) -
         return Volume(whole, affine, f"phantom {seed}")
 
     images = {name: place(acquire(scanner, grid, maps, anatomy.brain, how)) for name, how in ACQUISITIONS.items()}
-    return Phantom(Case(f"phantom-{seed}", images), place(tumour.labels))
+    return Phantom(Case(f"phantom-{seed}", images), place(labels))
 
 
 def draw_patient(seed: int, grid: Lattice) -> tuple[Anatomy, Tumour]:

@@ -98,8 +98,10 @@ class Maps:
     fluid: np.ndarray
 
 
-def relaxation_maps(rng: np.random.Generator, grid: Lattice, anatomy: Anatomy, tumour: Tumour) -> Maps:
-    """Every voxel's tissue as numbers, with the texture that tissue has."""
+def relaxation_maps(
+    rng: np.random.Generator, grid: Lattice, anatomy: Anatomy, tumour: Tumour, *, enhancing: bool = True
+) -> Maps:
+    """Every voxel's tissue as numbers, with the texture it has; ``enhancing``: the rim leaks contrast agent."""
     fine, patchy, coarse = (grid.noise(rng, scale) for scale in (2.4, 4.5, 9))
     necrosis, rim = tumour.labels == NCR, tumour.labels == ET
     melted = np.clip(0.55 + 0.35 * coarse[necrosis] + 0.12 * fine[necrosis], 0, 1)
@@ -119,6 +121,8 @@ def relaxation_maps(rng: np.random.Generator, grid: Lattice, anatomy: Anatomy, t
 
     gadolinium = mapped("gadolinium")
     gadolinium[rim] *= np.exp(0.45 * patchy[rim] + 0.25 * fine[rim] - 0.13)  # the rim leaks here more, there less
+    if not enhancing:
+        gadolinium[rim] = OEDEMA.gadolinium
     fluid = np.where(necrosis | rim, np.float32(0), anatomy.fluid)
     return Maps(mapped("density"), mapped("t1") * t1_texture, mapped("t2") * t2_texture, gadolinium, fluid)
 

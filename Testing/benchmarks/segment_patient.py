@@ -48,7 +48,7 @@ def main() -> None:
     """Measure and print."""
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("case", nargs="?", type=Path)
-    p.add_argument("--model", nargs="+", default=["brats-segresnet", "brats-unet2d"])
+    p.add_argument("--model", nargs="+", default=["brats-ensemble", "brats-segresnet", "brats-unet2d"])
     p.add_argument("--repeat", type=int, default=3)
     arguments = p.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import BrainTumorSegLib
+from BrainTumorSegLib.domain.labels import ET
+from BrainTumorSegLib.domain.options import DEFAULT_MODEL
 from BrainTumorSegLib.models.catalogue import load_model
 from BrainTumorSegLib.phantom import make_phantom
 
@@ -43,7 +45,7 @@ def test_demo_that_cannot_write(cli: Cli, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_shipped_model_finds_the_synthetic_tumours() -> None:
-    checkpoint = load_model("brats-segresnet")
+    checkpoint = load_model(DEFAULT_MODEL)
     rows = []
     for seed in SEEDS:
         phantom = make_phantom(seed)
@@ -52,3 +54,10 @@ def test_the_shipped_model_finds_the_synthetic_tumours() -> None:
         print(seed, rows[-1])
     whole, core, enhancing = np.mean(rows, axis=0)
     assert whole >= 0.8 and core >= 0.7 and enhancing >= 0.5
+
+
+@pytest.mark.slow
+def test_a_synthetic_tumour_that_does_not_enhance_gets_no_enhancement() -> None:
+    result = BrainTumorSegLib.segment(make_phantom(0, enhancing=False).case, load_model(DEFAULT_MODEL))
+    assert (result.labels.array > 0).any() and not (result.labels.array == ET).any()
+    assert any("No enhancement was found" in warning for warning in result.warnings)

@@ -8,8 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("BrainTumorSeg", "BrainTumorSegLib")
 # The weights that are included. They are large, and a tree without them still builds: so they are named.
 WEIGHTS = (
-    "BrainTumorSegLib/models/checkpoints/brats-segresnet.safetensors",
-    "BrainTumorSegLib/models/checkpoints/brats-unet2d.safetensors",
+    "BrainTumorSegLib/models/checkpoints/brats-ensemble.safetensors",
     "BrainTumorSegLib/models/checkpoints/lgg-unet.safetensors",
     "BrainTumorSegLib/preprocessing/brain_extraction/brain-unet.safetensors",
 )

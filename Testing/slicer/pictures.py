@@ -17,6 +17,8 @@ from typing import Any
 
 from PIL import Image
 
+from BrainTumorSegLib.domain.options import DEFAULT_MODEL
+
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 os.environ["QT_SCALE_FACTOR"] = "2"  # as on a screen of high resolution
 WIDTH = 460
@@ -100,7 +102,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("case", type=Path)
     parser.add_argument("--raw", type=Path)
-    parser.add_argument("-m", "--model", default="brats-segresnet")
+    parser.add_argument("-m", "--model", default=DEFAULT_MODEL)
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/images"))
     given = parser.parse_args()
     from .harness.start import start

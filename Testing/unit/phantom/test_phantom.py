@@ -235,6 +235,20 @@ def test_rim_is_bright_on_t1_only_with_gadolinium(means: dict[str, dict[str, flo
     assert means["t1ce"]["ET"] > means["t1ce"]["ED"] + 0.3
 
 
+def test_a_tumour_that_does_not_enhance_differs_in_t1ce_alone() -> None:
+    shape = (52, 80, 80)
+    leaking, tight = make_phantom(1, shape), make_phantom(1, shape, enhancing=False)
+    rim = leaking.labels.array == ET
+    assert np.array_equal(tight.labels.array, np.where(rim, NCR, leaking.labels.array)) and rim.any()
+    for name, volume in tight.case.images.items():
+        same = np.array_equal(volume.array, leaking.case.images[name].array)
+        assert same == (name != "t1ce"), name
+    before, after = (tight.case.images[name].array[rim] for name in ("t1", "t1ce"))
+    brain = tight.case.images["t1"].array > 0
+    scale = np.median(tight.case.images["t1"].array[brain]) / np.median(tight.case.images["t1ce"].array[brain])
+    assert abs(np.median(after) * scale / np.median(before) - 1) < 0.1
+
+
 def test_necrosis_is_dark_on_t1ce_and_bright_on_t2(means: dict[str, dict[str, float]]) -> None:
     assert means["t1"]["NCR"] < means["t1"]["ED"]
     assert means["t1ce"]["NCR"] < 0.97 and means["t1ce"]["NCR"] < means["t1ce"]["ET"] - 0.3
