@@ -31,8 +31,8 @@ def main() -> int:
     p.add_argument("--seed", type=int, default=0)
     arguments = p.parse_args()
     chance = random.Random(arguments.seed)
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_DFL)  # ignored ones would be ignored by the children, too
+    for sign in SIGNALS:
+        signal.signal(sign, signal.SIG_DFL)  # ignored ones would be ignored by the children, too
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "case").mkdir()
