@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import tempfile
 import weakref
@@ -19,6 +20,7 @@ from BrainTumorSegLib.io import case_folder
 from BrainTumorSegLib.io.staging import atomic
 from BrainTumorSegLib.runner import EngineRun, clean_up
 
+from .run import from_root
 from .tables import csv_rows, write_csv
 
 TABLE = "measurements.csv"
@@ -67,7 +69,7 @@ class FolderRun:
             InputError: the folder holds no patient.
             OutputError: the destination cannot be written to.
         """
-        self.cases = find_cases(source)
+        self.cases = find_cases(source.absolute())  # the engine works in another folder
         self.log: list[str] = []
         self._destination, self._options = destination, options
         self._cancelled = False
@@ -163,7 +165,8 @@ class FolderRun:
 
     def _arguments(self, case: CaseOutcome) -> list[str]:
         output = str(self._folder / f"{case.name}.nii.gz")
-        return ["segment", *case.files.arguments, "-o", output, *self._options.arguments()]
+        options = dataclasses.replace(self._options, model=from_root(self._options.model))
+        return ["segment", *case.files.arguments, "-o", output, *options.arguments()]
 
     def _finish(self, engine: EngineRun) -> None:
         """Take over a case that has ended."""

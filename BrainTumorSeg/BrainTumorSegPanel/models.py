@@ -159,7 +159,7 @@ class ModelsPart:
             before = set(self._models)
             # In a child: the network is built to see that it is sound, which needs torch.
             with tempfile.TemporaryDirectory(prefix="BrainTumorSeg-") as folder:
-                run = EngineRun(["models", "add", file], Path(folder) / "cancel")
+                run = EngineRun(["models", "add", str(Path(file).absolute())], Path(folder) / "cancel")
                 while run.state == "running":
                     slicer.app.processEvents()
                     run.pause()

@@ -23,6 +23,7 @@ from BrainTumorSegLib.domain.result_record import ResultRecord
 from BrainTumorSegLib.domain.session import mixed
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io import mrml
+from BrainTumorSegLib.models.catalogue import SUFFIX
 from BrainTumorSegLib.runner import EngineRun, LocalRun, clean_up
 
 from .alignment import Moved
@@ -88,6 +89,7 @@ class SegmentationRun:
         wish = self._wish
         options = dataclasses.replace(
             wish.options,
+            model=from_root(wish.options.model),
             brain_mask=self._brain_mask(),
             probabilities=self._probabilities if wish.probabilities else None,
             preprocessed=self._preprocessed if wish.brain or wish.registered else None,
@@ -100,14 +102,14 @@ class SegmentationRun:
                 volume = mrml.volume_of(source)
                 self._affines[modality] = volume.affine
                 _write(volume, file)
-            arguments += [f"--{modality}", str(file)]
+            arguments += [f"--{modality}", str(file.absolute())]
         return arguments
 
     def _brain_mask(self) -> Path | None:
         """The file of the mask that is given in place of an extraction; a node's is written on the reference's grid."""
         mask = self._wish.brain_mask
         if mask is None or isinstance(mask, Path):
-            return mask
+            return mask.absolute() if mask else None
         from BrainTumorSegLib.io.registry import read_volume
         from BrainTumorSegLib.preprocessing.resampling import resample
 
@@ -267,6 +269,11 @@ class SegmentationRun:
         names = {modality: name_of(source) for modality, source in self._sources.items()}
         more = {"confidence": self.confidence, "warnings": list(self.warnings)}
         return {**dataclasses.asdict(record.provenance), "inputs": names, **more}
+
+
+def from_root(model: str) -> str:
+    """A model's file named from the root on, since the engine works in another folder; an id stays as it is."""
+    return str(Path(model).absolute()) if model.endswith(SUFFIX) else model
 
 
 def _write(volume: Volume, file: Path) -> None:

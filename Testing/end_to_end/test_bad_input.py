@@ -75,7 +75,7 @@ def missing_file(path: Path) -> None:
     [
         (four_dimensional, "dimensions"),
         (no_image, "cannot be read"),
-        (truncated, "cannot be read"),
+        (truncated, "ends before"),
         (not_finite, "NaN"),
         (all_zero, "zero everywhere"),
         (zero_axis, "zero"),

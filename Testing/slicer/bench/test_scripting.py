@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -72,6 +73,20 @@ def test_nodes_names_and_files_give_the_same(
     node = logic.segment(**given, model=str(models["exact"]), device="cpu", inProcess=in_process)
     for name, expected in to_regions(patient.labels.array).items():
         np.testing.assert_array_equal(mask(node, name, volumes["t1ce"]), expected)
+
+
+def test_files_may_be_named_from_the_current_folder(
+    logic: Any,
+    case: Path,
+    volumes: dict[str, Any],
+    models: dict[str, Path],
+    patient: samples.Patient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(case)
+    given = {name: next(Path().glob(f"*{samples.STYLES['brats2023'][name]}*")) for name in volumes}
+    node = logic.segment(**given, model=os.path.relpath(models["exact"]), device="cpu")
+    np.testing.assert_array_equal(mask(node, "WT", volumes["t1ce"]), patient.labels.array > 0)
 
 
 def test_files_alone_need_no_volume_in_the_scene(logic: Any, case: Path, models: dict[str, Path]) -> None:
