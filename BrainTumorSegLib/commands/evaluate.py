@@ -78,9 +78,9 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
             if arguments.report:
                 progress.report("report", 1.0, "Drawing the report")
                 _report(arguments, evaluation, (pairing, other.title) if pairing and other else None, staging)
-        if arguments.output:  # which holds all that is said
-            console.placed()
     _complain([evaluation, *([other] if other else [])], console)
+    if arguments.output:  # which holds all that is said
+        console.placed()
     console.result(as_json(evaluation, pairing, other))
     return 0
 
