@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
+import torch
 
-from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
+from BrainTumorSegLib.models.checkpoint_file import load_checkpoint, save_checkpoint
 from BrainTumorSegLib.models.description import TrainingRecord
 from Testing import samples
 from Testing.training_data import make_patient
-from Training import ensemble, measure
+from Training import average, ensemble, measure
 
 SPEC = """
 id = "both"
@@ -93,3 +95,20 @@ def test_who_trained_does_not_measure(data: Path, tmp_path: Path, capsys: pytest
     output = tmp_path / "new.safetensors"
     assert measure.main([str(file), "--data", str(data), "-o", str(output)]) == 2
     assert "was trained on P2" in capsys.readouterr().err and not output.exists()
+
+
+def test_weights_halfway_between_two_stages(members: list[str], tmp_path: Path) -> None:
+    before = load_checkpoint(tmp_path / "deep.safetensors")
+    later = {n: (t.float() * 3).to(t.dtype) for n, t in before.weights.items()}
+    after = save_checkpoint(dataclasses.replace(before.description, version="2"), later, tmp_path / "later.safetensors")
+    output = tmp_path / "between.safetensors"
+    arguments = [str(tmp_path / "deep.safetensors"), str(after), "-o", str(output)]
+    assert average.main([*arguments, "--share", "0.25"]) == 0
+    found = load_checkpoint(output)
+    assert found.description.version == "2" and found.description.accuracy == ()
+    for name, tensor in found.weights.items():  # a quarter of 3 and three quarters of 1
+        if tensor.is_floating_point():
+            assert torch.allclose(tensor.float(), before.weights[name].float() * 1.5, rtol=2e-3), name
+    flat = str(tmp_path / "flat.safetensors")
+    assert average.main([flat, str(after), "-o", str(tmp_path / "none.safetensors")]) == 2
+    assert not (tmp_path / "none.safetensors").exists()

@@ -1,0 +1,76 @@
+"""``python -m Training.average BEFORE AFTER -o FILE``: a network halfway between two stages of its training.
+
+A stage on patients of another kind forgets some of what the stages before knew. Halfway between the weights of both, a
+network keeps much of either (Wortsman 2022, arXiv 2109.01903), as long as it did not learn new statistics of batch
+normalisation (``hold_statistics``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from BrainTumorSegLib.domain.errors import CheckpointError
+from BrainTumorSegLib.io.staging import atomic
+from BrainTumorSegLib.models.catalogue import find, load_model
+from BrainTumorSegLib.models.checkpoint_file import Checkpoint
+
+from .command import exit_code
+from .export import save_sound
+
+
+def average(before: Checkpoint, after: Checkpoint, share: float = 0.5) -> Checkpoint:
+    """The network of ``after`` with ``share`` of its weights and the rest from ``before``, not measured yet.
+
+    Raises:
+        CheckpointError: the networks differ.
+    """
+    d = after.description
+    shapes = [{name: tensor.shape for name, tensor in one.weights.items()} for one in (before, after)]
+    if before.description.network != d.network or shapes[0] != shapes[1]:
+        raise CheckpointError(f"{before.description.id} and {d.id} are not of one network.", "Give stages of one run.")
+    weights = {
+        name: (share * tensor.float() + (1 - share) * before.weights[name].float()).to(tensor.dtype)
+        for name, tensor in after.weights.items()
+    }
+    notes = dict(d.training.recipe.get("notes", {}))
+    notes["averaged"] = f"{share:g} of these weights, the rest of version {before.description.version}"
+    training = dataclasses.replace(d.training, recipe={**d.training.recipe, "notes": notes})
+    return Checkpoint(dataclasses.replace(d, training=training, accuracy=()), weights)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Average and write.
+
+    Raises:
+        BrainTumorSegError: a model cannot be read, or they are of different networks.
+    """
+    result = average(load_model(arguments.before), load_model(arguments.after), arguments.share)
+    with atomic(arguments.output, [find(arguments.before).path, find(arguments.after).path]) as part:
+        save_sound(result.description, result.weights, part)
+    print(f"Wrote {arguments.output}", flush=True)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m Training.average", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_argument("before", help="id or file of the earlier stage")
+    p.add_argument("after", help="id or file of the later one, whose description is kept")
+    p.add_argument("-o", "--output", type=Path, required=True, help="the checkpoint that is written")
+    p.add_argument("--share", type=float, default=0.5, help="of the later one's weights (default: 0.5)")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    return exit_code(lambda: run(parser().parse_args(argv)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
