@@ -26,6 +26,7 @@ from ..domain.modalities import (
 )
 from ..domain.volume import Volume
 from . import dicom
+from .evidence import reachable
 from .images2d import channels_for, is_mask, is_slice, read_pages, slice_order, stack_slices
 from .nifti import place_of
 from .registry import is_image, read_volume
@@ -88,6 +89,10 @@ class CaseFiles:
         """
         if self.problem:
             raise ModalityError(self.problem, _BY_NAME)
+        with reachable(self.id):
+            return self._read(modalities, optional)
+
+    def _read(self, modalities: Sequence[str], optional: Sequence[str]) -> Case:
         if self.slices:
             pages = [page for path in self.slices for page in read_pages(path)]
             channels = channels_for(modalities, optional, max(len(page) for page in pages))
@@ -110,7 +115,11 @@ def find_case(paths: Path | str | Sequence[Path | str], files: Mapping[str, Path
         ModalityError: two files speak of one modality, or none is recognised.
     """
     given = [Path(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
-    files = dict(files or {})
+    with reachable(given[0] if given else "image"):
+        return _found(given, dict(files or {}))
+
+
+def _found(given: Sequence[Path], files: dict[str, Path]) -> CaseFiles:
     if len(given) == 1 and _is_dicom_folder(given[0]):
         return _dicom_case(given[0], files)
     chosen = dicom.choose_named(files)
@@ -138,8 +147,13 @@ def find_cases(root: Path) -> list[CaseFiles]:
     Raises:
         InputError: the folder does not exist.
     """
-    if not root.is_dir():
-        raise InputError(f"{root} is no folder.", "Check the path.")
+    with reachable(root):
+        if not root.is_dir():
+            raise InputError(f"{root} is no folder.", "Check the path.")
+        return _all_found(root)
+
+
+def _all_found(root: Path) -> list[CaseFiles]:
     folders = case_folders(root)
     if folders == [root]:  # a template beside the folders of the patients hides none of them
         folders += _inner_folders(root, 3)

@@ -11,6 +11,7 @@ import math
 import os
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 
@@ -33,6 +34,43 @@ _LONGEST_HEADER = 1 << 22
 
 _CUT_OFF = "Copy it again; it was cut off, or its header is damaged."
 _DAMAGED = "Its bytes changed since it was written; copy it again."
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is no regular file that can be opened: a folder, a pipe, a loop of links, a name that none can have.
+
+    Raises:
+        InputError: with the reason.
+    """
+    with reachable(path):
+        if path.is_dir():
+            raise InputError(f"{path} is a folder, not a file.", "Give one file.")
+        if not path.is_file():
+            path.stat()  # says why: not there, a loop of links, no permission
+            raise InputError(f"{path} is not a file.", "Check the path.")
+        path.open("rb").close()
+
+
+@contextmanager
+def reachable(path: Path | str) -> Iterator[None]:
+    """Errors of the way to a file as those of a request.
+
+    Raises:
+        InputError: nothing is there, links lead in a loop, a folder on the way may not be read, or no file can have
+            such a name.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"{error.filename or path} does not exist.", "Check the path.") from error
+    except OSError as error:
+        where = error.filename if isinstance(error.filename, (str, Path)) else path
+        reason = error.strerror or str(error)
+        raise InputError(f"{where} cannot be read ({reason}).", "Check the path and its permissions.") from error
+    except (ValueError, RuntimeError) as error:  # a NUL in a name; a loop of links in Python 3.11 and 3.12
+        if not (isinstance(error, UnicodeError) or "null" in str(error) or "loop" in str(error)):
+            raise
+        raise InputError(f"{shown(str(path))} is no path ({error}).", "Check the path.") from error
 
 
 def check_memory(path: Path, size: int) -> None:
@@ -131,13 +169,17 @@ def inflate(file: BufferedReader, path: Path, held: int) -> Iterator[bytes]:
         InputError: the stream is damaged or ends too early, or something else follows it.
     """
     unpacker = zlib.decompressobj(47)  # gzip or zlib, by how it begins
-    rest = b""
+    rest, padding = b"", 0
     while True:
         if not rest:
             rest = file.read(min(_CHUNK, held))
             held = held - len(rest) if rest else 0
         if unpacker.eof:
+            padding += len(rest)
             rest = rest.lstrip(b"\0")  # what some programs pad a file with
+            padding -= len(rest)
+            if padding > _PADDING:
+                raise InputError(f"{path} goes on for long behind its packed voxels.", _DAMAGED)
             if rest:
                 unpacker = zlib.decompressobj(31)
             elif held:

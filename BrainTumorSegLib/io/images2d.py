@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 import struct
 import warnings
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..domain.case import Case
-from ..domain.errors import InputError, ModalityError
+from ..domain.errors import InputError, ModalityError, ShortageError
 from ..domain.modalities import FLAIR, T1, T1CE
 from ..domain.volume import Volume
+from .evidence import check_file, check_memory
 from .formats import unreadable
 
 SLICE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -28,6 +30,17 @@ ASSUMED_SPACING = (
     f"2D images do not say how large they are: millilitres and millimetres rest on an assumed field of view of "
     f"{FIELD_OF_VIEW_MM:g} mm and {SLICE_STEP_MM:g} mm between slices."
 )
+
+# Pillow's names of what is read; others of its readers start programs (EPS) or were never meant.
+_PILLOWS = ("PNG", "JPEG", "TIFF")
+# What they meet a damaged file with.
+_PILLOWS_ERRORS = (
+    OSError, EOFError, SyntaxError, ValueError, KeyError, IndexError, TypeError, AttributeError, struct.error,
+    OverflowError, ArithmeticError, RuntimeError, zlib.error,
+)  # fmt: skip
+# Bytes a pixel that a page takes while it is unpacked, converted and copied.
+_WORKED_BYTES = 16
+_MOST_PAGES = 4096
 
 # Mean grey levels by which a copied channel may differ after a lossy file.
 _COPY_TOLERANCE = 0.5
@@ -70,17 +83,26 @@ def read_pages(path: Path | str) -> list[np.ndarray]:
     from PIL import Image, ImageSequence
 
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path} does not exist.", "Check the path.")
+    check_file(path)
+    pages: list[np.ndarray] = []
+    taken = 0
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # on tags that say nothing of the pixels
-            with Image.open(path) as image:
-                pages = [np.asarray(_plain(page)) for page in ImageSequence.Iterator(image)]
-    except (
-        OSError, SyntaxError, ValueError, KeyError, IndexError, TypeError, struct.error, OverflowError, MemoryError,
-        Image.DecompressionBombError,
-    ) as error:  # fmt: skip  # Pillow's readers meet a damaged file with any of these
+            warnings.simplefilter("ignore")  # on tags that say nothing of the pixels, and on sizes
+            with Image.open(path, formats=_PILLOWS) as image:
+                if image.format == "PNG":
+                    image.verify()  # the checksum of every chunk; the file must be opened anew
+            with Image.open(path, formats=_PILLOWS) as image:
+                for page in ImageSequence.Iterator(image):
+                    width, height = page.size
+                    check_memory(path, taken + _WORKED_BYTES * width * height)
+                    pages.append(np.asarray(_plain(page)))
+                    taken += pages[-1].nbytes
+                    if len(pages) > _MOST_PAGES:
+                        raise InputError(f"{path} has more than {_MOST_PAGES} pages.", "Give a file a slice.")
+    except MemoryError as error:
+        raise ShortageError(f"Memory ran out while {path} was read.", "Close other programs and try again.") from error
+    except (*_PILLOWS_ERRORS, Image.DecompressionBombError) as error:
         raise unreadable(path, error) from error
     return [page[None] if page.ndim == 2 else np.moveaxis(page, -1, 0) for page in pages]
 
@@ -90,10 +112,16 @@ def page_count(path: Path) -> int:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
-            return int(getattr(image, "n_frames", 1))
-    except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error, Image.DecompressionBombError):
-        return 1
+        check_file(path)
+        with Image.open(path, formats=_PILLOWS) as image:
+            for page in range(1, _MOST_PAGES + 1):  # n_frames would count without end
+                try:
+                    image.seek(page)
+                except EOFError:
+                    return page
+    except (InputError, *_PILLOWS_ERRORS, Image.DecompressionBombError):
+        pass
+    return 1
 
 
 def write_mask(mask: np.ndarray, file: Path) -> None:

@@ -16,6 +16,7 @@ from ..domain.labels import read_labels, write_labels
 from ..domain.segmentation import Segmentation
 from ..domain.volume import Volume
 from . import dicom, images2d, segmentation_nrrd
+from .evidence import check_file
 from .formats import HEAD, Format, Pixels, unreadable, wrong_dimension
 from .meta_image import MetaImage
 from .nifti import Nifti
@@ -52,12 +53,7 @@ def head_of(path: Path) -> bytes:
     Raises:
         InputError: the file is missing, empty or damaged.
     """
-    if not path.is_file():
-        if path.is_dir():
-            raise InputError(f"{path} is a folder, not a file.", "Give one file.")
-        raise InputError(
-            f"{path} does not exist." if not path.exists() else f"{path} is not a file.", "Check the path."
-        )
+    check_file(path)
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)

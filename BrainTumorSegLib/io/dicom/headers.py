@@ -6,6 +6,7 @@ import logging
 import re
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ EXTRA = "Install the extra [dicom]: python -m pip install pydicom highdicom."
 # What pydicom meets a damaged file with.
 DAMAGE = (
     OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError,
-    struct.error, OverflowError, MemoryError,
+    struct.error, OverflowError, ArithmeticError, RuntimeError, zlib.error,
 )  # fmt: skip
 
 # What tells a series' kind; in enhanced objects some bear other names and lie deeper.
@@ -109,7 +110,7 @@ def read_header(file: Path) -> Header:
         with quiet(), file.open("rb") as stream:
             dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_TAGS)
             header = _header(dataset, file, file.stat().st_size - stream.tell())
-    except (*DAMAGE, pydicom.errors.InvalidDicomError) as error:
+    except (*DAMAGE, pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException) as error:
         raise InputError(f"is a damaged DICOM file ({reason_of(error)})") from error
     if not (header.instance and header.series):
         raise InputError("is a damaged DICOM file (it does not say what it is)")

@@ -18,12 +18,15 @@ import numpy as np
 
 from ...domain.errors import InputError
 from ...domain.volume import Place, Volume
+from ..evidence import check_memory
 from ..formats import reason_of
 from .headers import DAMAGE, Header, pydicom_for, quiet, read_header
 from .stack import Stack, stack
 
 # Compressions that GDCM unpacks: JPEG, lossless JPEG, JPEG-LS, JPEG 2000, run lengths (PS3.6 Annex A).
 _GDCM = {f"1.2.840.10008.1.2.{end}" for end in ("4.50", "4.51", "4.57", "4.70", "4.80", "4.81", "4.90", "4.91", "5")}
+# Of a voxel as it is stored and as a grey value.
+_VOXEL_BYTES = 8
 _AGAIN = "Export the series again, or name other ones: --t1 SERIES …"
 
 
@@ -185,6 +188,8 @@ def read_series(series: Series, reason: str = "") -> Volume:
     if series.problem:
         raise InputError(f"{series} {series.problem}.", _AGAIN)
     stacked = series.stack()
+    rows, columns = stacked.frames[0].size
+    check_memory(series.folder, len(stacked.frames) * rows * columns * _VOXEL_BYTES)
     pages = {file: _pixels(file) for file in dict.fromkeys(frame.file for frame in stacked.frames)}
     slices = []
     for frame in stacked.frames:
@@ -215,7 +220,7 @@ def _pixels(file: Path) -> np.ndarray:
             if not by_pydicom and syntax not in _GDCM:
                 raise NotImplementedError("no decoder for it is installed")
             array = np.asarray(dataset.pixel_array) if by_pydicom else _unpacked(dataset)
-    except (*DAMAGE, RuntimeError) as error:
+    except (*DAMAGE, pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException) as error:
         raise InputError(f"The pixels of {file} cannot be read{how} ({reason_of(error)}).", remedy) from error
     return array.reshape(-1, *array.shape[-2:])
 
