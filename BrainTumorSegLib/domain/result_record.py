@@ -28,11 +28,12 @@ USE = "For research, not for clinical use."
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """Which weights made a result; ``sha256`` is that of the whole file."""
+    """Which weights made a result: ``sha256`` of the whole file; ``members`` of an ensemble, those that ran."""
 
     id: str = ""
     version: str = ""
     sha256: str = ""
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

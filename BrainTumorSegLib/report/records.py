@@ -56,7 +56,8 @@ def stated(provenance: Provenance) -> dict[str, Any]:
     if provenance == Provenance():
         return {}
     found = dataclasses.asdict(provenance)
-    found["model"] = {key: value for key, value in found["model"].items() if value}
+    model = found["model"] | {"members": ", ".join(found["model"]["members"])}
+    found["model"] = {key: value for key, value in model.items() if value}
     return {key: value for key, value in found.items() if value not in ("", (), {})}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from BrainTumorSegLib.domain.case import Case
 from BrainTumorSegLib.domain.errors import ModalityError, ShortageError
 from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.domain.progress import Progress
+from BrainTumorSegLib.domain.result_record import ResultRecord
 from BrainTumorSegLib.domain.segmentation import Segmentation
 from BrainTumorSegLib.inference import pipeline
 from BrainTumorSegLib.inference.backends.torch_backend import TorchBackend
@@ -20,6 +22,7 @@ from BrainTumorSegLib.models.checkpoint_file import Checkpoint
 from BrainTumorSegLib.models.description import PreprocessingSpec
 from BrainTumorSegLib.models.ensemble import average_of
 from BrainTumorSegLib.preprocessing import Prepared, prepare
+from BrainTumorSegLib.report.records import stated
 from Testing.samples import Patient, make_oracle
 
 
@@ -53,6 +56,9 @@ def test_the_result_is_the_weighted_mean_of_probabilities(patient: Patient, weig
         np.testing.assert_allclose(result.probabilities[region], mean, atol=1e-6)
     np.testing.assert_array_equal(result.labels.array, patient.labels.array)
     assert result.provenance["model"]["members"] == ["flat", "deep"]
+    record = ResultRecord.of_json(json.loads(json.dumps(ResultRecord.of(result, "brats2021").as_json())))
+    assert record.provenance.model.members == ("flat", "deep")
+    assert stated(record.provenance)["model"]["members"] == "flat, deep"
 
 
 def test_a_region_is_the_mean_of_those_that_know_it(patient: Patient) -> None:
