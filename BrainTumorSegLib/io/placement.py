@@ -69,7 +69,7 @@ class Placement:
         Raises:
             OSError: one cannot be moved; the others may have been, until :meth:`undo`.
         """
-        if len(pending) == 1:
+        if len(pending) < 2:  # one rename is whole by itself
             for part, destination in pending.items():
                 part.replace(destination)
             return

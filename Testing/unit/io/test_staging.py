@@ -173,3 +173,9 @@ def test_a_volume_is_replaced_by_one_made_from_it(tmp_path: Path) -> None:
     with atomic(path) as part:
         write_volume(volume.with_array(volume.array * 2), part)
     np.testing.assert_array_equal(read_volume(path).array, 2)
+
+
+def test_nothing_to_place_is_nothing_done(tmp_path: Path) -> None:
+    with staged([tmp_path / "input.nii.gz"]):
+        pass
+    assert not list(tmp_path.iterdir())
