@@ -175,9 +175,10 @@ def read(path: Path) -> tuple[Pixels, Mapping[str, str]]:
     """
     with path.open("rb") as file:
         header = read_header(file, path)
-        shape, dtype, affine = header.shape, header.dtype, _affine(header)
+        shape, dtype = header.shape, header.dtype
         if (len(shape), header.vector is None) not in ((3, True), (4, True), (4, False)):
             raise wrong_dimension(path, len(shape) - (header.vector is not None))
+        affine = _affine(header)
         name = header.fields.get("datafile", "")
         if name:
             with data_file(path, name).open("rb") as beside:
