@@ -128,7 +128,7 @@ def test_weights_are_small() -> None:
 
 
 def test_checkout_and_history_stay_small() -> None:
-    """The Index's limit is 100 MiB for what a shallow clone takes; old versions of weights count in a full one alone."""
+    """The Index allows a shallow clone 100 MiB; old versions of weights count in a full one alone."""
     if not (ROOT / ".git").exists():
         pytest.skip("this is no git clone")
     listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
