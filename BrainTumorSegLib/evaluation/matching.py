@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..domain.errors import RequestError
 from ..domain.modalities import case_of_segmentation, stem
+from ..io.evidence import reachable
 from ..io.registry import is_image
 
 
@@ -22,6 +23,11 @@ def match(prediction: Path, reference: Path) -> dict[str, tuple[Path, Path]]:
             a prediction has no reference, or
             two files stand for one case.
     """
+    with reachable(prediction):
+        return _matched(prediction, reference)
+
+
+def _matched(prediction: Path, reference: Path) -> dict[str, tuple[Path, Path]]:
     for path in (prediction, reference):
         if not path.exists():
             raise RequestError(f"{path} does not exist.", "Check the path.")

@@ -89,10 +89,6 @@ class CaseFiles:
         """
         if self.problem:
             raise ModalityError(self.problem, _BY_NAME)
-        with reachable(self.id):
-            return self._read(modalities, optional)
-
-    def _read(self, modalities: Sequence[str], optional: Sequence[str]) -> Case:
         if self.slices:
             pages = [page for path in self.slices for page in read_pages(path)]
             channels = channels_for(modalities, optional, max(len(page) for page in pages))
@@ -341,7 +337,8 @@ def case_from_files(files: Mapping[str, Path | str], case_id: str = "", chosen: 
     paths = {modality: Path(path) for modality, path in files.items()}
     seen: dict[Path, str] = {}
     for modality, path in paths.items():
-        other = seen.setdefault(path.resolve(), modality)
+        with reachable(path):
+            other = seen.setdefault(path.resolve(), modality)
         if other != modality:
             raise ModalityError(
                 f"{path} was given as {TITLES[other]} and as {TITLES.get(modality, modality)}.", "Give each file once."

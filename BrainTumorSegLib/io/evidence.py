@@ -152,7 +152,7 @@ def read_deflated(
     content = np.empty(size, np.uint8)
     done = 0
     for piece in inflate(file, path, held):
-        kept = piece[: size - done]
+        kept = piece[: max(size - done, 0)]
         content[done : done + len(kept)] = np.frombuffer(kept, np.uint8)
         done += len(piece)
         if done > size + _PADDING:

@@ -113,7 +113,7 @@ def page_count(path: Path) -> int:
 
     try:
         check_file(path)
-        with Image.open(path, formats=_PILLOWS) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_PILLOWS) as image:
             for page in range(1, _MOST_PAGES + 1):  # n_frames would count without end
                 try:
                     image.seek(page)
