@@ -12,7 +12,7 @@ import os
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +97,18 @@ def check_memory(path: Path, size: int) -> None:
             "allowed.",
             f"If the file is right, set {LIMIT}={math.ceil(min(size, 1e18) / 1e9)} and try again.",
         )
+
+
+class BoundedFile(BufferedReader):
+    """A file for libraries that read as many bytes as a header claims: memory is asked for no more than it holds."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(FileIO(path))
+        self._size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As many bytes as asked for, or as there are."""
+        return super().read(-1 if size is None or size < 0 else min(size, self._size))
 
 
 def voxel_bytes(shape: Sequence[int], item: int) -> int:

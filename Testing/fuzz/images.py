@@ -40,7 +40,7 @@ def make(seed: tuple[int, int], folder: Path) -> Sample:
     rng = np.random.default_rng(seed)
     suffix = SUFFIXES[rng.integers(len(SUFFIXES))]
     path = folder / f"t1{suffix}"
-    path.write_bytes(_sound(suffix, rng, folder))
+    path.write_bytes(sound(suffix, rng, folder))
     changes: tuple[Callable[[Path, str, Generator], None], ...] = (
         *(_bits, _bits, _bytes, _cut, _grown, _bomb, _names),
         *((_lines,) * 6 if suffix in TEXT else (_fields,) * 4),
@@ -56,6 +56,8 @@ def read(path: Path) -> None:
     refused = None
     if path.suffix in FLAT:
         ways: tuple[Callable[[Path], object], ...] = (read_pages, page_count, _case)
+    elif path.suffix == ".dcm":
+        ways = (_case,)
     else:
         ways = (read_volume, lambda path: read_volume(path, channels=True), read_label_map, _case)
     for way in ways:
@@ -75,13 +77,14 @@ def _case(path: Path) -> None:
         find_case((), {"t1": path}).read()
 
 
-def _sound(suffix: str, rng: Generator, folder: Path) -> bytes:
+def sound(suffix: str, rng: Generator, folder: Path) -> bytes:
     """A sound file of a format; the voxels of some lie in ``voxels.raw``."""
     array = rng.integers(0, 4, (4, 5, 6)).astype(rng.choice(["u1", "i2", "f4"]))
     if suffix in FLAT:
         return _flat(suffix, rng, folder)
     if suffix == ".dcm":
-        return _dicom(array)
+        (folder / "beside.dcm").write_bytes(_dicom(array, 1))
+        return _dicom(array, 0)
     if suffix in (".nii", ".nii.gz"):
         file = folder / f"sound{suffix}"
         write_volume(Volume(array, np.diag([1.0, 2, 3, 1])), file)
@@ -142,25 +145,25 @@ def _flat(suffix: str, rng: Generator, folder: Path) -> bytes:
     return content
 
 
-def _dicom(array: np.ndarray) -> bytes:
-    """A single classic MR image, explicit little endian, by hand."""
+def _dicom(array: np.ndarray, number: int) -> bytes:
+    """A slice of a series of classic MR images, explicit little endian, by hand."""
 
     def element(group: int, number: int, kind: bytes, value: bytes) -> bytes:
         value += (b"\0" if kind == b"UI" else b" ") * (len(value) % 2)
         size = struct.pack("<HI", 0, len(value)) if kind in (b"OW", b"OB") else struct.pack("<H", len(value))
         return struct.pack("<HH", group, number) + kind + size + value
 
-    meta = element(2, 2, b"UI", b"1.2.840.10008.5.1.4.1.1.4") + element(2, 3, b"UI", b"1.2.3")
+    meta = element(2, 2, b"UI", b"1.2.840.10008.5.1.4.1.1.4") + element(2, 3, b"UI", b"1.2.3.%d" % number)
     meta += element(2, 0x10, b"UI", b"1.2.840.10008.1.2.1")
-    texts = ((0x20, 0x32, b"DS", b"0\\0\\0"), (0x20, 0x37, b"DS", b"1\\0\\0\\0\\1\\0"))
+    texts = ((0x20, 0x32, b"DS", b"0\\0\\%d" % number), (0x20, 0x37, b"DS", b"1\\0\\0\\0\\1\\0"))
     shorts = ((2, 1), (0x10, 5), (0x11, 6), (0x100, 16), (0x101, 16), (0x102, 15), (0x103, 0))
-    pixels = array.astype("<i2")[0].tobytes()
-    body = element(8, 0x16, b"UI", b"1.2.840.10008.5.1.4.1.1.4") + element(8, 0x18, b"UI", b"1.2.3")
+    pixels = array.astype("<i2")[number].tobytes()
+    body = element(8, 0x16, b"UI", b"1.2.840.10008.5.1.4.1.1.4") + element(8, 0x18, b"UI", b"1.2.3.%d" % number)
     body += element(8, 0x60, b"CS", b"MR") + element(8, 0x103E, b"LO", b"T1") + element(0x10, 0x20, b"LO", b"P1")
     body += element(0x20, 0xD, b"UI", b"1.2") + element(0x20, 0xE, b"UI", b"1.2.9")
     body += b"".join(element(*text) for text in texts)
     body += b"".join(element(0x28, number, b"US", struct.pack("<H", value)) for number, value in shorts)
-    body += element(0x28, 0x30, b"DS", b"1\\1")
+    body += element(0x28, 4, b"CS", b"MONOCHROME2") + element(0x28, 0x30, b"DS", b"1\\1")
     return b"\0" * 128 + b"DICM" + element(2, 0, b"UL", struct.pack("<I", len(meta))) + meta + body + element(
         0x7FE0, 0x10, b"OW", pixels
     )  # fmt: skip

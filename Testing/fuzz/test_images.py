@@ -110,6 +110,13 @@ def test_an_affine_is_usable_or_refused(numbers: list[float]) -> None:
         assert volume.voxel_volume > 0 and len(set(volume.orientation)) == 3
 
 
+@pytest.mark.parametrize("suffix", images.SUFFIXES)
+def test_what_the_campaign_begins_with_is_sound(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"t1{suffix}"
+    path.write_bytes(images.sound(suffix, np.random.default_rng(0), tmp_path))
+    images.read(path)
+
+
 @pytest.mark.parametrize("number", range(150))
 def test_files_of_the_campaign(tmp_path: Path, number: int) -> None:
     """The first ones, in this process; thousands by ``python -m Testing.fuzz.campaign images``."""

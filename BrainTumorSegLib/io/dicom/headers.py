@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...domain.errors import InputError, RequestError
+from ..evidence import BoundedFile
 from ..formats import reason_of
 from .stack import Frame
 
@@ -107,7 +108,7 @@ def read_header(file: Path) -> Header:
     """
     pydicom = pydicom_for(file)
     try:
-        with quiet(), file.open("rb") as stream:
+        with quiet(), BoundedFile(file) as stream:
             dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_TAGS)
             header = _header(dataset, file, file.stat().st_size - stream.tell())
     except (*DAMAGE, pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException) as error:

@@ -18,7 +18,7 @@ import numpy as np
 
 from ...domain.errors import InputError
 from ...domain.volume import Place, Volume
-from ..evidence import check_memory
+from ..evidence import BoundedFile, check_memory
 from ..formats import reason_of
 from .headers import DAMAGE, Header, pydicom_for, quiet, read_header
 from .stack import Stack, stack
@@ -211,8 +211,8 @@ def _pixels(file: Path) -> np.ndarray:
     pydicom = pydicom_for(file)
     how, remedy = "", _AGAIN
     try:
-        with quiet():
-            dataset = pydicom.dcmread(file)
+        with quiet(), BoundedFile(file) as stream:
+            dataset = pydicom.dcmread(stream)
             syntax = dataset.file_meta.TransferSyntaxUID
             if syntax.is_compressed:
                 how, remedy = f" as {syntax.name}", "Export the series again, uncompressed."
