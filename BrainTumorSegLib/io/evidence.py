@@ -201,12 +201,12 @@ def inflate(file: BufferedReader, path: Path, held: int) -> Iterator[bytes]:
         try:
             piece = unpacker.decompress(rest, _CHUNK)
         except zlib.error as error:
-            raise InputError(f"{path} is damaged ({error}).", _DAMAGED) from error
+            raise InputError(f"{path} cannot be read: it is damaged ({error}).", _DAMAGED) from error
         rest = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
         if piece:
             yield piece
         elif not (rest or held or unpacker.eof):
-            raise InputError(f"{path} ends before the end of its packed voxels.", _CUT_OFF)
+            raise InputError(f"{path} cannot be read: it ends before its packed voxels do.", _CUT_OFF)
 
 
 def text_lines(file: BufferedReader, path: Path) -> Iterator[str]:
