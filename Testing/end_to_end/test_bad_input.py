@@ -75,7 +75,7 @@ def missing_file(path: Path) -> None:
     [
         (four_dimensional, "dimensions"),
         (no_image, "cannot be read"),
-        (truncated, "ends before"),
+        (truncated, "cannot be read"),
         (not_finite, "NaN"),
         (all_zero, "zero everywhere"),
         (zero_axis, "zero"),
