@@ -9,6 +9,7 @@ import itertools
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -299,7 +300,7 @@ def test_wrong_requests_end_before_the_work(
 # --- where the predictions come from -----------------------------------------------------------------------
 
 
-def record(folder: Path, case: str, **model: str) -> Path:
+def record(folder: Path, case: str, **model: Any) -> Path:
     weights = ModelRecord(**{"id": MODEL, "version": "1", **model})
     provenance = Provenance(weights, device="cpu", seconds=3.0 if case == "a" else 5.0)
     ResultRecord(case, {}, "brats2023", ("WT",), {}, provenance=provenance).write(folder / f"{case}.json")
