@@ -405,7 +405,7 @@ class BrainTumorSegTest(ScriptedLoadableModuleTest):
         except BrainTumorSegError as error:
             self.skipTest(str(error))
         with self.assertRaises(BrainTumorSegError) as caught:
-            BrainTumorSegLogic().segment(t1=volume, model="brats-unet2d", device="cpu")
+            BrainTumorSegLogic().segment(t1=volume, model="lgg-unet", device="cpu")
         self.assertIn("FLAIR", str(caught.exception))
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), before)
 

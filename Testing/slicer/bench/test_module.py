@@ -99,7 +99,7 @@ def test_model_and_device_are_remembered(panel: Panel) -> None:
 
 def test_cards_of_the_models(panel: Panel) -> None:
     panel.choose_model("brats-unet2d")
-    assert "Needs T1, T1ce, T2, FLAIR" in panel.ui.modelInfoLabel.text
+    assert "Needs any of T1, T1ce, T2, FLAIR" in panel.ui.modelInfoLabel.text
     assert "Dice" in panel.ui.modelInfoLabel.text
     assert "brats-unet2d" in panel.ui.modelCardBrowser.toPlainText()
     assert not panel.ui.removeModelButton.enabled, "it is included"
