@@ -91,13 +91,14 @@ def make_ensemble(models: Sequence[str], output: Path, console: Console) -> None
 
 
 def verify(console: Console) -> None:
-    """Load every model and build its network.
+    """Load every model and build its networks; members of an ensemble lie in its file, and are read with it.
 
     Raises:
         ExecutionError: one is damaged.
     """
-    models, errors = catalogue.installed()
-    for model in models.values():
+    installed, errors = catalogue.installed()
+    models = [model for model in installed.values() if not model.part_of]
+    for model in models:
         try:
             checkpoint = model.load()
             checkpoint.check()
