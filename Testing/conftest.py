@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 # Before numpy and torch start their threads; child processes inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -16,6 +17,31 @@ from typing import Any
 import pytest
 
 from Testing import samples
+from Testing.offline import FOLDER, python_path
+from Testing.offline.sitecustomize import RECORD  # from here on nothing reaches the internet
+
+sys.path.append(str(FOLDER))  # what runs HD-BET hands this on
+os.environ["PYTHONPATH"] = python_path(*filter(None, [os.environ.get("PYTHONPATH")]))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def network_record(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The file that tells what tests and their processes wanted of other machines."""
+    file = tmp_path_factory.mktemp("network") / "tried.txt"
+    before, os.environ[RECORD] = os.environ.get(RECORD), str(file)
+    yield file
+    os.environ.pop(RECORD)
+    if before is not None:
+        os.environ[RECORD] = before
+
+
+@pytest.fixture(autouse=True)
+def no_network(network_record: Path) -> Iterator[None]:
+    """A test fails that wanted to reach another machine, also where a library swallowed the error."""
+    network_record.unlink(missing_ok=True)
+    yield
+    if network_record.exists():
+        pytest.fail(f"No test reaches the internet: {network_record.read_text('utf-8')}", pytrace=False)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from BrainTumorSegLib.models.description import TilingSpec
+from Testing.offline import python_path
 
 from .making import Cli, make_model, write_case
 
@@ -23,11 +24,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def environment(home: Path) -> dict[str, str]:
     """Environment of the processes."""
-    root = str(Path(__file__).parents[2])
     return {
         **os.environ,
         "BRAINTUMORSEG_HOME": str(home),
-        "PYTHONPATH": root,
+        "PYTHONPATH": python_path(Path(__file__).parents[2]),
         "OMP_NUM_THREADS": "1",
         "MPLBACKEND": "Agg",
     }

@@ -20,6 +20,7 @@ from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.inference.pipeline import segment_case
 from BrainTumorSegLib.io.case_folder import read_case
 from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
+from Testing.offline import python_path
 from Testing.training_data import write_brats, write_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +36,7 @@ class Place:
         self.recipe = write_recipe(
             folder / "tiny.toml", {"steps = 12": f"steps = {STEPS}", "interval = 4": f"interval = {INTERVAL}"}
         )
-        self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONPATH": str(ROOT)}
+        self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONPATH": python_path(ROOT)}
 
     def arguments(self, name: str, *extra: str, recipe: Path | None = None) -> list[str]:
         common = ["--data", str(self.data), "--cache", str(self.folder / "cache"), "-o", str(self.folder / name)]

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from Testing.offline import python_path
+
 from .tree import ROOT, WEIGHTS, sources
 
 STUB = Path(__file__).parent / "slicer_stub"
@@ -104,7 +106,7 @@ def test_installed_engine_runs_from_slicers_folder(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(folder)},
+        env={**os.environ, "PYTHONPATH": python_path(folder)},
         capture_output=True,
         text=True,
         timeout=120,

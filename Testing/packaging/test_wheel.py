@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from Testing.offline import python_path
+
 from .tree import ROOT, WEIGHTS, clean_copy, sources
 
 
@@ -106,8 +108,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_there(installed: Path, cwd: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-    environment |= {"BRAINTUMORSEG_HOME": str(cwd / "home"), "MPLBACKEND": "Agg"}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONHOME"}
+    environment |= {"PYTHONPATH": python_path(), "BRAINTUMORSEG_HOME": str(cwd / "home"), "MPLBACKEND": "Agg"}
     program, *arguments = command
     return subprocess.run(
         [str(folder_of(installed, "scripts") / program), *arguments],

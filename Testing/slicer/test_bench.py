@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from Testing.offline import python_path
 from Testing.slicer.harness.start import VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +30,7 @@ def environment() -> dict[str, str]:
 
     Skips where the system lacks a library (Debian: libegl1, libgl1, libxkbcommon0, libfontconfig1, libdbus-1-3).
     """
-    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "PYTHONPATH": python_path(ROOT)}
     probe = subprocess.run([sys.executable, "-c", PROBE], env=environment, capture_output=True, text=True, check=False)
     if "cannot open shared object file" in probe.stderr:
         pytest.skip(f"Qt or VTK lacks a library of the system: {probe.stderr.strip().splitlines()[-1]}")

@@ -12,6 +12,7 @@ from BrainTumorSegLib import runner
 from BrainTumorSegLib.domain.errors import BrainTumorSegError, CancelledError, CheckpointError, ExecutionError
 from BrainTumorSegLib.models.description import TilingSpec
 from Testing.end_to_end.making import make_model, write_case
+from Testing.offline import python_path
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +22,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path / "elsewhere")
     monkeypatch.setenv("BRAINTUMORSEG_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setenv("PYTHONPATH", python_path())
 
 
 @pytest.fixture
@@ -105,6 +106,7 @@ def test_the_imported_library_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> N
     import BrainTumorSegLib
 
     folder = str(Path(BrainTumorSegLib.__file__).parents[1])
+    monkeypatch.delenv("PYTHONPATH")
     assert runner.environment()["PYTHONPATH"] == folder
     monkeypatch.setenv("PYTHONPATH", "theirs")
     assert runner.environment()["PYTHONPATH"] == f"{folder}{os.pathsep}theirs"
@@ -124,7 +126,7 @@ def test_interpreter_of_an_application_that_is_no_python(monkeypatch: pytest.Mon
 def test_a_module_in_the_current_folder_is_not_run(tmp_path: Path, case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("nibabel", "numpy", "sitecustomize"):
         (tmp_path / "elsewhere" / f"{name}.py").write_text(f"open({str(tmp_path / name)!r}, 'w')")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep)  # as a shell's line leaves it: the current folder, twice
+    monkeypatch.setenv("PYTHONPATH", python_path("", ""))  # as a shell's line leaves it: the current folder, twice
     model = make_model(tmp_path / "m.safetensors")
     run = start(tmp_path, "segment", case, "-o", tmp_path / "out.nii.gz", "--model", model)
     run.wait(200)
@@ -159,7 +161,7 @@ def test_what_is_printed_on_stderr_is_no_answer(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "library" / "sitecustomize.py").write_text(
         f"import atexit, sys; atexit.register(lambda: print({forged!r}, file=sys.stderr, flush=True))"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "library"))
+    monkeypatch.setenv("PYTHONPATH", python_path(tmp_path / "library"))
     run = start(tmp_path, "models", "list")
     run.wait(120)
     assert run.state == "done" and forged in run.log

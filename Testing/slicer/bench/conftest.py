@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from Testing import samples
+from Testing.offline import python_path
 from Testing.slicer.harness.start import start
 
 from .driving import Panel, Traces
@@ -60,7 +61,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slicer's working folder is not the clone."""
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.setenv("PYTHONPATH", python_path())
 
 
 @pytest.fixture

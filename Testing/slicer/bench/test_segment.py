@@ -15,6 +15,7 @@ import pytest
 from BrainTumorSegLib.domain.labels import REGIONS, to_regions
 from BrainTumorSegLib.io.registry import read_volume
 from Testing import samples
+from Testing.offline import python_path
 from Testing.slicer.harness.module import ROOT
 
 from .driving import Panel, Traces, mask, only_message, remove, segment_names, snapshot
@@ -25,7 +26,7 @@ SAMPLE = "BRAINTUMORSEG_SAMPLE"
 def command_line(case: Path, model: str | Path, output: Path) -> dict[str, np.ndarray]:
     """Masks of the regions as ``braintumorseg segment`` writes them."""
     command = [sys.executable, "-m", "BrainTumorSegLib.cli", "segment", str(case), "-o", str(output)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": python_path(ROOT)}
     subprocess.run([*command, "--model", str(model), "--device", "cpu"], env=environment, check=True, timeout=300)
     return to_regions(read_volume(output).array)
 

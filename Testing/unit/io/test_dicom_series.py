@@ -23,6 +23,7 @@ from BrainTumorSegLib.io.case_folder import case_of, find_case, read_case
 from BrainTumorSegLib.io.nifti import Nifti
 from Testing.dicom_series import PLANES, change, write_series, write_study
 from Testing.dicom_tools import affine_of
+from Testing.offline import python_path
 from Testing.samples import Patient
 
 ROOT = Path(__file__).parents[3]
@@ -294,6 +295,6 @@ def test_without_pydicom_the_extra_is_named(tmp_path: Path, patient: Patient) ->
         f"try: find_case({str(tmp_path / 'P')!r})\n"
         "except RequestError as error: print(error.sentence())"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": python_path(ROOT)}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
     assert "pydicom" in done.stdout and "[dicom]" in done.stdout and len(done.stdout.splitlines()) == 1

@@ -31,6 +31,7 @@ from BrainTumorSegLib.preprocessing.brain_extraction.components import largest_c
 from BrainTumorSegLib.preprocessing.brain_extraction.included import network_image, one_piece
 from BrainTumorSegLib.preprocessing.resampling import onto
 from Testing.head_images import dice, make_head
+from Testing.offline import python_path
 
 # What is brighter than 50 is brain; what HD-BET is given is written beside it.
 BRIGHT = """
@@ -155,7 +156,7 @@ def test_the_process_ends_with_its_parent(install_hd_bet: Callable[[str], Path],
     np.save(tmp_path / "image.npy", np.zeros((2, 2, 2)))
     root = Path(__file__).parents[3]
     command = [sys.executable, "-m", f"{hd_bet.__package__}.hd_bet_process", str(tmp_path / "image.npy"), "m", "1", "1"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(package.parent)])}
+    environment = {**os.environ, "PYTHONPATH": python_path(root, package.parent)}
     with subprocess.Popen([*command, "1"], stdin=subprocess.PIPE, env=environment) as process:
         assert process.stdin
         process.stdin.close()  # as the death of the parent does
