@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..domain.errors import ShortageError
+from ..domain.errors import ExecutionError, ShortageError
 from ..domain.grid import Grid
 from ..domain.labels import REGIONS
 from ..domain.modalities import TITLES, listed
@@ -57,6 +58,7 @@ def ask(
 
     Raises:
         ShortageError: memory ran out for the first one already.
+        ExecutionError: a network gives something that is no number.
         CheckpointError: a network cannot be built or run as the checkpoint says.
         CancelledError: cancelled through ``progress``.
     """
@@ -77,9 +79,25 @@ def ask(
             backend.free_memory()
             warnings.append(f"Memory ran out for {name}, so the result does without it; expect a less accurate one.")
             continue
+        _check_numbers(outputs, member.description, backend)
         opinions.append(Opinion(member.description, prepared, outputs))
         warnings += shortage
     return opinions, warnings
+
+
+def _check_numbers(outputs: np.ndarray, description: Description, backend: Backend) -> None:
+    """Refuse what is below every threshold, and would pass for a brain without a tumour.
+
+    Raises:
+        ExecutionError: a probability is no number.
+    """
+    if math.isnan(float(outputs.min())):
+        remedy = "Choose another model" if backend.precision == "fp32" else "Try --precision fp32"
+        raise ExecutionError(
+            f"The network of {description.id} gives something that is no number (NaN): its weights are too large or of"
+            " another network.",
+            f"{remedy}; braintumorseg models verify tells whether its file is damaged.",
+        )
 
 
 def mean_probability(opinions: Sequence[Opinion], region: str, grid: Grid | None = None) -> np.ndarray:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from .. import __version__
 from ..domain.case import Case
 from ..domain.errors import ModalityError
@@ -19,7 +21,7 @@ from ..models.checkpoint_file import Checkpoint
 from ..models.description import Description
 from ..models.ensemble import able
 from ..preprocessing import AlignedCase, Prepared, align_case, prepare
-from ..quality import Examined, check_input, implausible
+from ..quality import Examined, check_input, implausible, unlearnt
 from .backends import Backend, create_backend
 from .composition import compose, on_native_grids
 from .ensemble import Opinion, about_resting, ask, known_regions
@@ -58,6 +60,7 @@ def segment_case(
         DeviceError: the device or the backend is not there.
         CheckpointError: the network cannot be built or run as the checkpoint says.
         ShortageError: memory ran out.
+        ExecutionError: the network gives something that is no number.
         CancelledError: cancelled through ``progress``.
     """
     started = time.perf_counter()
@@ -93,7 +96,7 @@ def segment_case(
         probabilities=composed.probabilities,
         native=native,
     )
-    nonsense = implausible(result.labels, examined.filled)
+    nonsense = implausible(result.labels, examined.filled) or _unlearnt(opinions)
     # What a network promises of a result that cannot be true is worth nothing.
     expected = {} if nonsense else composed.expected
     warnings = [
@@ -140,6 +143,12 @@ def _shared(aligned: AlignedCase, options: RunOptions) -> Callable[[Description]
         return made[-1][1]
 
     return prepared_for
+
+
+def _unlearnt(opinions: Sequence[Opinion]) -> str:
+    """Why what one of the networks says cannot rest on the images; empty where all of it may."""
+    found = (unlearnt(opinion.outputs, np.any(opinion.prepared.array, axis=0)) for opinion in opinions)
+    return next(filter(None, found), "")
 
 
 def _each(texts: Iterable[str]) -> list[str]:

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from Testing.forging import forge
-from Testing.samples import describe_model, with_field
+from Testing.samples import describe_model, make_oracle, with_field
 
 from .making import write_case
 
@@ -56,3 +57,14 @@ def test_without_a_home(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     done = run({**environment, "BRAINTUMORSEG_HOME": str(tmp_path / "loop")}, "models")
     assert done.returncode == 0 and b"brats-segresnet" in done.stdout and b"cannot be read" in done.stderr
+
+
+def test_weights_that_give_no_numbers_fail_with_exit_1(environment: dict[str, str], tmp_path: Path) -> None:
+    weights = dict(make_oracle().weights)
+    for name in weights:
+        if name.endswith("running_var"):
+            weights[name] = torch.full_like(weights[name], -1.0)  # finite, and its root is not
+    bad = forge(tmp_path / "bad.safetensors", with_field(describe_model(), "id", "bad"), weights)
+    done = run(environment, "segment", write_case(tmp_path / "case"), "-o", tmp_path / "o" / "s.nii.gz", "--model", bad)
+    assert done.returncode == 1 and b"NaN" in done.stderr and b"bad" in done.stderr, done.stderr
+    assert not (tmp_path / "o").exists()

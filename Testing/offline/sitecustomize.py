@@ -16,6 +16,7 @@ _FOLDER = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 —
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
 # Events whose second argument is an address; names are asked of another machine, too.
 _SENDING = ("socket.connect", "socket.sendto", "socket.sendmsg")
+_OURS = ("", "localhost", socket.gethostname())
 _ASKING = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")
 
 
@@ -24,11 +25,11 @@ class NetworkError(RuntimeError):
 
 
 def _is_here(host: Any) -> bool:
-    name = host.decode("ascii", "replace") if isinstance(host, bytes) else host
-    if name in (None, "", "localhost"):
+    name = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host or "")
+    if name in _OURS:
         return True
     try:
-        address = ipaddress.ip_address(str(name).partition("%")[0])
+        address = ipaddress.ip_address(name.partition("%")[0])
     except ValueError:
         return False
     return address.is_loopback or address.is_unspecified
