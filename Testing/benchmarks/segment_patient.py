@@ -50,6 +50,7 @@ class Way:
         program: of whom: ``OURS``, ``MONAI`` or ``NNUNET``.
         avx2: whether instruction sets are capped.
         optional: whether it may be refused, and is left out then.
+        warm: whether it says itself how long the part took that is meant: a run of an engine that has run before.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Way:
     program: str = OURS
     avx2: bool = False
     optional: bool = False
+    warm: bool = False
 
     def run(self, home: Path) -> Run:
         """Measure it once; our own models are converted into ``home``."""
@@ -69,9 +71,9 @@ class Row:
 
     Attributes:
         name, program, avx2: those of the way.
-        first_seconds: of the first round.
-        seconds, cpu_seconds: of every other round.
-        memory_gb: the highest peak of them.
+        first_seconds: of the first round; None where that is no matter.
+        seconds, cpu_seconds: of every other round; processor seconds may not be known.
+        memory_gb: the highest peak of them; None where it is not known.
         stages: median seconds of each stage of our own runs, in their order.
         facts: backend, device and precision, as our own result says them.
         note: how the figures came about where they were not simply measured.
@@ -83,10 +85,19 @@ class Row:
     first_seconds: float | None = None
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
-    memory_gb: float = 0.0
+    memory_gb: float | None = None
     stages: dict[str, float] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
     note: str = ""
+
+    def take(self, run: Run, *, warm: bool = False) -> None:
+        """Add what a run took."""
+        if warm:
+            self.seconds.append(_object(run.lines[-1][1])["seconds"])
+            return
+        self.seconds.append(run.seconds)
+        self.cpu_seconds.append(run.cpu_seconds)
+        self.memory_gb = max(self.memory_gb or 0.0, run.memory_gb)
 
 
 def stage_seconds(run: Run) -> dict[str, float]:
@@ -156,14 +167,20 @@ def own_ways(case: Path, models: Sequence[str], output: Path) -> list[Way]:
             for name in ("torch", "openvino")
         ),
         Way(f"{first}, AVX2", (*command, first, "--precision", "fp32"), avx2=True),
+        Way(f"{first}, second run in 3D Slicer", (*_module("second_run"), str(case), str(output), first), warm=True),
     ]
+
+
+def _module(name: str) -> tuple[str, ...]:
+    """The command that runs a file beside this one."""
+    return sys.executable, "-m", f"{__package__}.{name}"
 
 
 def monai_ways(case: Path, output: Path) -> list[Way]:
     """The MONAI bundle's way, with and without newer instruction sets."""
     files = find_case([case], {}).files
     given = [str(files[name]) for name in ("t1ce", "t1", "t2", "flair")]
-    command = (sys.executable, "-m", "Testing.benchmarks.monai_bundle", *given, str(output))
+    command = (*_module("monai_bundle"), *given, str(output))
     return [Way(MONAI, command, MONAI), Way(f"{MONAI}, AVX2", command, MONAI, avx2=True)]
 
 
@@ -194,16 +211,15 @@ def take_turns(ways: Sequence[Way], repeat: int, home: Path) -> list[Row]:
                 raise
             print(f"{way.name}: left out. {error}", flush=True)
             continue
-        rows[way.name] = Row(way.name, way.program, way.avx2, first_seconds=run.seconds, facts=facts_of(run))
+        first = None if way.warm else run.seconds
+        rows[way.name] = Row(way.name, way.program, way.avx2, first, facts=facts_of(run))
     for _ in range(repeat):
         for way in (way for way in ways if way.name in rows):
             run, row = way.run(home), rows[way.name]
-            row.seconds.append(run.seconds)
-            row.cpu_seconds.append(run.cpu_seconds)
-            row.memory_gb = max(row.memory_gb, run.memory_gb)
-            if way.program == OURS:
+            row.take(run, warm=way.warm)
+            if way.program == OURS and not way.warm:
                 stages[way.name].append(stage_seconds(run))
-            print(f"{way.name}: {run.seconds:.1f} s", flush=True)
+            print(f"{way.name}: {row.seconds[-1]:.1f} s", flush=True)
     for name, runs in stages.items():
         rows[name].stages = {
             stage: round(statistics.median(run.get(stage, 0.0) for run in runs), 3) for stage in runs[0]
@@ -215,18 +231,23 @@ def show(rows: Sequence[Row]) -> None:
     """Print the table, and the stages of our own runs."""
     print(f"\n{'':44}{'s':>8}{'first':>8}{'CPU s':>8}{'GB':>6}{'MONAI':>8}{'nnU-Net':>9}")
     for row in rows:
-        first = "" if row.first_seconds is None else f"{row.first_seconds:.1f}"
-        ratios = [ratio(row, rows, program) for program in (MONAI, NNUNET)]
-        times = [f"{value:.1f}×" if value else "" for value in ratios]
-        medians = statistics.median(row.seconds), statistics.median(row.cpu_seconds)
-        print(
-            f"{row.name:44}{medians[0]:8.1f}{first:>8}{medians[1]:8.1f}{row.memory_gb:6.2f}{times[0]:>8}{times[1]:>9}"
-            f"  {row.note or ', '.join(row.facts.values())}"
-        )
+        cells = [
+            f"{statistics.median(row.seconds):8.1f}",
+            _cell(row.first_seconds, 8),
+            _cell(statistics.median(row.cpu_seconds) if row.cpu_seconds else None, 8),
+            _cell(row.memory_gb, 6, ".2f"),
+            _cell(ratio(row, rows, MONAI), 8),
+            _cell(ratio(row, rows, NNUNET), 9),
+        ]
+        print(f"{row.name:44}{''.join(cells)}  {row.note or ', '.join(row.facts.values())}")
     print("\nseconds of the stages")
     for row in rows:
         if row.stages:
             print(f"{row.name:44}{', '.join(f'{name} {value:.2f}' for name, value in row.stages.items())}")
+
+
+def _cell(value: float | None, width: int, form: str = ".1f") -> str:
+    return f"{'' if value is None else format(value, form):>{width}}"
 
 
 def main() -> None:

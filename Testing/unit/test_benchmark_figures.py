@@ -95,6 +95,19 @@ def test_ratios_are_of_medians_with_the_same_instruction_sets() -> None:
     assert ratio(ours, rows, NNUNET) is None
 
 
+def test_what_a_row_takes_of_a_run() -> None:
+    row = Row("ours", OURS)
+    for run in (Run(3.0, 5.0, 1.5), Run(4.0, 6.0, 1.2)):
+        row.take(run)
+    assert (row.seconds, row.cpu_seconds, row.memory_gb) == ([3.0, 4.0], [5.0, 6.0], 1.5)
+
+
+def test_of_a_second_run_only_its_own_seconds_count() -> None:
+    row = Row("ours", OURS)
+    row.take(Run(9.0, 5.0, 1.5, ((8.9, '{"seconds": 2.5}'),)), warm=True)
+    assert (row.seconds, row.cpu_seconds, row.memory_gb) == ([2.5], [], None)
+
+
 def way(name: str, code: str, *, optional: bool = False) -> Way:
     return Way(name, (sys.executable, "-c", code), optional=optional)
 
