@@ -74,6 +74,7 @@ def _run(argv: Sequence[str], ending: threading.Event, *, alone: bool) -> int:
     from .commands.console import Console, watched
     from .commands.streams import prepare_streams
     from .domain.progress import Progress
+    from .io.run_folder import sweep
 
     prepare_streams()
     console = Console(_style(argv))
@@ -82,6 +83,7 @@ def _run(argv: Sequence[str], ending: threading.Event, *, alone: bool) -> int:
         arguments = parser().parse_args(argv)
         console, debug = Console(arguments.progress), arguments.debug
         with watched(ending, arguments.cancel_file, alone=alone):
+            sweep()
             _module(arguments.command).run(arguments, console, Progress(console.progress, ending))
     except Exception as error:
         failure = _explain(error)

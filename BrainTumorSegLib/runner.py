@@ -18,6 +18,7 @@ from typing import IO, Any, TypeGuard
 
 from .domain.errors import BrainTumorSegError, CancelledError, ExecutionError, error_of
 from .domain.result_record import ResultRecord
+from .io.run_folder import RunFolder
 
 POLL_SECONDS = 0.1
 _LOG_LINES = 200
@@ -268,8 +269,8 @@ def _is_share(value: Any) -> TypeGuard[float]:
     return type(value) in (int, float) and 0 <= value <= 1
 
 
-def clean_up(engines: Sequence[EngineRun], folder: Path) -> None:
+def clean_up(engines: Sequence[EngineRun], folder: RunFolder) -> None:
     """End these runs and remove their folder."""
     for engine in engines:
         engine.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+    folder.remove()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import tempfile
 import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from BrainTumorSegLib.domain.errors import BrainTumorSegError, ExecutionError, I
 from BrainTumorSegLib.domain.measurements import RegionMeasurement
 from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.io import case_folder
+from BrainTumorSegLib.io.run_folder import RunFolder
 from BrainTumorSegLib.io.staging import atomic
 from BrainTumorSegLib.runner import EngineRun, clean_up
 
@@ -75,15 +75,16 @@ class FolderRun:
         self._cancelled = False
         try:
             destination.mkdir(parents=True, exist_ok=True)
-            self._folder = Path(tempfile.mkdtemp(prefix="BrainTumorSeg-"))
+            held = RunFolder.make()
         except OSError as error:
             raise OutputError(
                 _("{folder} cannot be made ({reason}).").format(folder=destination, reason=error.strerror or error),
                 _("Choose another output folder."),
             ) from error
+        self._folder = held.path
         self._engine: EngineRun | None = None
         self._engines: list[EngineRun] = []  # the last one only; shared with what cleans up
-        self._end = weakref.finalize(self, clean_up, self._engines, self._folder)
+        self._end = weakref.finalize(self, clean_up, self._engines, held)
         self._index = -1
         self._advance()
 

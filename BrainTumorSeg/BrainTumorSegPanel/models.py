@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from slicer.i18n import tr as _
 from BrainTumorSegLib.domain.errors import BrainTumorSegError
 from BrainTumorSegLib.domain.modalities import TITLES
 from BrainTumorSegLib.domain.options import DEFAULT_MODEL
+from BrainTumorSegLib.io.run_folder import run_folder
 from BrainTumorSegLib.models import catalogue
 from BrainTumorSegLib.models.description import Description
 from BrainTumorSegLib.models.licence import accept_licence, pending_licence
@@ -158,8 +158,8 @@ class ModelsPart:
             self._prepare()
             before = set(self._models)
             # In a child: the network is built to see that it is sound, which needs torch.
-            with tempfile.TemporaryDirectory(prefix="BrainTumorSeg-") as folder:
-                run = EngineRun(["models", "add", str(Path(file).absolute())], Path(folder) / "cancel")
+            with run_folder() as folder:
+                run = EngineRun(["models", "add", str(Path(file).absolute())], folder / "cancel")
                 while run.state == "running":
                     slicer.app.processEvents()
                     run.pause()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
-import tempfile
 import time
 import weakref
 from collections.abc import Mapping
@@ -23,6 +21,7 @@ from BrainTumorSegLib.domain.result_record import ResultRecord
 from BrainTumorSegLib.domain.session import mixed
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io import mrml
+from BrainTumorSegLib.io.run_folder import RunFolder
 from BrainTumorSegLib.models.catalogue import SUFFIX
 from BrainTumorSegLib.runner import EngineRun, LocalRun, clean_up
 
@@ -71,7 +70,8 @@ class SegmentationRun:
         self.moved: dict[tuple[str, str], Moved] = {}
         self._affines: dict[str, np.ndarray] = {}
         self.warnings: list[str] = list(mixed(origins_of(self._sources)))
-        self._folder = _make_folder()
+        held = _make_folder()
+        self._folder = held.path
         self._output, self._probabilities = self._folder / "segmentation.nii", self._folder / "probabilities"
         self._preprocessed = self._folder / "preprocessed"
         try:
@@ -79,10 +79,10 @@ class SegmentationRun:
             start = LocalRun if wish.in_process else EngineRun
             self._engine = start(arguments, self._folder / "cancel")
         except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            held.remove()
             raise
         # Also where nobody asks for the result: nothing stays behind.
-        self._end = weakref.finalize(self, clean_up, [self._engine], self._folder)
+        self._end = weakref.finalize(self, clean_up, [self._engine], held)
 
     def _arguments(self) -> list[str]:
         """The command line; nodes are written to the run's folder."""
@@ -288,9 +288,9 @@ def _write(volume: Volume, file: Path) -> None:
         ) from error
 
 
-def _make_folder() -> Path:
+def _make_folder() -> RunFolder:
     try:
-        return Path(tempfile.mkdtemp(prefix="BrainTumorSeg-"))
+        return RunFolder.make()
     except OSError as error:
         raise ExecutionError(
             _("There is no place for temporary files ({reason}).").format(reason=error.strerror or error),

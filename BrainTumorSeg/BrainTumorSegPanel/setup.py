@@ -7,7 +7,6 @@ import importlib.metadata
 import importlib.util
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from BrainTumorSegLib.domain.errors import ExecutionError
+from BrainTumorSegLib.io.run_folder import run_folder
 
 REQUIREMENTS = Path(__file__).parents[1] / "Resources" / "requirements.txt"
 TORCH = ">=2.8"  # MONAI's own lower bound
@@ -106,8 +106,8 @@ def _ensure_packages() -> None:
     ).format(packages=", ".join(need.name for need in missing), size=DOWNLOAD_MEGABYTES)
     if not slicer.util.confirmOkCancelDisplay(question, _("Brain Tumour Segmentation")):
         raise ExecutionError(_("The packages were not installed."), _("Click Segment again to install them."))
-    with tempfile.TemporaryDirectory(prefix="BrainTumorSeg-") as folder:
-        constraints = Path(folder) / "constraints.txt"
+    with run_folder() as folder:
+        constraints = folder / "constraints.txt"
         lines = constraint_lines(need.name for need in missing)
         constraints.write_text("\n".join(lines) + "\n", encoding="utf-8")
         try:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..domain.errors import CheckpointError, RequestError
 from ..domain.options import DEFAULT_MODEL
+from ..io.run_folder import run_folder
 from ..io.staging import atomic
 from ..io.user_folder import user_folder
 from .checkpoint_file import Checkpoint, load_checkpoint, read_description
@@ -132,8 +132,8 @@ def add(path: Path | str) -> InstalledModel:
     Raises:
         CheckpointError: damaged, not to be imported, or its id is taken by a model that is included.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        file = checkpoint_of(Path(path), Path(folder))
+    with run_folder() as folder:
+        file = checkpoint_of(Path(path), folder)
         checkpoint = load_checkpoint(file)
         description = _for_tumours(checkpoint.description)
         checkpoint.check()  # weights that are not finite are refused here

@@ -6,7 +6,6 @@ pydicom, or by SimpleITK's GDCM where pydicom has no decoder for their compressi
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from ...domain.errors import InputError
 from ...domain.volume import Place, Volume
 from ..evidence import BoundedFile, check_memory
 from ..formats import reason_of
+from ..run_folder import run_folder
 from .headers import DAMAGE, Header, pydicom_for, quiet, read_header
 from .stack import Stack, stack
 
@@ -237,7 +237,7 @@ def _unpacked(dataset: Any) -> np.ndarray:
     for keyword in ("SOPClassUID", "SOPInstanceUID", "PixelData"):
         bare[keyword] = dataset[keyword]
     bare.file_meta = dataset.file_meta
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "pixels.dcm"
+    with run_folder() as folder:
+        file = folder / "pixels.dcm"
         bare.save_as(file, enforce_file_format=True)
         return np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(file), imageIO="GDCMImageIO")))

