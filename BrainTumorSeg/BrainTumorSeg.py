@@ -40,6 +40,7 @@ from BrainTumorSegPanel.turns import Turns  # noqa: E402
 
 from BrainTumorSegLib.domain.errors import BrainTumorSegError, RequestError  # noqa: E402
 from BrainTumorSegLib.domain.options import DEFAULT_MODEL, RunOptions  # noqa: E402
+from BrainTumorSegLib.engine_process import processes  # noqa: E402
 from BrainTumorSegLib.io import mrml  # noqa: E402
 from BrainTumorSegLib.io.sample_patient import SAMPLE_FILES  # noqa: E402
 
@@ -131,6 +132,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.cohort.close()
         self.alignment.end()
         self.models.close()
+        processes.end_idle()
         self._setParameterNode(None)
         self.removeObservers()
 

@@ -60,13 +60,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments; those of the process without them, which then ends here, too.
     """
     with heard() as ending:
-        try:
-            code = _run(sys.argv[1:] if argv is None else argv, ending, alone=argv is None)
-        except KeyboardInterrupt:  # a second one, in the last words
-            code = CancelledError.exit_code
+        code = carry_out(sys.argv[1:] if argv is None else argv, ending, alone=argv is None)
         if argv is None:
             leave(code, ending)
     return code
+
+
+def carry_out(argv: Sequence[str], ending: threading.Event, *, alone: bool) -> int:
+    """As :func:`main`, for who hears signals already.
+
+    Args:
+        argv: the arguments.
+        ending: ends the run when it is set.
+        alone: whether this process is there for runs alone, and may be ended where nothing else ends one.
+    """
+    try:
+        return _run(argv, ending, alone=alone)
+    except KeyboardInterrupt:  # a second one, in the last words
+        return CancelledError.exit_code
 
 
 def _run(argv: Sequence[str], ending: threading.Event, *, alone: bool) -> int:

@@ -6,18 +6,17 @@ import contextlib
 import io
 import json
 import os
-import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any, TypeGuard
+from typing import Any, TypeGuard
 
 from .domain.errors import BrainTumorSegError, CancelledError, ExecutionError, error_of
 from .domain.result_record import ResultRecord
+from .engine_process import processes
 from .io.run_folder import RunFolder
 
 POLL_SECONDS = 0.1
@@ -25,28 +24,6 @@ _LOG_LINES = 200
 # After a cancel the engine mostly ends by itself. One that is deep in foreign code, or busy with tearing itself down,
 # is killed: what it writes lies in the run's own folder, which goes anyway.
 _CANCEL_GRACE_SECONDS = 0.8
-
-
-def interpreter() -> str:
-    """The Python that runs the engine: this one, or PythonSlicer where this one is the application itself.
-
-    Raises:
-        ExecutionError: there is none.
-    """
-    if sys.executable and "python" in Path(sys.executable).stem.lower():
-        return sys.executable
-    found = shutil.which("PythonSlicer")
-    if found:
-        return found
-    raise ExecutionError("No Python was found to run the segmentation.", "Start 3D Slicer by its own launcher.")
-
-
-def environment() -> dict[str, str]:
-    """This process's environment, with the folder of this package first on the path, and the current one not on it."""
-    library = str(Path(__file__).resolve().parents[1])
-    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)  # an empty entry stands for the current folder
-    paths = os.pathsep.join([library, *filter(None, given)])
-    return {**os.environ, "PYTHONPATH": paths, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
 
 
 class EngineRun:
@@ -70,36 +47,17 @@ class EngineRun:
         self.log: deque[str] = deque(maxlen=_LOG_LINES)
         self._answer: dict[str, Any] = {}
         self._predicting: tuple[float, float] | None = None
-        self._cancel_file = cancel_file
+        self._cancel_file = cancel_file.absolute()
         self._cancelled = False
         # Right behind the command, since what follows an action of `models` belongs to that action.
         command, *rest = arguments
-        self._start([command, "--progress", "json", "--cancel-file", str(cancel_file), *rest])
+        self._start([command, "--progress", "json", "--cancel-file", str(self._cancel_file), *rest])
 
     def _start(self, arguments: list[str]) -> None:
-        try:
-            self._process = subprocess.Popen(
-                [interpreter(), "-P", "-m", "BrainTumorSegLib.cli", *arguments],
-                cwd=self._cancel_file.absolute().parent,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=environment(),
-                encoding="utf-8",
-                errors="replace",
-                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows: no console flashes up
-            )
-        except OSError as error:
-            raise ExecutionError(
-                f"The engine cannot be started ({error.strerror or error}).", "Close other programs and try again."
-            ) from error
-        # What libraries print on stderr is never taken for an answer.
-        streams = ((self._process.stdout, self._take), (self._process.stderr, self.log.append))
-        self._readers = [
-            threading.Thread(target=_read, args=stream, name="engine-output", daemon=True) for stream in streams
-        ]
-        for reader in self._readers:
-            reader.start()
+        if not self._cancel_file.parent.is_dir():
+            raise ExecutionError(f"There is no folder {self._cancel_file.parent}.", "Make room on the disk.")
+        listeners = {"stdout": self._take, "stderr": self.log.append}
+        self._job = processes.start(arguments, self._cancel_file, listeners)
 
     def _take(self, line: str) -> None:
         """One line of stdout: progress, the answer, or something for the log."""
@@ -122,13 +80,20 @@ class EngineRun:
             return "running"
         if self._cancelled:
             return "cancelled"
-        return {0: "done", CancelledError.exit_code: "cancelled"}.get(self._exit_code(), "failed")
+        ends: dict[int | None, str] = {0: "done", CancelledError.exit_code: "cancelled"}
+        return ends.get(self._exit_code(), "failed")
 
     def _is_alive(self) -> bool:
-        return self._process.poll() is None or any(reader.is_alive() for reader in self._readers)
+        return not self._job.done.is_set()
 
-    def _exit_code(self) -> int:
-        return self._process.returncode
+    def _exit_code(self) -> int | None:
+        return self._job.exit_code
+
+    @property
+    def pid(self) -> int:
+        """Of the process that it runs in, which may have done other runs before."""
+        assert self._job.process is not None
+        return self._job.process.popen.pid
 
     @property
     def remaining_seconds(self) -> float | None:
@@ -171,15 +136,11 @@ class EngineRun:
         try:
             self._cancel_file.touch()
         except OSError:  # the disk is full, or the folder gone: there is no other way to say it
-            self._process.kill()
+            self._job.kill()
             return
-        timer = threading.Timer(_CANCEL_GRACE_SECONDS, self._kill)
+        timer = threading.Timer(_CANCEL_GRACE_SECONDS, self._job.kill)
         timer.daemon = True
         timer.start()
-
-    def _kill(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
 
     def stop(self) -> None:
         """Cancel it and wait until nothing of it runs."""
@@ -198,9 +159,8 @@ class EngineRun:
         Raises:
             subprocess.TimeoutExpired: it has not within ``timeout`` seconds.
         """
-        self._process.wait(timeout)
-        for reader in self._readers:
-            reader.join()
+        if not self._job.done.wait(timeout):
+            raise subprocess.TimeoutExpired("braintumorseg", timeout or 0.0)
 
     def answer(self) -> dict[str, Any]:
         """What the command line gave as its result.
@@ -243,17 +203,16 @@ class LocalRun(EngineRun):
     def _is_alive(self) -> bool:
         return False
 
-    def _exit_code(self) -> int:
+    def _exit_code(self) -> int | None:
         return self._code
+
+    @property
+    def pid(self) -> int:
+        """This process."""
+        return os.getpid()
 
     def wait(self, timeout: float | None = None) -> None:
         """It has ended already."""
-
-
-def _read(stream: IO[str], take: Callable[[str], None]) -> None:
-    with stream as lines:
-        for line in lines:
-            take(line.rstrip())
 
 
 def _object(line: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
-from BrainTumorSegLib.runner import environment, interpreter
+from BrainTumorSegLib.engine_process import environment, interpreter
 
 _PROGRAM = """
 import json, torch

@@ -14,6 +14,7 @@ import slicer
 from slicer.i18n import tr as _
 
 import BrainTumorSegLib
+from BrainTumorSegLib.engine_process import processes
 from BrainTumorSegLib.io.user_folder import user_folder
 from BrainTumorSegLib.models import catalogue
 
@@ -47,11 +48,12 @@ def _version(package: str) -> str:
 
 
 def clear_caches(sample_files: tuple[str, ...]) -> int:
-    """Delete downloaded samples and caches; the user's models stay.
+    """Delete downloaded samples and caches, and end the engine that waits for a run; the user's models stay.
 
     Returns:
-        Bytes that were freed.
+        Bytes that were freed on the disk.
     """
+    processes.end_idle()
     targets = [user_folder() / name for name in _CACHES]
     cache = slicer.mrmlScene.GetCacheManager()
     downloads = cache.GetRemoteCacheDirectory() if cache is not None else None

@@ -15,6 +15,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from BrainTumorSegLib.domain.errors import ExecutionError
+from BrainTumorSegLib.engine_process import processes
 from BrainTumorSegLib.io.run_folder import run_folder
 
 REQUIREMENTS = Path(__file__).parents[1] / "Resources" / "requirements.txt"
@@ -106,6 +107,7 @@ def _ensure_packages() -> None:
     ).format(packages=", ".join(need.name for need in missing), size=DOWNLOAD_MEGABYTES)
     if not slicer.util.confirmOkCancelDisplay(question, _("Brain Tumour Segmentation")):
         raise ExecutionError(_("The packages were not installed."), _("Click Segment again to install them."))
+    processes.end_idle()  # it has the old ones loaded, and Windows replaces no library that is in use
     with run_folder() as folder:
         constraints = folder / "constraints.txt"
         lines = constraint_lines(need.name for need in missing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import functools
 import json
 import multiprocessing
 import os
@@ -135,7 +136,7 @@ def watched(ending: threading.Event, cancel_file: Path | None, *, alone: bool) -
         alone: whether this process is the command's own, and may be ended where nothing else helps.
     """
     done = threading.Event()
-    parent_alive = _parent_watch()
+    parent_alive = parent_watch()
     hears = threading.current_thread() is threading.main_thread()  # interrupts, see :mod:`.signals`
 
     def watch() -> None:
@@ -171,14 +172,22 @@ def _end_from_outside() -> None:
     os._exit(CANCELLED)
 
 
-def _parent_watch() -> Callable[[], bool]:
+@functools.cache
+def _handle_of(process: int) -> int:
+    """Of another process, on Windows; kept, since a process has one parent only."""
+    import ctypes
+
+    synchronise = 0x00100000
+    return int(ctypes.windll.kernel32.OpenProcess(synchronise, False, process))  # type: ignore[attr-defined]
+
+
+def parent_watch() -> Callable[[], bool]:
     """A function that says whether the process that started this one still lives."""
     parent = os.getppid()
     if sys.platform == "win32":
         import ctypes
 
-        synchronise, timeout = 0x00100000, 0x102
-        handle = ctypes.windll.kernel32.OpenProcess(synchronise, False, parent)
+        timeout, handle = 0x102, _handle_of(parent)
         return lambda: not handle or ctypes.windll.kernel32.WaitForSingleObject(handle, 0) == timeout
     if parent <= 1 or signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
         return lambda: True

@@ -12,8 +12,8 @@ from ..domain.modalities import MODALITIES, TITLES
 from ..domain.result_record import ResultRecord
 from ..domain.segmentation import Segmentation
 from ..domain.text_table import text_table
-from ..models.catalogue import load_model
 from ..models.checkpoint_file import Checkpoint
+from ..models.kept import load_kept
 from ..models.licence import accept_licence, pending_licence
 from .console import Console
 
@@ -24,7 +24,7 @@ def load_accepted(model: str, console: Console) -> Checkpoint:
     Raises:
         CheckpointError: unknown, damaged, foreign or too new.
     """
-    checkpoint = load_model(model)
+    checkpoint = load_kept(model)
     description = checkpoint.description
     if licence := pending_licence(description):
         console.note(f"The weights of {description.id} come under {licence}; by using them you accept these terms.")

@@ -22,14 +22,25 @@ CANCELLED = 130
 _NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
+class Ending(threading.Event):
+    """Set when a run shall end.
+
+    Attributes:
+        signals: how many of them asked for it; with more than one, it may have been interrupted anywhere.
+    """
+
+    signals = 0
+
+
 @contextmanager
-def heard() -> Iterator[threading.Event]:
+def heard() -> Iterator[Ending]:
     """Signals set the event that is given; those that were ignored before (``nohup``, ``&`` in a script) still are."""
-    ending = threading.Event()
+    ending = Ending()
 
     def hear(number: int, frame: FrameType | None) -> None:
         again = ending.is_set()
         ending.set()
+        ending.signals += 1
         if again and may_interrupt():
             raise KeyboardInterrupt
 

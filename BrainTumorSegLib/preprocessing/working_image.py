@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,19 @@ _RIGHT_ANGLES = 1e-4
 _POINTS_MM = 5.0
 
 
+def _once(make: Callable[[WorkingImage, float], Any]) -> Callable[[WorkingImage, float], Any]:
+    """A method whose results lie with the image and go with it; ``functools.cache`` would keep every image for good."""
+
+    @functools.wraps(make)
+    def made(image: WorkingImage, mm: float) -> Any:
+        key = make.__name__, mm
+        if key not in image._made:
+            image._made[key] = make(image, mm)
+        return image._made[key]
+
+    return made
+
+
 class WorkingImage:
     """A volume, smaller versions of it, and where its head lies; values from 0 (air) to 1 (what is bright).
 
@@ -31,6 +45,7 @@ class WorkingImage:
     """
 
     def __init__(self, volume: Volume, mask: np.ndarray | None = None) -> None:
+        self._made: dict[tuple[str, float], Any] = {}
         grid = _rectangular(Grid.of(volume))
         values = onto(np.asarray(volume.array, dtype=np.float32), Grid.of(volume), grid)
         low, high = np.percentile(values[::2, ::3, ::3], (_LOW, _HIGH))
@@ -42,12 +57,12 @@ class WorkingImage:
         self._mask = itk_image(chosen.astype(np.uint8), grid)
         self._image = _without_bias(itk_image(values, grid), itk_image((values > _AIR).astype(np.float32), grid))
 
-    @functools.cache  # noqa: B019 — lives as long as one registration
+    @_once
     def at(self, mm: float) -> Any:
         """The image with voxels of about this size, float32."""
         return _shrunk(self._image, mm)
 
-    @functools.cache  # noqa: B019
+    @_once
     def padded_at(self, mm: float) -> Any:
         """The same with its outermost voxels repeated around it: else mutual information drives images apart."""
         import SimpleITK as sitk
@@ -58,7 +73,7 @@ class WorkingImage:
         width = [int(_PAD_MM / step) for step in image.GetSpacing()]
         return sitk.ZeroFluxNeumannPad(image, width, width)
 
-    @functools.cache  # noqa: B019
+    @_once
     def mask_at(self, mm: float) -> Any:
         """What has to match, with voxels of about this size."""
         return _shrunk(self._mask, mm) > 0

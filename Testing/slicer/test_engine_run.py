@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
-from BrainTumorSegLib import runner
+from BrainTumorSegLib import engine_process, runner
 from BrainTumorSegLib.domain.errors import BrainTumorSegError, CancelledError, CheckpointError, ExecutionError
 from BrainTumorSegLib.models.description import TilingSpec
 from Testing.end_to_end.making import make_model, write_case
@@ -85,7 +86,7 @@ def test_a_killed_engine_is_a_failure_with_its_last_words(tmp_path: Path, case: 
     slow = make_model(tmp_path / "slow.safetensors", tiling=TilingSpec((8, 8, 8), 0.9))
     run = start(tmp_path, "segment", case, "-o", tmp_path / "out.nrrd", "--model", slow, "--device", "cpu")
     wait_for(run, "predict")
-    run._process.kill()
+    os.kill(run.pid, signal.SIGKILL)
     run.wait(30)
     assert run.state == "failed"
     assert "exit code" in str(run.error)
@@ -107,20 +108,20 @@ def test_the_imported_library_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> N
 
     folder = str(Path(BrainTumorSegLib.__file__).parents[1])
     monkeypatch.delenv("PYTHONPATH")
-    assert runner.environment()["PYTHONPATH"] == folder
+    assert engine_process.environment()["PYTHONPATH"] == folder
     monkeypatch.setenv("PYTHONPATH", "theirs")
-    assert runner.environment()["PYTHONPATH"] == f"{folder}{os.pathsep}theirs"
+    assert engine_process.environment()["PYTHONPATH"] == f"{folder}{os.pathsep}theirs"
 
 
 def test_interpreter_of_an_application_that_is_no_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("sys.executable", str(tmp_path / "SlicerApp-real"))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ExecutionError, match="No Python"):
-        runner.interpreter()
+        engine_process.interpreter()
     suffix = ".exe" if os.name == "nt" else ""
     program = tmp_path / f"PythonSlicer{suffix}"
     program.touch(mode=0o755)
-    assert Path(runner.interpreter()) == program
+    assert Path(engine_process.interpreter()) == program
 
 
 def test_a_module_in_the_current_folder_is_not_run(tmp_path: Path, case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +160,7 @@ def test_what_is_printed_on_stderr_is_no_answer(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "library").mkdir()
     forged = '{"result": {"output": "forged"}}'
     (tmp_path / "library" / "sitecustomize.py").write_text(
-        f"import atexit, sys; atexit.register(lambda: print({forged!r}, file=sys.stderr, flush=True))"
+        f"import sys; print({forged!r}, file=sys.stderr, flush=True)"
     )
     monkeypatch.setenv("PYTHONPATH", python_path(tmp_path / "library"))
     run = start(tmp_path, "models", "list")

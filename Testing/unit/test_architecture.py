@@ -22,7 +22,7 @@ LAYERS = (
     {"io", "networks", "phantom"},
     {"models", "preprocessing", "quality"},
     {"inference", "cohort", "longitudinal", "evaluation", "report"},
-    {"commands", "api", "runner", "cli"},
+    {"commands", "api", "runner", "engine_process", "worker", "cli"},
 )
 LAYER_OF = {room: height for height, rooms in enumerate(LAYERS) for room in rooms}
 

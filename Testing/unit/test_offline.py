@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from BrainTumorSegLib import runner
+from BrainTumorSegLib import engine_process
 from Testing.offline.sitecustomize import NetworkError
 
 # Addresses that are kept for examples: nobody answers there.
@@ -43,7 +43,7 @@ def test_nor_does_a_child_that_swallows_the_error(
     code = f"import socket\ntry: socket.socket().connect(({ELSEWHERE!r}, 80))\nexcept Exception as e: print(repr(e))"
     done = subprocess.run(
         [sys.executable, *(["-P"] if of_the_runner else []), "-c", code],
-        env=runner.environment() if of_the_runner else None,
+        env=engine_process.environment() if of_the_runner else None,
         capture_output=True,
         text=True,
         check=True,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import slicer
 
+from BrainTumorSegLib import engine_process
 from Testing.slicer.harness.dialogs import DESK, Desk, Shown
 
 PATIENCE = 240  # seconds that a busy machine may need for a small case
@@ -105,6 +106,7 @@ class Traces:
     def check(self) -> None:
         """Fail for what is left."""
         uncaught, shown, unused = self.desk.uncaught, self.desk.shown, list(self.desk.unused_answers)
+        engine_process.processes.end_idle()
         files, processes = self.left_files(), engines()
         self.desk.clear()
         for process in processes:
@@ -117,7 +119,8 @@ class Traces:
 
 
 def engines() -> list[int]:
-    """Process ids of this process's children that run the engine (Linux)."""
+    """Process ids of this process's children that run the engine (Linux), but for one that waits for a run."""
+    idle = engine_process.processes.idle
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -128,7 +131,7 @@ def engines() -> list[int]:
                 continue
             if b"BrainTumorSegLib" in command and fields[0] != "Z" and int(fields[1]) == os.getpid():
                 found.append(int(entry.name))
-    return found
+    return [process for process in found if idle is None or process != idle.popen.pid]
 
 
 def segment_names(node: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from BrainTumorSegLib.preprocessing.alignment import POOR
 from BrainTumorSegLib.preprocessing.export import write_transform
 from BrainTumorSegLib.preprocessing.registration import register
 from BrainTumorSegLib.preprocessing.similarity import local_correlation
+from BrainTumorSegLib.preprocessing.working_image import WorkingImage
 from Testing.raw_scans import SHAPE, motion, raw_scans, true_brain
 
 
@@ -80,3 +82,13 @@ def test_the_transform_file_resamples_the_moving_image_onto_the_fixed_one(tmp_pa
     moving = (np.linalg.inv(matrix) @ [*fixed, 1])[:3]
     given = transform.TransformPoint((LPS_TO_RAS[:3, :3] @ fixed).tolist())
     np.testing.assert_allclose(LPS_TO_RAS[:3, :3] @ given, moving, atol=1e-6)
+
+
+def test_images_are_not_kept_after_their_registration() -> None:
+    volume = next(iter(make_phantom(0, shape=(24, 24, 24)).case.images.values()))
+    image = WorkingImage(volume)
+    assert image.at(4.0) is image.at(4.0) and image.mask_at(4.0) is image.mask_at(4.0)
+    assert image.at(40.0) is not image.at(4.0)
+    gone = weakref.ref(image)
+    del image
+    assert gone() is None

@@ -1,0 +1,87 @@
+"""The model of the last run, kept with its networks for the next one, in a process that carries out several."""
+
+from __future__ import annotations
+
+import copy
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .catalogue import find, load_model
+from .checkpoint_file import Checkpoint
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class KeptCheckpoint(Checkpoint):
+    """A checkpoint that builds each network once."""
+
+    @property
+    def members(self) -> tuple[Checkpoint, ...]:
+        """See :attr:`.Checkpoint.members`: the same ones each time."""
+        return self._members if self.description.members else (self,)
+
+    @cached_property
+    def _members(self) -> tuple[Checkpoint, ...]:
+        return super().members
+
+    @cached_property
+    def _network(self) -> nn.Module:
+        return super().build()
+
+    def build(self) -> nn.Module:
+        """A network of its own for each that asks, which may move and convert it; the weights lie in memory once."""
+        return _sharing(self._network)
+
+
+class _Shelf:
+    """Room for one model.
+
+    Attributes:
+        is_used: whether anything is kept.
+    """
+
+    is_used = False
+    _key: tuple[Any, ...] = ()
+    _checkpoint: KeptCheckpoint | None = None
+
+    def load(self, model: str | Path) -> Checkpoint:
+        found = find(model)
+        facts = found.path.stat()
+        file = (found.path.absolute(), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
+        key = (*file, found.description.id)
+        if self._checkpoint is None or key != self._key:
+            self._checkpoint = None  # the old one makes room first
+            loaded = load_model(model)
+            self._key, self._checkpoint = (
+                key,
+                KeptCheckpoint(loaded.description, loaded.weights, loaded.digest, loaded.path),
+            )
+        return self._checkpoint
+
+
+_shelf = _Shelf()
+
+
+def keep_models() -> None:
+    """From now on keep the model that was loaded last."""
+    _shelf.is_used = True
+
+
+def load_kept(model: str | Path) -> Checkpoint:
+    """As :func:`.catalogue.load_model`; where models are kept, the one of before if its file is the same as then.
+
+    Raises:
+        CheckpointError: unknown, damaged, foreign, too new, or not for tumours.
+    """
+    return _shelf.load(model) if _shelf.is_used else load_model(model)
+
+
+def _sharing(network: nn.Module) -> nn.Module:
+    """A copy that can be moved and converted without the original, over the same weights."""
+    from torch import nn
+
+    weights: dict[int, Any] = {id(p): nn.Parameter(p.data, requires_grad=False) for p in network.parameters()}
+    weights |= {id(buffer): buffer for buffer in network.buffers()}
+    return copy.deepcopy(network, weights)
