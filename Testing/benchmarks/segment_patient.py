@@ -255,13 +255,15 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("case", nargs="?", type=Path, help="case folder with the four sequences; default: a phantom")
     p.add_argument("--shape", nargs=3, type=int, default=WHOLE, metavar=("Z", "Y", "X"), help="voxels of the phantom")
-    p.add_argument("--model", nargs="+", default=[DEFAULT_MODEL, "brats-segresnet", "brats-unet2d"])
+    included = [DEFAULT_MODEL, "brats-segresnet", "brats-unet2d"]
+    p.add_argument("--model", nargs="+", default=included, help="included models or files; the first on each backend")
     p.add_argument("--repeat", type=int, default=5)
     p.add_argument("--nnunet-python", type=Path, help="Python of an environment with nnunetv2; without it is left out")
     p.add_argument("--nnunet-share", type=float, default=0.1, help="of nnU-Net's windows that is computed")
     p.add_argument("-o", "--output", type=Path, help="JSON file, for docs/tools/draw_speed.py")
     arguments = p.parse_args()
     before = machine()
+    print("{processor}; {cores} cores, load {load}".format(**before), flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         case = arguments.case or phantom_case(folder / "phantom", tuple(arguments.shape))
