@@ -101,7 +101,7 @@ def _run(argv: Sequence[str], ending: threading.Event, *, alone: bool) -> int:
         if debug:
             import traceback
 
-            traceback.print_exc()
+            console.note(traceback.format_exc().rstrip())
     except KeyboardInterrupt:
         ending.set()
     with uninterrupted():

@@ -58,13 +58,17 @@ def stage_preprocessed(
 
 def write_transform(matrix: np.ndarray, file: Path) -> None:
     """Write a rigid motion (RAS mm, moving → fixed) as the ITK transform that resamples the moving image with it."""
-    import SimpleITK as sitk
-
     inverse = LPS_TO_RAS @ np.linalg.inv(matrix) @ LPS_TO_RAS
-    transform = sitk.AffineTransform(3)
-    transform.SetMatrix(inverse[:3, :3].ravel().tolist())
-    transform.SetTranslation(inverse[:3, 3].tolist())
-    sitk.WriteTransform(transform, str(file))
+    numbers = [*inverse[:3, :3].ravel().tolist(), *inverse[:3, 3].tolist()]
+    lines = (
+        "#Insight Transform File V1.0",
+        "#Transform 0",
+        "Transform: AffineTransform_double_3_3",
+        f"Parameters: {' '.join(map(repr, numbers))}",
+        "FixedParameters: 0 0 0",
+    )
+    # ITK itself ends the process over a name that is no UTF-8.
+    file.write_text("\n".join(lines) + "\n", encoding="ascii")
 
 
 def _on_grid(volume: Volume, grid: Grid) -> Volume:
