@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import subprocess
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from .domain.errors import BrainTumorSegError, CancelledError, ExecutionError, error_of
+from .domain.json_values import json_of
 from .domain.result_record import ResultRecord
 from .engine_process import processes
 from .io.run_folder import RunFolder
@@ -218,8 +218,8 @@ class LocalRun(EngineRun):
 def _object(line: str) -> dict[str, Any]:
     """What a line of JSON holds; nothing where it is none, or too deep or long to be one of ours."""
     try:
-        values = json.loads(line)
-    except (ValueError, RecursionError):
+        values = json_of(line)
+    except ValueError:
         return {}
     return values if isinstance(values, dict) else {}
 

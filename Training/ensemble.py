@@ -74,7 +74,7 @@ def load_spec(path: Path) -> EnsembleSpec:
         spec: EnsembleSpec = from_json(EnsembleSpec, tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise RequestError(f"{path} cannot be read ({error.strerror}).", "See Training/ensembles.") from error
-    except (tomllib.TOMLDecodeError, TypeError, ValueError, CheckpointError) as error:
+    except (tomllib.TOMLDecodeError, TypeError, ValueError, RecursionError, CheckpointError) as error:
         raise RequestError(f"{path} is wrong: {error}.", "Compare it with those in Training/ensembles.") from error
     return spec
 

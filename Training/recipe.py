@@ -291,6 +291,6 @@ def load_recipe(path: Path | str) -> Recipe:
         recipe = from_json(Recipe, tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise RequestError(f"Recipe {path} cannot be read ({error.strerror}).", "See Training/recipes.") from error
-    except (tomllib.TOMLDecodeError, TypeError, ValueError) as error:
+    except (tomllib.TOMLDecodeError, TypeError, ValueError, RecursionError) as error:
         raise RequestError(f"Recipe {path} is wrong: {error}.", _SEE) from error
     return dataclasses.replace(recipe, init=str(path.parent / recipe.init)) if recipe.init.endswith(".toml") else recipe

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from slicer.i18n import tr as _
 
+from BrainTumorSegLib.domain.json_values import json_of
 from BrainTumorSegLib.engine_process import environment, interpreter
 
 _PROGRAM = """
@@ -79,12 +79,11 @@ class DeviceProbe:
 def parse(output: str) -> tuple[Device, ...]:
     """Devices from the child's answer; none but the basic ones where it could not tell."""
     lines = output.strip().splitlines()
-    try:
-        found = json.loads(lines[-1])["devices"] if lines else []
-    except (ValueError, KeyError, TypeError):
-        found = []
     extra = []
-    for name, title, free in found:
-        memory = _(", {size:.1f} GB free").format(size=free / 1e9) if free else ""
-        extra.append(Device(str(name), f"{name}: {title}{memory}"))
+    try:
+        for name, title, free in json_of(lines[-1])["devices"] if lines else []:
+            memory = _(", {size:.1f} GB free").format(size=free / 1e9) if free else ""
+            extra.append(Device(str(name), f"{name}: {title}{memory}"))
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return BASIC
     return (*BASIC, *extra)

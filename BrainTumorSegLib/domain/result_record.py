@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from .alignment_record import AlignmentRecord
 from .errors import InputError
+from .json_values import read_json
 from .labels import CONVENTIONS, REGIONS, label_names
 from .measurements import RegionMeasurement
 from .modalities import stem
@@ -154,10 +155,11 @@ class ResultRecord:
             raise InputError(f"{source} is no record of a result.", "Give the JSON file that was written beside one.")
         schema = values.get("schema", 1)
         if type(schema) is not int or schema < 1:
-            raise InputError(f"{source} is damaged: its schema is {schema!r}.", "Run the segmentation again.")
+            raise InputError(f"{source} is damaged: its schema is {str(schema)[:60]!r}.", "Run the segmentation again.")
         if schema > SCHEMA:
             raise InputError(
-                f"{source} was written by a newer program: it has schema {schema}, this one reads up to {SCHEMA}.",
+                f"{source} was written by a newer program: it has schema {str(schema)[:20]}, this one reads up to"
+                f" {SCHEMA}.",
                 "Update BrainTumorSeg.",
             )
         try:
@@ -166,7 +168,7 @@ class ResultRecord:
             measured = {name: _measurement(m, name) for name, m in plain.pop("measurements").items()}
             confidence = {name: value for name, value in plain.pop("confidence").items() if value is not None}
             return from_json(cls, {**plain, "measurements": {}, "confidence": confidence}).with_measurements(measured)
-        except (TypeError, ValueError, KeyError, AttributeError) as error:
+        except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
             raise InputError(f"{source} is damaged: {error}.", "Run the segmentation again.") from error
 
     def with_measurements(self, measurements: Mapping[str, RegionMeasurement]) -> Self:
@@ -181,8 +183,8 @@ def read_record(file: Path) -> ResultRecord:
         InputError: it is missing, damaged, of another program or of a newer version of this one.
     """
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        values = read_json(file)
+    except (OSError, ValueError) as error:
         raise InputError(f"{file} cannot be read ({error}).", "Run the segmentation again.") from error
     return ResultRecord.of_json(values, str(file))
 

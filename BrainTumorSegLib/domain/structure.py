@@ -41,6 +41,9 @@ def from_json(kind: Any, value: Any, where: str = "") -> Any:
     if kind is float:
         if type(value) in (int, float) and abs(value) <= sys.float_info.max:  # NaN and infinity are not
             return float(value)
+    elif kind is int:
+        if type(value) is int and abs(value) < 1 << 63:
+            return value
     elif isinstance(kind, type) and not isinstance(kind, types.GenericAlias) and type(value) is kind:
         return value
     name = getattr(kind, "__name__", str(kind))

@@ -6,7 +6,6 @@ names (an image's facts in BIDS, masks that an expert drew) may not.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..domain.errors import OutputError
+from ..domain.json_values import read_json
 from ..domain.labels import REGIONS
 from ..domain.modalities import stem
 from .dicom import is_dicom_file
@@ -181,6 +181,6 @@ def _is_ours(file: Path) -> bool:
 
 def _content(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):  # of another program, damaged or not there
+        return read_json(file)
+    except (OSError, ValueError):  # of another program, damaged or not there
         return None

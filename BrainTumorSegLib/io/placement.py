@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from ..domain.json_values import json_of
 from .run_mark import RunMark, abandoned
 
 
@@ -160,9 +161,9 @@ def _undo(marks: Sequence[RunMark]) -> None:
 def _record(mark: RunMark) -> _Record | None:
     """What a mark says; None where nothing was moved, or all was, or it is no record of ours."""
     try:
-        marks, moves = json.loads(mark.read())
+        marks, moves = json_of(mark.read())
         found = _Record(tuple(map(str, marks)), tuple(_Move(*move) for move in moves))
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError):
         return None
     plain = all(Path(name).name == name != "" for move in found.moves for name in (move.part, move.destination))
     own = mark.path.name in map(os.path.basename, found.marks)

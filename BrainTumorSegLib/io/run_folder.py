@@ -37,7 +37,7 @@ class RunFolder:
         Raises:
             OSError: there is no place for it.
         """
-        sweep()
+        _sweep_once()
         with uninterrupted():
             outer = Path(tempfile.mkdtemp(prefix=PREFIX))
             try:
@@ -69,13 +69,16 @@ def run_folder() -> Iterator[Path]:
         folder.remove()
 
 
-@functools.cache
 def sweep() -> None:
-    """Remove, once a process, the temporary folders of this user's runs that were killed; living ones keep theirs."""
+    """Remove the temporary folders of this user's runs that were killed; living ones keep theirs."""
     with suppress(OSError):
         for entry in list(os.scandir(tempfile.gettempdir())):
             if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False) and _is_ours(entry):
                 _clear(Path(entry.path))
+
+
+# Where there may be one folder a file: of commands, each sweeps before it begins.
+_sweep_once = functools.cache(sweep)
 
 
 def _is_ours(entry: os.DirEntry[str]) -> bool:

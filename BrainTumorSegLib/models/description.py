@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..domain.errors import CheckpointError
+from ..domain.json_values import json_of
 from ..domain.labels import REGIONS
 from ..domain.modalities import MODALITIES
 from ..domain.structure import from_json
@@ -314,8 +314,8 @@ def parse_description(text: str, source: str) -> Description:
 def read_json(text: str, source: str) -> dict[str, Any]:
     """The values of a description of a schema that this program knows."""
     try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        values = json_of(text)
+    except ValueError as error:
         raise CheckpointError(f"{source} is damaged: its description is no JSON.", AGAIN) from error
     version = values.get("schema_version") if isinstance(values, dict) else None
     if type(version) is not int or version < 1:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..domain.errors import RequestError
+from ..domain.json_values import read_json
 from ..io.staging import atomic
 from ..io.user_folder import user_folder
 from .description import Description
@@ -39,7 +40,7 @@ def _key(description: Description) -> str:
 def _accepted() -> dict[str, str]:
     """Model and version → licence; a file that cannot be read has accepted nothing."""
     try:
-        known = json.loads(_file().read_text("utf-8")) if _file().is_file() else {}  # reading a pipe would wait
-    except (OSError, ValueError, RecursionError, RequestError):
+        known = read_json(_file())
+    except (OSError, ValueError, RequestError):
         return {}
     return known if isinstance(known, dict) else {}

@@ -31,7 +31,7 @@ PLAIN = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIO
 def run(environment: dict[str, str], streams: str, *arguments: object) -> subprocess.CompletedProcess[bytes]:
     """The exit code is the command's own, not that of who reads its output."""
     line = f'"$@" {streams}; exit ${{PIPESTATUS[0]}}'
-    command = ["bash", "-c", line, "bash", sys.executable, "-m", "BrainTumorSegLib.cli", *map(os.fspath, arguments)]
+    command = ["bash", "-c", line, "bash", sys.executable, "-m", "BrainTumorSegLib.cli", *map(str, arguments)]
     return subprocess.run(
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=240, check=False
     )

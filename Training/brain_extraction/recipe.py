@@ -57,6 +57,6 @@ def load_recipe(path: Path) -> BrainRecipe:
     """
     try:
         recipe: BrainRecipe = from_json(BrainRecipe, tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, tomllib.TOMLDecodeError, TypeError, ValueError) as error:
+    except (OSError, tomllib.TOMLDecodeError, TypeError, ValueError, RecursionError) as error:
         raise RequestError(f"Recipe {path} cannot be used ({error}).", f"Compare it with {RECIPE}.") from error
     return recipe

@@ -7,7 +7,6 @@ patient of its own, since COCO says nothing of patients.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from BrainTumorSegLib.domain.errors import InputError, RequestError
+from BrainTumorSegLib.domain.json_values import read_json
 from BrainTumorSegLib.io.images2d import channels_for
 
 from .case import DataSet
@@ -25,6 +25,7 @@ from .stack import LabelledSlice, SliceStack, unique
 
 NAME = "_annotations.coco.json"
 
+_LARGEST = 2 << 30  # bytes of such a file
 # Share of its own box that a mask fills from which on it is a box.
 _BOX = 0.99
 
@@ -158,7 +159,7 @@ def _notes(stacks: Sequence[SliceStack]) -> tuple[str, ...]:
 def _read(source: Path, channels: tuple[str, ...], problems: list[str]) -> list[SliceStack]:
     """An image each; what is wrong with the annotations is added to ``problems``."""
     try:
-        content: Any = json.loads(source.read_text(encoding="utf-8-sig"))  # some programs begin with a BOM
+        content: Any = read_json(source, encoding="utf-8-sig", largest=_LARGEST)  # some programs begin with a BOM
         entries = {_number(entry["id"]): entry for entry in content["images"]}
         names = {number: str(entry["file_name"]) for number, entry in entries.items()}
         sizes = {n: (int(e.get("width") or 0), int(e.get("height") or 0)) for n, e in entries.items()}

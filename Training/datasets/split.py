@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from BrainTumorSegLib.domain.errors import RequestError
+from BrainTumorSegLib.domain.json_values import read_json
 
 # Patients to measure on, as command lines name them.
 VALIDATION, FOLD, NONE = "validation", "fold", "none"
@@ -90,7 +90,7 @@ def _shuffled(names: Sequence[str]) -> list[str]:
 
 def _stored_split(file: Path, cases: Sequence[str]) -> tuple[list[str], list[str]]:
     try:
-        parts: Any = json.loads(file.read_text(encoding="utf-8"))
+        parts: Any = read_json(file)
         training, validation = list(parts["train"]), list(parts["validation"])
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RequestError(

@@ -17,6 +17,7 @@ from BrainTumorSegLib.domain.errors import InputError
 from BrainTumorSegLib.domain.grid import Grid, reorient
 from BrainTumorSegLib.domain.modalities import FLAIR, T1, T1CE, T2
 from BrainTumorSegLib.domain.options import RunOptions
+from BrainTumorSegLib.domain.text_table import spreadsheet_cell
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.evaluation import Settings
 from BrainTumorSegLib.evaluation.metrics import Summary, summarise
@@ -269,7 +270,7 @@ def markdown_lines(rows: Sequence[Row]) -> Lines:
 def write_csv(lines: Lines, path: Path) -> None:
     """The lines as they are."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(lines)
+        csv.writer(file).writerows([spreadsheet_cell(cell) for cell in line] for line in lines)
 
 
 def write_markdown(lines: Lines, notes: Sequence[str], path: Path) -> None:

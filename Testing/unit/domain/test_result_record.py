@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from BrainTumorSegLib.domain.errors import InputError
+from BrainTumorSegLib.domain.errors import InputError, OutputError
+from BrainTumorSegLib.domain.json_values import LARGEST, read_json
 from BrainTumorSegLib.domain.measurements import RegionMeasurement
 from BrainTumorSegLib.domain.result_record import (
     SCHEMA,
@@ -21,6 +24,7 @@ from BrainTumorSegLib.domain.result_record import (
 )
 from BrainTumorSegLib.domain.segmentation import Segmentation
 from BrainTumorSegLib.domain.volume import Volume
+from BrainTumorSegLib.io.outputs import check_record
 
 RECORD = ResultRecord(
     case="P1",
@@ -47,6 +51,11 @@ RECORD = ResultRecord(
     images=("a.png",),
     left_out={"P1_swi.nii.gz": "none of the four sequences"},
 )
+
+WT = RECORD.as_json()["measurements"]["WT"]
+DEEP: Any = []
+for _ in range(900):
+    DEEP = [DEEP]
 
 # What 0.1.0 wrote.
 FIRST = {
@@ -112,11 +121,27 @@ def test_the_record_of_a_result() -> None:
         ({"colour": 1}, "colour"),
         ({"provenance": {"moon": 1}}, "moon"),
         ({"measurements": None}, "damaged"),
+        ({"schema": 10**400}, "newer program"),
+        ({"schema": -(10**400)}, "damaged"),
+        ({"confidence": {"WT": 10**400}}, "damaged"),
+        ({"measurements": {"WT": {**WT, "volume_ml": 10**400}}}, "damaged"),
+        ({"measurements": {"WT": {**WT, "lesions": 10**400}}}, "damaged"),
+        ({"measurements": {"WT": {**WT, "volume_ml": float("inf")}}}, "damaged"),
+        ({"case": DEEP}, "damaged"),
+        ({"schema": DEEP}, "damaged"),
+        ({"labels": DEEP}, "damaged"),
+        ({"measurements": {"WT": {**WT, "volume_ml": DEEP}}}, "damaged"),
+        ({"measurements": {"WT": DEEP}}, "damaged"),
+        ({"provenance": {"model": {"id": DEEP}}}, "damaged"),
+        ({"schema": 1, "provenance": DEEP}, "damaged"),
+        ({"schema": 1, "provenance": {"device": DEEP}}, "damaged"),
     ],
+    ids=lambda value: repr(type(value)),
 )
 def test_what_cannot_be_read_is_refused(changes: dict[str, object], word: str) -> None:
-    with pytest.raises(InputError, match=word):
+    with pytest.raises(InputError, match=word) as caught:
         ResultRecord.of_json({**RECORD.as_json(), **changes})
+    assert len(caught.value.sentence()) < 400
 
 
 def test_foreign_and_damaged_files(tmp_path: Path) -> None:
@@ -126,6 +151,28 @@ def test_foreign_and_damaged_files(tmp_path: Path) -> None:
             read_record(tmp_path / "x.json")
     with pytest.raises(InputError, match="cannot be read"):
         read_record(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "1" * 10_000, '{"a": ' * 5000, "\ud800"], ids=range(4))
+def test_json_that_is_not_to_be_read_is_one_kind_of_error(tmp_path: Path, content: str) -> None:
+    (tmp_path / "x.json").write_text(content, "utf-8", errors="surrogatepass")
+    with pytest.raises(ValueError, match=r"deep|digits|decode|surrogates"):
+        read_json(tmp_path / "x.json")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_record(tmp_path / "x.json")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names")
+def test_a_record_that_has_no_end_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "zero.json").symlink_to("/dev/zero")
+    (tmp_path / "large.json").touch()
+    os.truncate(tmp_path / "large.json", LARGEST + 1)
+    for name in ("pipe", "zero", "large"):
+        with pytest.raises(InputError, match="cannot be read"):
+            read_record(tmp_path / f"{name}.json")
+        with pytest.raises(OutputError, match="no record of this program"):
+            check_record(tmp_path / f"{name}.json")
 
 
 def test_the_record_lies_beside_the_label_map() -> None:

@@ -63,7 +63,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setenv("PYTHONPATH", python_path(ROOT))
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    sweep.cache_clear()
+    run_folder._sweep_once.cache_clear()
     return folder
 
 
@@ -81,7 +81,7 @@ def running(code: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 
 def again() -> None:
     """What the next process does."""
-    sweep.cache_clear()
+    run_folder._sweep_once.cache_clear()
     sweep()
 
 
