@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Sequence
+
+# What means something in Markdown where it stands; an underscore within a word, or a bracket alone, means nothing.
+_MARKDOWN = re.compile(
+    r"[\\`*|~]|(?<=\])[(\[]|<(?=[A-Za-z/!?])|&(?=[#\w])|(?<![^\W_])_|_(?![^\W_])|^[#>]|^[-+](?=[-+\s]|$)"
+)
+_NUMBERED = re.compile(r"^(\d+)([.)])(?=\s|$)")
 
 
 def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,), gap: int = 2) -> str:
@@ -17,7 +25,7 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequ
     Raises:
         ValueError: a row has another number of cells.
     """
-    lines = [list(head), *map(list, rows)]
+    lines = [[one_line(cell) for cell in line] for line in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         (" " * gap)
@@ -28,6 +36,19 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: Sequ
         .rstrip()
         for line in lines
     )
+
+
+def one_line(text: str) -> str:
+    """A cell that stays in its row: names of files may hold an end of line, and what no terminal can show."""
+    if text.isprintable():
+        return text
+    shown = (c if c.isprintable() or unicodedata.category(c) == "Zs" else ascii(c)[1:-1] for c in text)
+    return "".join(shown)
+
+
+def markdown_text(text: str) -> str:
+    """A text as Markdown that is that text: no link, picture, tag, list or row comes of what it holds."""
+    return _NUMBERED.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\g<0>", one_line(" ".join(text.split()))))
 
 
 def spreadsheet_cell(text: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..domain.errors import RequestError
-from ..domain.text_table import spreadsheet_cell
+from ..domain.text_table import markdown_text, one_line, spreadsheet_cell
 from .metrics.measures import Measure
 from .metrics.summary import Paired, Summary
 from .results import Evaluation
@@ -184,6 +184,7 @@ def _width(lines: Lines) -> int:
 
 def aligned(lines: Lines) -> str:
     """Columns in line: the first to the left, the others to the right; titles run over the empty cells beside."""
+    lines = [[one_line(cell) for cell in line] for line in lines]
     widths = _widths(lines)
     head = ""
     for column, cell in enumerate(lines[0]):
@@ -289,4 +290,4 @@ def _with_labels(lines: Lines, evaluation: Evaluation) -> Lines:
 def markdown(lines: Lines) -> str:
     """A Markdown table: the first line is its head, the first column stands to the left."""
     marked = [lines[0], ["---", *["---:"] * (len(lines[0]) - 1)], *lines[1:]]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in marked)
+    return "".join(f"| {' | '.join(markdown_text(cell) for cell in line)} |\n" for line in marked)

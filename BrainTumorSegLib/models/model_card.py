@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..domain.labels import REGIONS
 from ..domain.modalities import TITLES, taken
+from ..domain.text_table import markdown_text
 from .description import BRAIN, AccuracyRecord, Description, PostprocessingSpec
 
 
@@ -65,21 +66,21 @@ def card_of(d: Description) -> ModelCard:
 
 
 def model_card(d: Description) -> str:
-    """The card of a model as Markdown."""
+    """The card of a model as Markdown, in which the model's own texts are texts, whatever they hold."""
     card = card_of(d)
-    parts = [f"# {card.id}", card.summary, f"**{card.intended_use}**"]
+    parts = [f"# {markdown_text(card.id)}", markdown_text(card.summary), f"**{markdown_text(card.intended_use)}**"]
     for section in card.sections:
-        parts += [f"## {section.title}", *map(_markdown, section.blocks)]
+        parts += [f"## {markdown_text(section.title)}", *map(_markdown, section.blocks)]
     return "\n\n".join(parts) + "\n"
 
 
 def _markdown(block: CardBlock) -> str:
     if isinstance(block, str):
-        return block
+        return markdown_text(block)
     if isinstance(block, CardTable):
-        rows = [block.head, ("---",) * len(block.head), *block.rows]
-        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return "\n".join(f"- {item}" for item in block)
+        head, *rows = [[markdown_text(cell) for cell in row] for row in (block.head, *block.rows)]
+        return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
+    return "\n".join(f"- {markdown_text(item)}" for item in block)
 
 
 def _interface(d: Description) -> tuple[str, ...]:

@@ -160,3 +160,14 @@ def test_the_panel_leaves_room_for_the_views(panel: Panel) -> None:
     for _ in range(3):
         slicer.app.processEvents()
     assert shell.minimumSizeHint().width() < 1366 / 3
+
+
+def test_labels_that_show_texts_of_files_show_them_as_they_are(tree: ElementTree.Element) -> None:
+    """Names of nodes come from headers: taken for rich text, they could hold pictures and links."""
+    shown = {}
+    for widget in tree.iter("widget"):
+        if widget.get("class") == "QLabel":
+            values = {part.get("name"): "".join(part.itertext()).strip() for part in widget.findall("property")}
+            if not values["text"]:
+                shown[widget.get("name")] = values.get("textFormat")
+    assert len(shown) >= 8 and set(shown.values()) == {"Qt::PlainText"}, shown

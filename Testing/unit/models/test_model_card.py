@@ -59,6 +59,26 @@ def test_a_card_tells_post_processing_in_its_order() -> None:
     ) in card
 
 
+def test_what_a_model_says_of_itself_is_text_and_no_markup() -> None:
+    """The card is shown in the panel, whose browser follows links and loads pictures."""
+    markup = (
+        "![x](file:///etc/passwd) <img src=y> [here](https://a.b) **free** &lt;b&gt; `code` | _all_\n\n# Approved\n- by"
+    )
+    description = dataclasses.replace(
+        describe_model(),
+        intended_use=markup,
+        data_licence=markup,
+        weights_licence=markup,
+        accuracy=(AccuracyRecord(markup, 6, "Dice", markup, {"WT": 0.9}),),
+        training=TrainingRecord(markup, ("a|b", "c_d"), (), {"notes": {"before": markup}}, 5, {"torch": markup}),
+    )
+    card = model_card(description)
+    for construct in ("](", " <img", "**free", " &lt", " `code", " _all", "\n# Approved", "\n- by", "x_ "):
+        assert construct not in card, construct
+    assert "# Approved - by" in card and r"!\[x]" not in card and "c_d" in card
+    assert {line.count("|") - line.count(r"\|") for line in card.splitlines() if line.startswith("|")} == {6}
+
+
 def test_a_card_says_what_is_not_known() -> None:
     card = model_card(dataclasses.replace(describe_model(), accuracy=(), training=TrainingRecord()))
     assert "Not measured." in card and "Data: not stated" in card
