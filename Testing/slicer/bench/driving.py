@@ -134,6 +134,12 @@ def engines() -> list[int]:
     return [process for process in found if idle is None or process != idle.popen.pid]
 
 
+def idle_engine() -> int | None:
+    """Process id of the engine that waits for a run."""
+    idle = engine_process.processes.idle
+    return idle.popen.pid if idle is not None and idle.popen.poll() is None else None
+
+
 def segment_names(node: Any) -> list[str]:
     """Names of the segments, in order."""
     segmentation = node.GetSegmentation()

@@ -13,7 +13,7 @@ import pytest
 
 from Testing.slicer.harness.module import ROOT
 
-from .driving import Panel, Traces, only_message, snapshot
+from .driving import Panel, Traces, idle_engine, only_message, snapshot
 
 
 def test_what_the_module_tells_of_itself(bench: SimpleNamespace, application: Traces) -> None:
@@ -152,6 +152,29 @@ def test_restrictive_terms_are_shown_once(panel: Panel, case: Path) -> None:
     panel.click("cancelButton")
     panel.wait_to_end()
     assert not panel.desk.take(), "not asked again"
+
+
+def test_the_engine_stays_until_it_is_not_needed(panel: Panel, case: Path, tmp_path: Path) -> None:
+    """From run to run, and from a patient of a folder to the next; not when caches are cleared or the panel goes."""
+    panel.load(case)
+    panel.segment()
+    first = idle_engine()
+    panel.segment()
+    shutil.copytree(case, tmp_path / "patients" / "A")
+    panel.ui.cohortInputPath.currentPath = str(tmp_path / "patients")
+    panel.ui.cohortOutputPath.currentPath = str(tmp_path / "out")
+    panel.click("cohortRunButton")
+    panel.wait_until(lambda: not panel.ui.cohortCancelButton.enabled)
+    assert first is not None and idle_engine() == first
+    panel.desk.answer("Ok")
+    panel.click("clearCachesButton")
+    assert idle_engine() is None
+    panel.desk.take()
+    panel.segment()
+    assert idle_engine() not in (None, first)
+    panel.widget.onReload()
+    assert idle_engine() is None
+    panel.desk.take()
 
 
 def test_a_folder_of_patients(panel: Panel, case: Path, tmp_path: Path) -> None:
