@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .catalogue import find, load_model
 from .checkpoint_file import Checkpoint
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+_T = TypeVar("_T")
+
+
 class KeptCheckpoint(Checkpoint):
-    """A checkpoint that builds each network once."""
+    """A checkpoint that is there for several runs, with what was made of it for the first."""
 
     @property
     def members(self) -> tuple[Checkpoint, ...]:
@@ -27,12 +31,19 @@ class KeptCheckpoint(Checkpoint):
         return super().members
 
     @cached_property
-    def _network(self) -> nn.Module:
-        return super().build()
+    def _made(self) -> dict[str, Any]:
+        return {}
+
+    def once(self, what: str, make: Callable[[], _T]) -> _T:
+        """What is made of it by this name, made when it is first asked for."""
+        if what not in self._made:
+            self._made[what] = make()
+        made: _T = self._made[what]
+        return made
 
     def build(self) -> nn.Module:
         """A network of its own for each that asks, which may move and convert it; the weights lie in memory once."""
-        return _sharing(self._network)
+        return _sharing(self.once("network", super().build))
 
 
 class _Shelf:
@@ -76,6 +87,11 @@ def load_kept(model: str | Path) -> Checkpoint:
         CheckpointError: unknown, damaged, foreign, too new, or not for tumours.
     """
     return _shelf.load(model) if _shelf.is_used else load_model(model)
+
+
+def once(checkpoint: Checkpoint, what: str, make: Callable[[], _T]) -> _T:
+    """What is made of a checkpoint for a run, and kept with it where it is kept, as what a backend compiles."""
+    return checkpoint.once(what, make) if isinstance(checkpoint, KeptCheckpoint) else make()
 
 
 def _sharing(network: nn.Module) -> nn.Module:

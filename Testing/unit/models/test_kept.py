@@ -69,3 +69,10 @@ def test_members_of_an_ensemble_keep_their_networks(tmp_path: Path) -> None:
         assert first is second
         a, b = (next(member.build().parameters()) for member in (first, second))
         assert a.data_ptr() == b.data_ptr()
+
+
+def test_what_is_made_of_a_kept_checkpoint_is_made_once(tmp_path: Path) -> None:
+    file, made = make_model(tmp_path / "a.safetensors"), []
+    for load in (kept.load_kept, kept.load_kept, load_model, load_model):
+        kept.once(load(file), "a compiled network", lambda: made.append(1))
+    assert len(made) == 3
