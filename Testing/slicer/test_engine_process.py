@@ -289,14 +289,20 @@ def test_many_runs_leave_nothing_behind(tmp_path: Path, case: Path) -> None:
     def held(pid: int | str, what: str) -> int:
         return len(list(Path(f"/proc/{pid}/{what}").iterdir()))
 
+    def own_megabytes(pid: int) -> float:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon"))
+
     model = make_model(tmp_path / "m.safetensors")
-    pid, sizes, ours = 0, [], []
+    pid, sizes, ours, memory = 0, [], [], []
     for number in range(20):
         output = tmp_path / f"{number}.nrrd"
         run = do(tmp_path, "segment", case, "-o", output, "--model", model, "--device", "cpu")
         assert run.state == "done" and pid in (0, run.pid)
         pid = run.pid
         sizes.append((held(pid, "fd"), held(pid, "task")))
+        memory.append(own_megabytes(pid))
         ours.append((held("self", "fd"), held("self", "task")))
     assert sizes[-1] == sizes[2] and ours[-1] == ours[2]
+    assert memory[-1] < memory[10] + 10
     assert engine_process.processes.idle is not None
