@@ -30,7 +30,7 @@ from .domain.errors import CancelledError, RequestError
 from .models.kept import keep_models
 
 POLL_SECONDS = 1.0
-# Exit codes after which all is as it should be. (Of those that were cancelled, see `_carry_out`.)
+# Exit codes after which all is as it should be, if no signal was heard.
 _SOUND = (0, RequestError.exit_code, CancelledError.exit_code)
 
 
@@ -43,7 +43,7 @@ def main(idle_seconds: float) -> None:
         threading.Thread(target=_read, args=(incoming, jobs), name="jobs", daemon=True).start()
         stays = True
         while stays and (job := _next(jobs, idle_seconds, lambda: parent_alive() and not ending.is_set())):
-            stays = _carry_out(job, folder)
+            stays = _carry_out(job, folder, parent_alive)
         leave(0, ending)
 
 
@@ -86,7 +86,7 @@ def _next(
     return None
 
 
-def _carry_out(job: dict[str, Any], folder: Path) -> bool:
+def _carry_out(job: dict[str, Any], folder: Path, parent_alive: Callable[[], bool]) -> bool:
     """One run; whether this process may take another one, for which it waits in ``folder``."""
     mark, cancel_file = {"job": job["job"]}, Path(job["cancel_file"])
     _say(mark, sys.stdout)
@@ -103,7 +103,7 @@ def _carry_out(job: dict[str, Any], folder: Path) -> bool:
         pass
     # A run that heeded its cancel file stopped where it can. One that a signal ended, or the watch over it, may have
     # been interrupted anywhere.
-    stays = code in _SOUND and not ending.signals
+    stays = code in _SOUND and not ending.signals and parent_alive()
     for stream in (sys.stderr, sys.stdout):
         _say({**mark, "exit": code, "stays": stays}, stream)
     return stays

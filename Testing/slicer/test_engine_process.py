@@ -284,6 +284,38 @@ def test_what_libraries_print_breaks_nothing(tmp_path: Path, monkeypatch: pytest
     assert "half a line" in "".join(runs[1].log)
 
 
+def test_warnings_are_in_the_log_of_each_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python itself shows one once a process."""
+    library = tmp_path / "library"
+    library.mkdir()
+    (library / "sitecustomize.py").write_text(
+        "import warnings, BrainTumorSegLib.commands.models as m\n"
+        "def run(*given, before=m.run):\n"
+        "    warnings.warn('heed this')\n"
+        "    return before(*given)\n"
+        "m.run = run\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", python_path(library))
+    for run in [do(tmp_path, *QUICK) for _ in range(2)]:
+        assert "heed this" in "".join(run.log)
+
+
+@PROC
+def test_a_launcher_may_stand_between(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: Path) -> None:
+    """PythonSlicer starts Python as a child of its own: what is killed is the launcher."""
+    launcher = tmp_path / "PythonSlicer"
+    launcher.write_text(f'#!/bin/sh\n"{sys.executable}" "$@"\nexit $?\n')
+    launcher.chmod(0o755)
+    monkeypatch.setattr(engine_process, "interpreter", lambda: str(launcher))
+    assert do(tmp_path, *QUICK).pid == do(tmp_path, *QUICK).pid
+    run = start_slow(tmp_path, case)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait(30)
+    assert run.state != "done" and not (tmp_path / "slow.nrrd").exists()
+    following = do(tmp_path, *QUICK)
+    assert following.state == "done" and following.pid != run.pid
+
+
 @PROC
 def test_many_runs_leave_nothing_behind(tmp_path: Path, case: Path) -> None:
     def held(pid: int | str, what: str) -> int:
