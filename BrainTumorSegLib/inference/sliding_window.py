@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..domain.errors import CheckpointError
 from .backends import Backend
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 # Networks see too little of the head in windows shorter than this many voxels.
 SHORTEST_WINDOW = 48
+# A brain is 30 windows of 128 voxels that overlap by half, 6,000 of 16: what needs more never ends.
+MOST_WINDOWS = 50_000
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,11 @@ class SlidingWindow:
         return f"windows of {' × '.join(str(size) for size in self.patch)} voxels"
 
     def __call__(self, backend: Backend, array: np.ndarray, tick: Callable[[int, int], None]) -> np.ndarray:
-        """``(C, Z, Y, X)`` → probabilities ``(outputs, Z, Y, X)``."""
+        """``(C, Z, Y, X)`` → probabilities ``(outputs, Z, Y, X)``.
+
+        Raises:
+            CheckpointError: the windows are too small for these images, or overlap too much.
+        """
         import torch
         from monai.inferers.utils import sliding_window_inference
 
@@ -54,6 +61,12 @@ class SlidingWindow:
         total = math.prod(
             window_count(size, part, self.overlap) for size, part in zip(array.shape[1:], patch, strict=True)
         )
+        if total > MOST_WINDOWS:
+            raise CheckpointError(
+                f"The model asks for {total:,} {replace(self, patch=patch).parts()} on these images (overlap"
+                f" {self.overlap:g}), more than {MOST_WINDOWS:,}.",
+                "Choose another model, or export it with a larger patch or less overlap.",
+            )
         done = 0
 
         def run_window(window: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
@@ -102,10 +103,23 @@ def find(model: str | Path) -> InstalledModel:
     with suppress(OSError):  # a name that is too long, or in a folder that may not be looked into
         if path.is_file():
             return InstalledModel(path, read_description(path), False)
+    if file := _own_file(str(model)):
+        found = _for_tumours(read_description(file))  # says what is wrong with it
+        raise CheckpointError(f"{file} holds the model {found.id}.", f"Choose {found.id}.")
     raise CheckpointError(
         f"There is no model {str(model)[:200]!r}.",
         f"Installed are {', '.join(models) or 'none'}; or give a {SUFFIX} file.",
     )
+
+
+def _own_file(model: str) -> Path | None:
+    """The user's file that is named after an id, whatever it is; None where there is none."""
+    if Path(model).name != model:
+        return None
+    with suppress(OSError, ValueError, RequestError):
+        file = models_folder() / f"{model}{SUFFIX}"
+        return file if os.path.lexists(file) else None
+    return None
 
 
 def load_model(model: str | Path = DEFAULT_MODEL) -> Checkpoint:
@@ -149,12 +163,16 @@ def add(path: Path | str) -> InstalledModel:
 
 
 def remove(model: str) -> Path:
-    """Delete one of the user's own models.
+    """Delete one of the user's own models, also one whose file is damaged.
 
     Raises:
         CheckpointError: unknown, or it is included in the program.
     """
     models, _ = installed()
+    damaged = _own_file(model)
+    if model not in models and damaged and not damaged.is_dir():
+        damaged.unlink()
+        return damaged
     if model not in models:
         raise CheckpointError(f"There is no model {model!r}.", f"Installed are {', '.join(models) or 'none'}.")
     found = models[model]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -14,7 +16,7 @@ from BrainTumorSegLib.domain.shortage import is_shortage
 from BrainTumorSegLib.inference.backends.torch_backend import TorchBackend
 from BrainTumorSegLib.inference.predictors import predictor_of
 from BrainTumorSegLib.inference.slicewise import SLICES_PER_BATCH, Slicewise
-from BrainTumorSegLib.inference.sliding_window import SlidingWindow, window_count
+from BrainTumorSegLib.inference.sliding_window import MOST_WINDOWS, SlidingWindow, window_count
 from BrainTumorSegLib.inference.tta import Mirrored, mirrorings
 from BrainTumorSegLib.models.description import NetworkSpec, TilingSpec
 from BrainTumorSegLib.networks import create_network
@@ -253,3 +255,17 @@ def test_smaller_parts_by_hand() -> None:
 def test_shortage_of_memory_is_known_by_what_allocators_say(error: Exception) -> None:
     assert is_shortage(error)
     assert not is_shortage(RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"))
+
+
+def test_windows_without_number_are_refused_before_the_first() -> None:
+    """A small patch that overlaps nearly wholly, on a whole head."""
+    volume = np.zeros((1, 155, 240, 240), np.float32)
+    spy = Spy(pointwise)
+    began = time.monotonic()
+    with pytest.raises(CheckpointError, match="8,034,772 windows of 8 × 8 × 8") as caught:
+        run(spy, (8, 8, 8), volume, 0.95)
+    assert "patch" in caught.value.remedy and not spy.shapes and time.monotonic() - began < 5
+    with pytest.raises(CheckpointError, match="more than 50,000"):
+        run(spy, (48, 48, 48), volume, 0.95)
+    whole = math.prod(window_count(size, 16, 0.5) for size in volume.shape[1:])
+    assert whole < MOST_WINDOWS  # far less than any network that sees what is around

@@ -64,6 +64,33 @@ def test_a_damaged_file_is_reported_and_hides_no_other(home: Path, tiny_checkpoi
     assert len(errors) == 1 and "broken.safetensors" in str(errors[0])
 
 
+def test_a_damaged_model_named_by_its_id_is_called_that_and_can_be_removed(tiny_checkpoint: WriteCheckpoint) -> None:
+    file = add(tiny_checkpoint(id="mine")).path
+    file.write_bytes(file.read_bytes()[:-100])
+    for ask in (find, load_model):
+        with pytest.raises(CheckpointError, match=r"mine\.safetensors is damaged") as caught:
+            ask("mine")
+        assert "again" in caught.value.remedy
+    assert remove("mine") == file and not file.exists()
+    with pytest.raises(CheckpointError, match="no model 'mine'"):
+        find("mine")
+
+
+def test_a_file_that_is_named_after_another_model(tiny_checkpoint: WriteCheckpoint) -> None:
+    add(tiny_checkpoint(id="mine")).path.rename(models_folder() / "yours.safetensors")
+    with pytest.raises(CheckpointError, match=r"yours\.safetensors holds the model mine"):
+        find("yours")
+    for outside in ("../models/mine", "/etc/passwd", "", ".", "a\0b", "x" * 5000):
+        with pytest.raises(CheckpointError):
+            find(outside)
+        with pytest.raises(CheckpointError):
+            remove(outside)
+    (models_folder() / "folder.safetensors").mkdir()
+    with pytest.raises(CheckpointError):
+        remove("folder")
+    assert (models_folder() / "folder.safetensors").is_dir()
+
+
 def test_damaged_models_are_not_added(tiny_checkpoint: WriteCheckpoint) -> None:
     path = tiny_checkpoint(id="mine")
     content = bytearray(path.read_bytes())

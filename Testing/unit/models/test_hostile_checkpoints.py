@@ -75,6 +75,8 @@ def test_scales_that_do_not_fit_their_kernel_are_refused(tmp_path: Path, kernel:
         ("swin_unetr", {"depths": [10**9] * 4}),
         ("attention_unet", {"channels": 8}),
         ("flexible_unet", {"encoder": ["efficientnet-b0"]}),
+        ("flexible_unet", {"encoder": "resnet200", "decoder": [4096] * 5}),
+        ("encoders", {"encoder": "tu-regnety_2560"}),
     ],
 )
 def test_networks_larger_than_the_weights_are_not_built(tmp_path: Path, family: str, arguments: dict[str, Any]) -> None:

@@ -48,6 +48,7 @@ def test_without_first_values_a_network_is_the_same_with_its_own(
         ("dynunet", {"filters": [4096] * 12}),
         ("attention_unet", {"channels": [4096] * 12}),
         ("swin_unetr", {"width": 768, "depths": [32] * 4, "window": 16}),
+        ("flexible_unet", {"encoder": "resnet200", "decoder": [4096] * 5}),
     ],
 )
 def test_the_largest_within_the_limits_have_an_outline(family: str, arguments: dict[str, Any]) -> None:
@@ -55,6 +56,15 @@ def test_the_largest_within_the_limits_have_an_outline(family: str, arguments: d
     with shapes_only():
         network = made(family, 3, arguments)
     assert sum(tensor.numel() for tensor in network.parameters()) > 1e9
+
+
+@pytest.mark.parametrize("encoder", ["resnext101_32x48d", "tu-regnety_2560"])
+def test_the_largest_encoders_have_an_outline(encoder: str) -> None:
+    pytest.importorskip("segmentation_models_pytorch", reason="the extra [encoders]", exc_type=ImportError)
+    with shapes_only():
+        network = made("encoders", 2, {"encoder": encoder})
+    assert sum(tensor.numel() for tensor in network.parameters()) > 8e8
+    assert all(tensor.is_meta for tensor in network.parameters())
 
 
 def test_an_encoder_is_named_and_not_fetched() -> None:
