@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -261,10 +260,9 @@ def test_windows_without_number_are_refused_before_the_first() -> None:
     """A small patch that overlaps nearly wholly, on a whole head."""
     volume = np.zeros((1, 155, 240, 240), np.float32)
     spy = Spy(pointwise)
-    began = time.monotonic()
     with pytest.raises(CheckpointError, match="8,034,772 windows of 8 × 8 × 8") as caught:
         run(spy, (8, 8, 8), volume, 0.95)
-    assert "patch" in caught.value.remedy and not spy.shapes and time.monotonic() - began < 5
+    assert "patch" in caught.value.remedy and not spy.shapes
     with pytest.raises(CheckpointError, match="more than 50,000"):
         run(spy, (48, 48, 48), volume, 0.95)
     whole = math.prod(window_count(size, 16, 0.5) for size in volume.shape[1:])

@@ -64,7 +64,8 @@ def test_the_largest_encoders_have_an_outline(encoder: str) -> None:
     with shapes_only():
         network = made("encoders", 2, {"encoder": encoder})
     assert sum(tensor.numel() for tensor in network.parameters()) > 8e8
-    assert all(tensor.is_meta for tensor in network.parameters())
+    # The library makes the first layer anew, for as many channels as there are, in memory.
+    assert sum(tensor.numel() for tensor in network.parameters() if not tensor.is_meta) < 1e5
 
 
 def test_an_encoder_is_named_and_not_fetched() -> None:
