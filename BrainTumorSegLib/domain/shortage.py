@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
+from .errors import ShortageError
+
 # What CUDA, MPS, torch's allocators of CPUs, ITK, zlib, C++ and the loader of libraries say; the class alone tells it
 # only for CUDA and numpy.
 _WORDS = (
@@ -14,12 +16,37 @@ _WORDS = (
 )
 
 
+# The libraries of a network alone take 0.8 GB of addresses; where they find less, some end the process.
+_LEAST_ADDRESSES = 1_000_000_000
+
+
+def check_addresses() -> None:
+    """Refuse to load the libraries of a network where the limit of this process (``ulimit -v``) has no room for them.
+
+    Raises:
+        ShortageError: says how much there would have to be.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < _LEAST_ADDRESSES:
+        raise ShortageError(
+            f"Memory ran out: this process may take {limit / 1e9:.2f} GB, and a network's libraries alone need"
+            f" {_LEAST_ADDRESSES / 1e9:g} GB.",
+            "Raise the limit (ulimit -v).",
+        )
+
+
 def is_shortage(error: BaseException) -> bool:
     """Whether an error, or one that it was made from, says that memory ran out."""
     return any(_says_so(each) for each in _chain(error))
 
 
 def _says_so(error: BaseException) -> bool:
+    if isinstance(error, SystemError):  # compiled code that found no room for its error: nothing else leaves none
+        return any(words in str(error) for words in ("without exception set", "without setting an exception"))
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
     return any(words in str(error).lower() for words in _WORDS)

@@ -10,6 +10,9 @@ from ..domain.shortage import is_shortage
 from .backends import Backend
 from .predictors import Predictor
 
+# What says that memory ran out, also while a library is loaded.
+_OF_LIBRARIES = (MemoryError, RuntimeError, OSError, ImportError, SystemError)
+
 
 def predict(
     predictor: Predictor, backend: Backend, array: np.ndarray, progress: Progress
@@ -29,7 +32,7 @@ def predict(
 
         try:
             return predictor(backend, array, tick), warnings
-        except (MemoryError, RuntimeError, OSError, ImportError) as error:  # the last ones of libraries that are loaded
+        except _OF_LIBRARIES as error:
             if not is_shortage(error):
                 raise
             smaller = predictor.smaller()

@@ -50,6 +50,7 @@ class Placement:
 
     def __init__(self) -> None:
         self._marks: dict[Path, RunMark] = {}
+        self._has_begun = False
 
     def part(self, destination: Path, number: int) -> Path:
         """Where to write what shall be ``destination``, in a folder that is there; cleared up after killed runs first.
@@ -81,6 +82,7 @@ class Placement:
             move = _Move(part.name, destination.name, os.path.lexists(destination), _stamp(part))
             moves[part.parent].append(move)
         marks = tuple(str(mark.path) for mark in self._marks.values())
+        self._has_begun = True
         for folder, mark in reversed(self._marks.items()):  # the deciding one last
             mark.write(json.dumps(_Record(marks, tuple(moves[folder]))).encode())
         for folder, ours in moves.items():
@@ -92,7 +94,8 @@ class Placement:
 
     def undo(self) -> None:
         """Put back what was moved, if not all was; nothing happens when it is done again."""
-        _undo(list(self._marks.values()))
+        if self._has_begun:  # else nothing was, and this must not fail for want of memory
+            _undo(list(self._marks.values()))
 
     def leave(self, pending: Mapping[Path, Path]) -> None:
         """Remove what is left of the parts, and the marks."""

@@ -104,7 +104,7 @@ class RunMark:
     def read(self) -> bytes:
         """Its content."""
         os.lseek(self._file(), 0, os.SEEK_SET)
-        return os.read(self._file(), _LONGEST)
+        return os.read(self._file(), min(os.fstat(self._file()).st_size, _LONGEST))  # memory may be what ran out
 
     def write(self, content: bytes) -> None:
         """Replace its content.

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..domain.errors import CheckpointError
+from ..domain.shortage import check_addresses
 from .description import AGAIN, SCHEMA_VERSION, Description, parse_description, read_json
 from .quantisation import pack, unpack, unpacked
 from .tensor_file import DESCRIPTION_KEY, DIGEST_KEY, StoredTensor, opened, read_header
@@ -134,6 +135,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
 
     Raises:
         CheckpointError: missing, truncated, changed, a pickle, foreign, of a newer schema, or weights that do not fit.
+        ShortageError: this process may not take the memory that any network needs.
     """
     path = Path(path)
     source = str(path)
@@ -143,6 +145,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         if header.digest != header.digest_of(file):
             raise CheckpointError(f"{path} is damaged: its digest does not match.", AGAIN)
         description = parse_description(header.description, source)
+        check_addresses()
         check_fit(description, header.tensors)
         file.seek(0)
         content = file.read()

@@ -72,3 +72,9 @@ def test_a_shortage_is_known_by_the_words_of_libraries_also_behind_another_error
     except InputError as error:
         assert is_shortage(error)
     assert not is_shortage(InputError("P_t1.nii.gz is empty."))
+
+
+def test_compiled_code_without_room_for_its_error() -> None:
+    assert is_shortage(SystemError("error return without exception set"))
+    assert is_shortage(SystemError("<built-in function x> returned NULL without setting an exception"))
+    assert not is_shortage(SystemError("bad argument to internal function"))

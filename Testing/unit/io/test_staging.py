@@ -179,3 +179,15 @@ def test_nothing_to_place_is_nothing_done(tmp_path: Path) -> None:
     with staged([tmp_path / "input.nii.gz"]):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_discarded_for_want_of_memory_needs_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(*_: object) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr("os.read", short)
+    with pytest.raises(ZeroDivisionError), staged() as run:
+        for name in ("a.txt", "b/c.txt"):
+            run.path(tmp_path / "out" / name).write_text("new")
+        raise ZeroDivisionError
+    assert not list(tmp_path.iterdir())
