@@ -70,6 +70,8 @@ def reachable(path: Path | str) -> Iterator[None]:
     except (ValueError, RuntimeError) as error:  # a NUL in a name; a loop of links in Python 3.11 and 3.12
         if not (isinstance(error, UnicodeError) or "null" in str(error) or "loop" in str(error)):
             raise
+        if "loop" in str(error):
+            raise InputError(f"Links lead in a loop ({error}).", "Check the path.") from error
         raise InputError(f"{shown(str(path))} is no path ({error}).", "Check the path.") from error
 
 
