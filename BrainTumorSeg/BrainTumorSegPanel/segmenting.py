@@ -21,7 +21,7 @@ from .models import ModelsPart
 from .run import SegmentationRun
 from .sources import origins_of
 from .turns import Turns
-from .widgets import duration, errors_shown, show_error
+from .widgets import duration, errors_shown, plain, show_error
 
 
 class SegmentPart:
@@ -87,7 +87,7 @@ class SegmentPart:
         origins = origins_of(self._inputs.volumes())
         if patients_of(origins):
             question = _("Segment them together all the same?")
-            if not slicer.util.confirmOkCancelDisplay(" ".join([*mixed(origins), question])):
+            if not slicer.util.confirmOkCancelDisplay(plain(" ".join([*mixed(origins), question]))):
                 return False
         if not self._models.licence_accepted():
             return False
@@ -95,7 +95,7 @@ class SegmentPart:
         if output is None or not mrml.holds_other_work(output):
             return True
         question = _("The segments ET, TC, WT, NCR and ED of {name} were edited or made elsewhere. Replace them?")
-        return bool(slicer.util.confirmOkCancelDisplay(question.format(name=output.GetName())))
+        return bool(slicer.util.confirmOkCancelDisplay(plain(question.format(name=output.GetName()))))
 
     def _start(self, device: str) -> None:
         chosen = self._parameters()

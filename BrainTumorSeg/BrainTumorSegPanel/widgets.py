@@ -26,9 +26,17 @@ def show_error(error: BaseException, log: Sequence[str] = ()) -> None:
         )
         details = "".join(traceback.format_exception(error))
     if details:
-        slicer.util.errorDisplay(text, detailedText=details)
+        slicer.util.errorDisplay(plain(text), detailedText=details)
     else:
-        slicer.util.errorDisplay(text)
+        slicer.util.errorDisplay(plain(text))
+
+
+def plain(text: str) -> str:
+    """A text that no box takes for rich text: names of files and nodes may hold tags, and these pictures.
+
+    A word joiner, which nobody sees, keeps Qt from finding a tag.
+    """
+    return text.replace("<", "<\u2060").replace("&", "&\u2060")
 
 
 @contextmanager

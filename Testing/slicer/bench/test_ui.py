@@ -8,6 +8,7 @@ import typing
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -171,3 +172,13 @@ def test_labels_that_show_texts_of_files_show_them_as_they_are(tree: ElementTree
             if not values["text"]:
                 shown[widget.get("name")] = values.get("textFormat")
     assert len(shown) >= 8 and set(shown.values()) == {"Qt::PlainText"}, shown
+
+
+def test_messages_about_names_with_tags_are_no_rich_text(bench: SimpleNamespace) -> None:
+    from BrainTumorSegPanel.widgets import plain
+    from PySide6.QtGui import Qt
+
+    for name in ("<img src='file://host/x'>.nii.gz", "a <b>b</b>", "&lt;img&gt;", "<p>"):
+        assert Qt.mightBeRichText(name) or "&gt;" in name
+        assert not Qt.mightBeRichText(plain(f"{name} cannot be read.")) and plain(name).replace("\u2060", "") == name
+    assert plain("P1_t1.nii.gz does not exist.") == "P1_t1.nii.gz does not exist."
