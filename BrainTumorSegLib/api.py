@@ -44,7 +44,7 @@ def segment(
         case: a :class:`Case`, a case folder or Decathlon file, or modality → file, volume or nibabel image.
         model: id, file or a loaded checkpoint (load once for many cases).
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        backend: what runs the network on that device, by its name; ``auto`` for the usual one.
+        backend: what runs the network on that device: ``torch``, ``openvino``, or ``auto`` for the fastest one.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         tta: test-time augmentation, the mean over all mirrorings.
         preprocess: ``auto``: registration and brain extraction where the images need them; ``register``: always;

@@ -35,14 +35,15 @@ class _Parser(argparse.ArgumentParser):
         raise RequestError(f"{message[:1].upper()}{message[1:]}.", f"See {self.prog} --help.")
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
+def parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The command line; with the arguments of ``only`` one command, whose modules alone are imported then."""
     p = _Parser(prog="braintumorseg", description="Brain tumour segmentation. For research, not for clinical use.")
     p.add_argument("--version", action="version", version=f"braintumorseg {__version__}")
     commands = p.add_subparsers(dest="command", required=True, metavar=" | ".join(_COMMANDS))
     for name, about in _COMMANDS.items():
         command = commands.add_parser(name, help=about, description=about)
-        _module(name).add_arguments(command)
+        if only in (None, name):
+            _module(name).add_arguments(command)
         command.add_argument("--progress", choices=("auto", "json", "none"), default="auto")
         command.add_argument("--cancel-file", type=Path, metavar="FILE", help="the run ends when this file appears")
         command.add_argument("--debug", action="store_true", help="show where an error came from")
@@ -91,7 +92,7 @@ def _run(argv: Sequence[str], ending: threading.Event, *, alone: bool) -> int:
     console = Console(_style(argv))
     debug, failure = False, None
     try:
-        arguments = parser().parse_args(argv)
+        arguments = parser(next((word for word in argv if not word.startswith("-")), "")).parse_args(argv)
         console, debug = Console(arguments.progress), arguments.debug
         with watched(ending, arguments.cancel_file, alone=alone):
             sweep()

@@ -20,7 +20,7 @@ from BrainTumorSegLib.io.run_folder import run_folder
 
 REQUIREMENTS = Path(__file__).parents[1] / "Resources" / "requirements.txt"
 TORCH = ">=2.8"  # MONAI's own lower bound
-DOWNLOAD_MEGABYTES = 40  # all of requirements.txt with what it needs, as wheels
+DOWNLOAD_MEGABYTES = 100  # all of requirements.txt with what it needs, as wheels
 _NEEDED = ("torch", "monai", "nibabel", "safetensors")
 # Never replaced in Slicer's Python, whether they are loaded yet or not.
 _SLICERS_OWN = ("numpy", "scipy", "SimpleITK", "torch")

@@ -39,7 +39,7 @@ class RunOptions:
     Attributes:
         model: id of an installed model, or a file.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-        backend: what runs the network on that device, by its name; ``auto`` for the usual one.
+        backend: what runs the network on that device: ``torch``, ``openvino``, or ``auto`` for the fastest one.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
         tta: test-time augmentation: average over mirrorings, slower by 8 (3D) or 4 (2D), a little more accurate.
         preprocess: ``auto``: co-registration and brain extraction where the images need them, the bias field as the
@@ -61,7 +61,8 @@ class RunOptions:
     model: str = field(default=DEFAULT_MODEL, metadata=_option(f"default: {DEFAULT_MODEL}", metavar="ID|FILE"))
     device: str = field(default="auto", metadata=_option("auto, cpu, cuda, cuda:N or mps"))
     backend: str = field(
-        default="auto", metadata=_option("what runs the network on that device; default: auto", metavar="NAME")
+        default="auto",
+        metadata=_option("torch or openvino; auto: openvino on CPUs that have it", metavar="NAME"),
     )
     precision: str = field(default="auto", metadata=_option("of the network's arithmetic", choices=PRECISIONS))
     tta: bool = field(

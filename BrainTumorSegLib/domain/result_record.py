@@ -48,6 +48,7 @@ class Provenance:
         preprocessing: what was done to the images, step by step, in words.
         alignment: registration and brain extraction in figures.
         device, precision: what the network ran on, and with which arithmetic.
+        backend: what computed it.
         tta: whether mirrorings were averaged.
         seconds: duration of the run.
         versions: program → version.
@@ -59,6 +60,7 @@ class Provenance:
     preprocessing: tuple[str, ...] = ()
     alignment: AlignmentRecord = field(default_factory=AlignmentRecord)
     device: str = ""
+    backend: str = ""
     precision: str = ""
     tta: bool = False
     seconds: float = 0.0

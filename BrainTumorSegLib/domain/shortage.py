@@ -10,8 +10,8 @@ from .errors import ShortageError
 # What CUDA, MPS, torch's allocators of CPUs, ITK, zlib, C++ and the loader of libraries say; the class alone tells it
 # only for CUDA and numpy.
 _WORDS = (
-    *("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory", "bad_alloc"),
-    *("failed to allocate memory", "unable to allocate", "failed to map segment", "can't start new thread"),
+    *("out of memory", "can't alloc", "cannot allocate memory", "not enough memory", "bad_alloc"),
+    *("failed to allocate", "unable to allocate", "failed to map segment", "can't start new thread"),
     *("could not create a memory", "insufficient memory"),
 )
 

@@ -40,11 +40,11 @@ def compose(opinions: Sequence[Opinion], spec: PostprocessingSpec, case: Case, *
     for region in known_regions(opinions):
         probability = mean_probability(opinions, region)
         masks[region] = region_mask(probability, region, spec)
-        if region in spec.temperatures:  # what uncalibrated probabilities promise is worth nothing
-            probability = calibrated(probability, spec.temperatures[region])
-            expected[region] = confidence(probability, masks[region], case.reference_volume.spacing)
+        temperature = spec.temperatures.get(region)
+        if temperature is not None:  # what uncalibrated probabilities promise is worth nothing
+            expected[region] = confidence(probability, masks[region], case.reference_volume.spacing, temperature)
         if keep:
-            probabilities[region] = probability
+            probabilities[region] = calibrated(probability, temperature or 1.0)
     doubted = _doubted(masks, expected, spec)
     if doubted is not None:
         masks["ET"][:] = False

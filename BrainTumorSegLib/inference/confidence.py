@@ -36,7 +36,7 @@ def expected_dice(probability: np.ndarray, mask: np.ndarray) -> float:
     return float(2 * probability[mask].sum(dtype=np.float64) / size) if size else 0.0
 
 
-def confidence(probability: np.ndarray, mask: np.ndarray, spacing: Sequence[float]) -> float:
+def confidence(probability: np.ndarray, mask: np.ndarray, spacing: Sequence[float], temperature: float = 1.0) -> float:
     """The expected Dice of a region ``(Z, Y, X)`` in the box around it, :data:`MARGIN_MM` wider on every side."""
     box = bounding_box(mask, [round(MARGIN_MM / size) for size in spacing])
-    return expected_dice(probability[box], mask[box])
+    return expected_dice(calibrated(probability[box], temperature), mask[box])

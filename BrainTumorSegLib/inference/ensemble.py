@@ -29,14 +29,13 @@ class Opinion:
     prepared: Prepared
     outputs: np.ndarray
 
-    def probability(self, region: str, grid: Grid | None = None) -> np.ndarray:
-        """A region's probability on a grid, by default the reference's, see :meth:`.Description.outputs_of`.
+    def probability(self, region: str) -> np.ndarray:
+        """A region's probability on the box, see :meth:`.Description.outputs_of`.
 
         Tissue classes add up: what is core, but enhancing or necrotic with .4 each, is core with .8.
         """
         parts = self.outputs[list(self.description.outputs_of(region))]
-        whole = np.minimum(parts.sum(axis=0), 1) if self.description.exclusive else parts.max(axis=0)
-        return self.prepared.restore(whole, grid)
+        return np.asarray(np.minimum(parts.sum(axis=0), 1) if self.description.exclusive else parts.max(axis=0))
 
 
 def ask(
@@ -69,7 +68,7 @@ def ask(
         part = progress.part(number / len(members), (number + 1) / len(members))
         part.report("prepare", 0.0, "Preparing the images")
         prepared = prepared_for(member.description)
-        part.report("load", 0.13, f"Loading {name} on {backend.device}, {backend.precision}")
+        part.report("load", 0.13, f"Loading {name} on {backend.device}, {backend.name} {backend.precision}")
         backend.load(member)
         try:
             outputs, shortage = predict(predictor, backend, prepared.array, part.part(0.16, 1.0))
@@ -104,12 +103,19 @@ def mean_probability(opinions: Sequence[Opinion], region: str, grid: Grid | None
     """The weighted mean of what those say that know a region, float32 on a grid, by default the reference's."""
     knowing = [opinion for opinion in opinions if region in opinion.description.regions]
     if len(knowing) == 1:
-        return knowing[0].probability(region, grid)
+        return knowing[0].prepared.restore(knowing[0].probability(region), grid)
     total = sum(opinion.description.weight for opinion in knowing)
-    mean = knowing[0].probability(region, grid) * np.float32(knowing[0].description.weight / total)
-    for opinion in knowing[1:]:
-        mean += opinion.probability(region, grid) * np.float32(opinion.description.weight / total)
-    return mean
+    means: list[tuple[Prepared, np.ndarray]] = []  # of those on one box, which go to the grid together
+    for opinion in knowing:
+        part = opinion.probability(region) * np.float32(opinion.description.weight / total)
+        if means and means[-1][0] is opinion.prepared:
+            np.add(means[-1][1], part, out=means[-1][1])
+        else:
+            means.append((opinion.prepared, part))
+    first, *others = (prepared.restore(mean, grid) for prepared, mean in means)
+    for other in others:
+        first += other
+    return first
 
 
 def known_regions(opinions: Sequence[Opinion]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import dataclasses
 import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from ..models.description import Description
 from ..models.ensemble import able
 from ..preprocessing import AlignedCase, Prepared, align_case, prepare
 from ..quality import Examined, check_input, implausible, unlearnt
-from .backends import Backend, create_backend
+from .backends import Backend, ready_backend
 from .composition import compose, on_native_grids
 from .ensemble import Opinion, about_resting, ask, known_regions
 from .predictors import predictor_of
@@ -71,21 +72,28 @@ def segment_case(
     # What can be refused is refused before anything slow begins.
     check_modalities(case, description)
     members, resting = able(checkpoint, case.images)
-    networks = [(member, predictor_of(member.description)) for member in members]
-    backend = create_backend(options.backend, options.device, options.precision)
+    wanted = options.backend, options.device, options.precision
+    backend, divisors, slower = ready_backend(*wanted, members, progress.part(0.0, 0.01))
+    pairs = zip(members, divisors, strict=True)
+    networks = [(member, predictor_of(member.description, divisor)) for member, divisor in pairs]
     aligned = align_case(case, options, progress.part(0.0, _ALIGNING), brain=description.preprocessing.brain)
     if aligned_to:
         aligned_to(aligned)
     progress = progress.part(_ALIGNING if aligned.moves or aligned.brain else 0.0, 1.0)
     running = Mirrored(backend) if options.tta else backend
-    opinions, shortage = ask(networks, running, _shared(aligned, options), progress.part(0.0, 0.9))
+    prepared_for = _shared(aligned, options)
+    progress.report("prepare", 0.0, "Preparing the images")
+    leading = members[0].description
+    examined = _examined(leading, prepared_for(leading))
+    with ThreadPoolExecutor(1) as aside:  # numpy finds the time while the network runs
+        checked = aside.submit(check_input, examined)
+        opinions, shortage = ask(networks, running, prepared_for, progress.part(0.0, 0.9))
     progress.report("finish", 0.9, "Placing the result on the reference grid")
     spec = description.postprocessing
     composed = compose(opinions, spec, case, keep=keep_probabilities)
     doubted = composed.doubted is not None
     placed = aligned.case.images if options.native == "all" else {}
     native = on_native_grids(opinions, spec, case, placed, doubted)
-    examined = _examined(opinions[0])
     regions = known_regions(opinions)
     result = Segmentation(
         case_id=case.id,
@@ -101,11 +109,12 @@ def segment_case(
     expected = {} if nonsense else composed.expected
     warnings = [
         *([nonsense] if nonsense else []),
+        *slower,
         *shortage,
         *case.warnings,
         *aligned.warnings,
         *_each(warning for opinion in opinions for warning in opinion.prepared.warnings),
-        *check_input(examined),
+        *checked.result(),
         *about_confidence(expected, found=bool(composed.labels.any())),
         *about_enhancement(composed.labels, composed.doubted, regions, case.images),
         *about_resting(members, resting, case.modalities),
@@ -166,9 +175,8 @@ def _prepare(aligned: AlignedCase, description: Description, options: RunOptions
     return prepare(aligned.case, description.modalities, spec, aligned.grid)
 
 
-def _examined(opinion: Opinion) -> Examined:
+def _examined(description: Description, prepared: Prepared) -> Examined:
     """What the checks of quality look at."""
-    prepared, description = opinion.prepared, opinion.description
     return Examined(
         prepared.reference,
         prepared.array,
@@ -189,8 +197,6 @@ def _provenance(
     options: RunOptions,
     started: float,
 ) -> dict[str, Any]:
-    import torch
-
     d = checkpoint.description
     return {
         "model": {"id": d.id, "version": d.version, "sha256": checkpoint.digest} | _members(d, opinions),
@@ -199,10 +205,11 @@ def _provenance(
         "preprocessing": [*aligned.record, *_each(line for o in opinions for line in o.prepared.record)],
         "alignment": dataclasses.asdict(aligned.as_record()),
         "device": backend.device,
+        "backend": backend.name,
         "precision": backend.precision,
         "tta": options.tta,
         "seconds": round(time.perf_counter() - started, 2),
-        "versions": {"braintumorseg": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "versions": {"braintumorseg": __version__, **backend.versions, "python": platform.python_version()},
     }
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 import numpy as np
-from scipy import ndimage
 
 from ..domain.labels import ED, ET, NCR, REGIONS, from_regions
 from ..domain.volume import bounding_box
@@ -27,6 +26,8 @@ def region_mask(probability: np.ndarray, region: str, spec: PostprocessingSpec) 
 
 def fill_holes(mask: np.ndarray) -> None:
     """Add, in place, every voxel that the mask encloses in its slice along some axis (4 neighbours)."""
+    from scipy import ndimage
+
     inside = mask[bounding_box(mask)]
     hollow = inside.copy()
     for axis in range(mask.ndim):
@@ -64,6 +65,8 @@ def give_away(labels: np.ndarray, inside: Collection[int], around: int, minimum_
         around: the label that small pieces get.
         minimum_voxels: smaller pieces go.
     """
+    from scipy import ndimage
+
     if minimum_voxels <= 0:
         return
     mask = np.isin(labels, list(inside))
@@ -82,6 +85,8 @@ def remove_components(labels: np.ndarray, minimum_voxels: float, minimum_core: f
         minimum_voxels: smaller pieces go.
         minimum_core: pieces with fewer voxels of core than this go, too, where another one has as many.
     """
+    from scipy import ndimage
+
     box = bounding_box(labels > 0)
     inside = labels[box]
     pieces, count = ndimage.label(inside > 0, CONNECTIVITY)

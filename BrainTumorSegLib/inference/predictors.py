@@ -9,7 +9,6 @@ import numpy as np
 
 from ..domain.errors import CheckpointError
 from ..models.description import Description
-from ..networks.registry import family_of
 from .backends import Backend
 from .slicewise import Slicewise
 from .sliding_window import SlidingWindow
@@ -42,13 +41,12 @@ class Predictor(Protocol):
 _KINDS: dict[int, type[Slicewise] | type[SlidingWindow]] = {2: Slicewise, 3: SlidingWindow}
 
 
-def predictor_of(description: Description) -> Slicewise | SlidingWindow:
-    """The way of running that a checkpoint asks for.
+def predictor_of(description: Description, divisor: int) -> Slicewise | SlidingWindow:
+    """The way of running that a checkpoint asks for, with sizes that are multiples of ``divisor``.
 
     Raises:
-        CheckpointError: its patch is not a multiple of what its network halves.
+        CheckpointError: its patch is none.
     """
-    divisor = family_of(description.network.family).divisor(description.network.arguments)
     tiling = description.tiling
     if any(size % divisor for size in tiling.patch):
         raise CheckpointError(

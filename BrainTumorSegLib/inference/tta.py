@@ -14,8 +14,9 @@ class Mirrored:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self.device, self.precision = backend.device, backend.precision
-        self.load, self.free_memory = backend.load, backend.free_memory
+        self.name, self.device, self.precision = backend.name, backend.device, backend.precision
+        self.prepare, self.load, self.free_memory = backend.prepare, backend.load, backend.free_memory
+        self.versions = backend.versions
 
     def probabilities(self, batch: np.ndarray) -> np.ndarray:
         """``(N, C, …)`` → ``(N, outputs, …)``: the mean in fp32."""

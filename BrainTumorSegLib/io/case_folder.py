@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -344,7 +345,13 @@ def case_from_files(files: Mapping[str, Path | str], case_id: str = "", chosen: 
                 f"{path} was given as {TITLES[other]} and as {TITLES.get(modality, modality)}.", "Give each file once."
             )
     chosen = chosen or dicom.Choice()
-    images = {name: chosen.read(name) if name in chosen.series else read_volume(path) for name, path in paths.items()}
+
+    def read(name: str) -> Volume:
+        return chosen.read(name) if name in chosen.series else read_volume(paths[name])
+
+    # Unpacking lets other threads run; the reader of DICOM is not made for it.
+    with ThreadPoolExecutor(1 if chosen.series else len(paths) or 1) as threads:
+        images = dict(zip(paths, threads.map(read, paths), strict=True))
     case = _with_warnings(case_id or _common_name(list(paths.values())), images)
     return replace(case, warnings=(*chosen.warnings, *case.warnings))
 

@@ -8,9 +8,10 @@ changed, or a byte was lost or added, is refused. Loading never unpickles.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,13 +20,71 @@ from ..domain.errors import CheckpointError
 from ..domain.shortage import check_addresses
 from .description import AGAIN, SCHEMA_VERSION, Description, parse_description, read_json
 from .quantisation import pack, unpack, unpacked
-from .tensor_file import DESCRIPTION_KEY, DIGEST_KEY, StoredTensor, opened, read_header
+from .tensor_file import DESCRIPTION_KEY, DIGEST_KEY, StoredTensor, TensorFile, opened, read_header
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
 _T = TypeVar("_T")
+
+
+class StoredWeights(Mapping[str, "torch.Tensor"]):
+    """The weights of a file whose bytes were verified: name → tensor.
+
+    They are compared with the network that takes them, then read and unpacked, when they are first looked at, since a
+    backend that has converted them before needs none of it.
+
+    Attributes:
+        identity: names these very weights, whatever file they are in.
+    """
+
+    def __init__(self, description: Description, header: TensorFile, path: Path) -> None:
+        self.identity = header.digest
+        self._description, self._header, self._path = description, header, path
+
+    @functools.cached_property
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        check_addresses()
+        check_fit(self._description, self._header.tensors)
+
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        with opened(self._path) as file:
+            content = file.read()
+        if self._header.digest_of(io.BytesIO(content)) != self.identity:
+            raise CheckpointError(f"{self._path} was changed while it was in use.", "Start again.")
+        try:
+            return unpack(load(content))
+        except SafetensorError as error:
+            raise CheckpointError(f"{self._path} is damaged ({error}).", AGAIN) from error
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+
+class MemberWeights(Mapping[str, "torch.Tensor"]):
+    """Those weights of an ensemble's that are one member's, under their own names."""
+
+    def __init__(self, whole: StoredWeights, number: int) -> None:
+        self.identity = f"{whole.identity}-{number}"
+        self._whole, self._prefix = whole, f"{number}."
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self._whole[f"{self._prefix}{name}"]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_without_prefix(self._whole, self._prefix))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 @dataclass(frozen=True)
@@ -38,14 +97,32 @@ class Checkpoint:
     path: Path | None = None
 
     @property
+    def identity(self) -> str:
+        """Names the weights, for what is made of them once and kept; empty where they come from no file."""
+        return self.weights.identity if isinstance(self.weights, StoredWeights | MemberWeights) else ""
+
+    @property
     def members(self) -> tuple[Checkpoint, ...]:
         """What runs: the members of an ensemble, each with its own weights, else this checkpoint alone."""
         if not self.description.members:
             return (self,)
         return tuple(
-            dataclasses.replace(self, description=d, weights=_without_prefix(self.weights, f"{number}."))
+            dataclasses.replace(self, description=d, weights=self._weights_of(number))
             for number, d in enumerate(self.description.members)
         )
+
+    def _weights_of(self, number: int) -> Mapping[str, torch.Tensor]:
+        if isinstance(self.weights, StoredWeights):
+            return MemberWeights(self.weights, number)
+        return _without_prefix(self.weights, f"{number}.")
+
+    def check_fit(self) -> None:
+        """Compare the weights with the network that takes them.
+
+        Raises:
+            CheckpointError: the network cannot be built, or its weights are others.
+        """
+        len(self.weights)
 
     def check(self) -> None:
         """Build every network once.
@@ -131,11 +208,11 @@ def _without_prefix(weights: Mapping[str, _T], prefix: str) -> dict[str, _T]:
 def load_checkpoint(path: Path | str) -> Checkpoint:
     """Read a checkpoint and verify every byte of it.
 
-    Its tensors are compared with the network that it describes before memory is taken for either.
+    Its tensors are compared with the network that it describes when they are first looked at, before memory is taken
+    for either: :meth:`Checkpoint.check_fit`.
 
     Raises:
-        CheckpointError: missing, truncated, changed, a pickle, foreign, of a newer schema, or weights that do not fit.
-        ShortageError: this process may not take the memory that any network needs.
+        CheckpointError: missing, truncated, changed, a pickle, foreign, or of a newer schema.
     """
     path = Path(path)
     source = str(path)
@@ -145,20 +222,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         if header.digest != header.digest_of(file):
             raise CheckpointError(f"{path} is damaged: its digest does not match.", AGAIN)
         description = parse_description(header.description, source)
-        check_addresses()
-        check_fit(description, header.tensors)
-        file.seek(0)
-        content = file.read()
-
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    try:
-        stored = load(content)
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is damaged ({error}).", AGAIN) from error
-    del content
-    return Checkpoint(description, unpack(stored), header.digest, path)
+    return Checkpoint(description, StoredWeights(description, header, path), header.digest, path)
 
 
 def check_fit(description: Description, tensors: Mapping[str, StoredTensor]) -> None:

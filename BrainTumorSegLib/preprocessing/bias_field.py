@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from ..domain.volume import Volume
+from ..domain.volume import Volume, bounding_box
 from ..models.description import PreprocessingSpec
 from .steps import Done
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 # The field is found on voxels of about this size, in few rounds: it is smooth, and finer work takes part of a large
 # oedema for it (docs/explanation/training-study.md).
@@ -14,6 +19,8 @@ _COARSE_MM = 8.0
 _ITERATIONS = (20, 20)
 # Where an image is smaller, in voxels of that size, finer ones are used.
 _FEWEST = 12
+# Of N4's cubic spline along an axis, between knots: one on the first level, halved on each later one.
+_SPANS = 2 ** (len(_ITERATIONS) - 1)
 # Thinner stacks have no field that could be known from the tissues.
 _THINNEST = 8
 
@@ -42,9 +49,46 @@ def correct_bias_field(image: np.ndarray, spacing: tuple[float, ...]) -> np.ndar
         return values
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
     n4.SetMaximumNumberOfIterations(_ITERATIONS)
+    n4.SetNumberOfThreads(1)  # on so few voxels threads wait for each other: sequences run side by side instead
     n4.Execute(coarse, mask)
-    field = np.exp(sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(whole)))
-    return values / field
+    box = bounding_box(values)
+    corrected = np.zeros_like(values)
+    corrected[box] = values[box] / np.exp(_log_field(n4, whole, box))
+    return corrected
+
+
+def _log_field(n4: sitk.N4BiasFieldCorrectionImageFilter, whole: sitk.Image, box: tuple[slice, ...]) -> np.ndarray:
+    """Logarithm of the field in a box of the image, float32.
+
+    ITK evaluates its spline in every voxel of the whole image. Along each axis it is a cubic polynomial between two
+    knots, which the values at both and at two places between determine: so few are asked of ITK, and the box follows.
+    """
+    import SimpleITK as sitk
+
+    sizes, spacing = np.array(whole.GetSize()), np.array(whole.GetSpacing())
+    lattice = sitk.Image([3 * _SPANS + 1] * 3, sitk.sitkFloat32)
+    lattice.SetOrigin(whole.GetOrigin())
+    lattice.SetDirection(whole.GetDirection())
+    lattice.SetSpacing(((sizes - 1) * spacing / (3 * _SPANS)).tolist())
+    field = sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(lattice)).astype(np.float64)
+    z, y, x = (
+        _cubic_weights(np.arange(part.start, part.stop) / (size - 1))
+        for size, part in zip(sizes[::-1], box, strict=True)
+    )
+    # Not by matrix products: where memory is short, OpenBLAS ends the process.
+    field = np.einsum("ac,zyc->zya", x, np.einsum("ac,zcx->zax", y, np.einsum("ac,cyx->ayx", z, field)))
+    return field.astype(np.float32)
+
+
+def _cubic_weights(places: np.ndarray) -> np.ndarray:
+    """``(places, 3 spans + 1)``: what the values along an axis count for in places from 0 to 1, after Lagrange."""
+    thirds = places * 3 * _SPANS
+    first = 3 * np.minimum(thirds // 3, _SPANS - 1).astype(int)
+    weights = np.zeros((len(places), 3 * _SPANS + 1))
+    for node in range(4):
+        factors = [(thirds - first - other) / (node - other) for other in range(4) if other != node]
+        weights[np.arange(len(places)), first + node] = np.prod(factors, axis=0)
+    return weights
 
 
 def bias_field_step(volume: Volume, modality: str, spec: PreprocessingSpec) -> tuple[Volume, Done | None]:

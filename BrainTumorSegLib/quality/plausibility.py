@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from ..domain.labels import REGIONS
 from ..domain.volume import Volume, bounding_box
@@ -30,6 +29,8 @@ def implausible(labels: Volume, filled: np.ndarray) -> str:
         labels: label map in the convention of this library.
         filled: where the reference image is not background, on the same grid.
     """
+    from scipy import ndimage
+
     whole = np.isin(labels.array, list(REGIONS["WT"].labels))
     size = int(np.count_nonzero(whole))
     if not size:

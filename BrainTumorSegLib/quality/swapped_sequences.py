@@ -76,7 +76,8 @@ def appearance(images: np.ndarray) -> Appearance:
 
 def _skewness(values: np.ndarray) -> float:
     centred = values - values.mean()
-    return float((centred**3).mean() / (centred**2).mean() ** 1.5)
+    squared = centred * centred  # powers would be computed by logarithms
+    return float((squared * centred).mean() / squared.mean() ** 1.5)
 
 
 def pair_features(seen: Appearance, place: Mapping[str, int], pair: tuple[str, str]) -> np.ndarray:

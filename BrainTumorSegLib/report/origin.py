@@ -18,7 +18,7 @@ from .records import stated
 from .words import number
 
 # What `braintumorseg segment` writes down of each run and what is the same for a whole cohort, if all is well.
-_SHARED = ("model", "device", "precision", "tta", "preprocessing", "versions")
+_SHARED = ("model", "device", "backend", "precision", "tta", "preprocessing", "versions")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ _PROVENANCE_TITLES = {
     "reference": "Grid of the result",
     "preprocessing": "Preprocessing",
     "device": "Device",
+    "backend": "Backend",
     "precision": "Precision",
     "tta": "Test-time augmentation",
     "seconds": "Seconds",

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...domain.errors import DeviceError
 from ...domain.options import PRECISIONS
+from ...domain.progress import Progress
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 class TorchBackend:
     """A network in PyTorch; see :class:`.Backend`."""
 
+    name = "torch"
+
     def __init__(self, device: str = "auto", precision: str = "auto") -> None:
         """Choose the device and the precision.
 
@@ -29,6 +32,21 @@ class TorchBackend:
         self.precision = resolve_precision(self._device, precision)
         self.device = describe(self._device)
         self._network: nn.Module | None = None
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of what computes."""
+        import torch
+
+        return {"torch": torch.__version__}
+
+    def prepare(self, checkpoint: Checkpoint, progress: Progress) -> int:
+        """Compare the weights with the network that takes them."""
+        from ...networks import family_of
+
+        d = checkpoint.description
+        checkpoint.check_fit()
+        return family_of(d.network.family).divisor(d.network.arguments)
 
     def load(self, checkpoint: Checkpoint) -> None:
         """Take the weights of a checkpoint."""

@@ -246,6 +246,7 @@ def write_provenance(node: Any, provenance: Mapping[str, Any], regions: tuple[st
         "modelVersion": model.get("version", ""),
         "modelSha256": model.get("sha256", ""),
         "device": provenance.get("device", ""),
+        "backend": provenance.get("backend", ""),
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "regions": ",".join(regions),
         "provenance": json.dumps(dict(provenance), ensure_ascii=True),

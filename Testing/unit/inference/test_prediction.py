@@ -202,6 +202,27 @@ def test_half_precision_is_close_and_ends_in_float32() -> None:
     assert 0 < np.abs(half - full).max() < 0.02
 
 
+@pytest.mark.parametrize(
+    ("shape", "patch", "overlap"),
+    [((20, 31, 26), (8, 12, 16), 0.5), ((9, 40, 12), (16, 16, 16), 0.25), ((24, 8, 17), (8, 8, 8), 0.8)],
+)
+def test_windows_are_laid_and_weighted_as_by_monai(
+    shape: tuple[int, ...], patch: tuple[int, ...], overlap: float
+) -> None:
+    from monai.inferers.utils import sliding_window_inference
+
+    def by_place(images: torch.Tensor) -> torch.Tensor:
+        """Differs from window to window, as what a network says at a window's edge does."""
+        return images[:, :2] + images.mean(dim=(2, 3, 4), keepdim=True)[:, :2] + images[:, :1, :1, :1, :1]
+
+    volume = noise(2, *shape)
+    found = run(Spy(by_place), patch, volume, overlap, divisor=8)
+    wanted = sliding_window_inference(
+        torch.from_numpy(volume)[None], patch, 1, lambda x: torch.sigmoid(by_place(x)), overlap, mode="gaussian"
+    )[0].numpy()
+    np.testing.assert_allclose(found, wanted, atol=2e-6)
+
+
 def test_an_empty_volume_is_refused() -> None:
     with pytest.raises(ValueError, match="empty"):
         run(Spy(pointwise), (0, 0), np.zeros((2, 3, 8, 8), np.float32))
@@ -211,9 +232,8 @@ def test_a_checkpoint_says_how_it_is_run() -> None:
     description = describe_model(
         network=NetworkSpec("unet", {"width": 4, "levels": 3}), tiling=TilingSpec((16, 24, 32), 0.25)
     )
-    assert predictor_of(description) == SlidingWindow((16, 24, 32), 0.25, 8)
-    assert predictor_of(describe_model(network=NetworkSpec("segresnet"))).divisor == 8
-    flat = predictor_of(describe_model(2))
+    assert predictor_of(description, 8) == SlidingWindow((16, 24, 32), 0.25, 8)
+    flat = predictor_of(describe_model(2), 16)
     assert isinstance(flat, Slicewise) and flat.patch == (0, 0)
     assert (len(mirrorings(2)), len(mirrorings(3)), mirrorings(2)[0]) == (4, 8, ())
 
@@ -221,7 +241,7 @@ def test_a_checkpoint_says_how_it_is_run() -> None:
 def test_a_patch_that_the_network_cannot_halve_is_refused() -> None:
     description = describe_model(network=NetworkSpec("unet", {"levels": 3}), tiling=TilingSpec((16, 16, 12)))
     with pytest.raises(CheckpointError, match="12") as caught:
-        predictor_of(description)
+        predictor_of(description, 8)
     assert "8" in caught.value.remedy
 
 

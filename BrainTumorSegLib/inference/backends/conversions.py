@@ -1,0 +1,206 @@
+"""Networks as OpenVINO reads them: converted from PyTorch once, compared with it, and kept in the user's cache folder.
+
+Each has a folder there, named after its weights and what converted them. It is written under another name and renamed,
+so that it is whole or not there, whoever else converts the same network at that moment; what does not agree with its
+own digests is made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...domain.errors import DeviceError, RequestError
+from ...domain.shortage import is_shortage
+from ...io.user_folder import user_folder
+from .openvino_runtime import compiled, logits, openvino
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ...models.checkpoint_file import Checkpoint
+
+# Networks that are kept; of more, the one that was not used for the longest time goes.
+KEPT = 24
+# Of logits in fp32, on the tile that both run, as a share of the largest: what is above is no rounding.
+TOLERANCE = 1e-3
+# Half a written folder of a process that was killed is older than any conversion lasts.
+_ABANDONED_SECONDS = 3600
+_NETWORK, _WEIGHTS, _RECORD = "network.xml", "network.bin", "record.json"
+# To be raised when what is written changes.
+_FORM = 1
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A converted network, kept in a folder or in memory alone.
+
+    Attributes:
+        divisor: spatial sizes must be divisible by it.
+    """
+
+    divisor: int
+    folder: Path | None = None
+    _model: Any = None
+
+    def model(self, core: Any) -> Any:
+        """The network, to be compiled."""
+        return core.read_model(self.folder / _NETWORK) if self.folder else self._model
+
+
+def kept(checkpoint: Checkpoint) -> Conversion | None:
+    """What was converted before; None where nothing was, or where it was damaged since."""
+    folder = _folder_of(checkpoint)
+    if folder is None or not folder.is_dir():
+        return None
+    try:
+        record = json.loads((folder / _RECORD).read_text("utf-8"))
+        sound = all(_digest(folder / name) == record["sha256"][name] for name in (_NETWORK, _WEIGHTS))
+        divisor = int(record["divisor"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        sound = False
+    if not sound:
+        _discard(folder)
+        return None
+    with suppress(OSError):
+        os.utime(folder)  # for who asks which was used last
+    return Conversion(divisor, folder)
+
+
+def convert(checkpoint: Checkpoint) -> Conversion:
+    """Convert a network, compare it with PyTorch's on a tile, and keep it where it has a name and there is a place.
+
+    Raises:
+        CheckpointError: the network cannot be built.
+        DeviceError: OpenVINO cannot run it, or gives another result than PyTorch.
+    """
+    from ...networks import family_of
+
+    d = checkpoint.description
+    network = checkpoint.build()
+    divisor = family_of(d.network.family).divisor(d.network.arguments)
+    size = max(2 * divisor, 32)
+    sizes = [size * 2, size, size + divisor][-d.dimensions :]
+    try:
+        model = _converted(network, _tile(len(d.modalities), [size] * d.dimensions))
+        # On another shape than that of the conversion, which must not have become a part of the network.
+        apart = _distance(network, model, _tile(len(d.modalities), sizes))
+    except (RuntimeError, TypeError, ValueError) as error:
+        if is_shortage(error):
+            raise
+        raise DeviceError(
+            f"OpenVINO cannot convert {d.id} ({_first_line(error)}).", "Choose --backend torch."
+        ) from error
+    if not apart <= TOLERANCE:
+        raise DeviceError(
+            f"OpenVINO gives another result than PyTorch for {d.id} (off by {apart:.2g} of the largest logit).",
+            "Choose --backend torch.",
+        )
+    folder = _folder_of(checkpoint)
+    if folder is not None:
+        with suppress(OSError):  # a disk that is full, or may not be written to: converted again next time
+            _keep(model, divisor, d.id, folder)
+            return Conversion(divisor, folder)
+    return Conversion(divisor, None, model)
+
+
+def _tile(channels: int, sizes: Sequence[int]) -> np.ndarray:
+    """Noise with a bright ball in it, float32 ``(1, C, …)``."""
+    axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in sizes), indexing="ij")
+    ball = sum(axis**2 for axis in axes) < 0.25
+    noise = np.random.default_rng(0).normal(size=(1, channels, *sizes))
+    return (noise + 2 * ball).astype(np.float32)
+
+
+def _converted(network: nn.Module, tile: np.ndarray) -> Any:
+    import torch
+
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tracing is deprecated, and warns of each shape that it reads
+        model = openvino().convert_model(network, example_input=torch.from_numpy(tile))
+    _, channels, *sizes = tile.shape
+    model.reshape([-1, channels, *[-1] * len(sizes)])
+    return model
+
+
+def _distance(network: nn.Module, model: Any, tile: np.ndarray) -> float:
+    """Largest difference of the logits in fp32, as a share of the largest of them."""
+    import torch
+
+    tile[:, -1] = 0  # a sequence that is missing
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(tile)).float().numpy()
+    found = logits(compiled(model, openvino().Core(), "fp32"), tile)
+    if found.shape != expected.shape:
+        return np.inf
+    return float(np.abs(found - expected).max() / max(np.abs(expected).max(), np.finfo(np.float32).tiny))
+
+
+def _keep(model: Any, divisor: int, name: str, folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
+    try:
+        openvino().save_model(model, part / _NETWORK, compress_to_fp16=False)
+        digests = {each: _digest(part / each) for each in (_NETWORK, _WEIGHTS)}
+        record = {"model": name, "divisor": divisor, "sha256": digests}
+        (part / _RECORD).write_text(json.dumps(record), "utf-8")
+        with suppress(OSError):  # somebody else was first: theirs is the same
+            part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    _prune(folder.parent)
+
+
+def _prune(place: Path) -> None:
+    """Remove what was not used for the longest time, and what killed processes left."""
+    entries = [path for path in place.iterdir() if path.is_dir()]
+    whole = [path for path in entries if not path.name.startswith(".")]
+    for path in sorted(whole, key=_age)[KEPT:]:
+        _discard(path)
+    for path in entries:
+        if path.name.startswith(".") and _age(path) > _ABANDONED_SECONDS:
+            _discard(path)
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:  # somebody else removed it
+        return 0.0
+
+
+def _discard(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folder_of(checkpoint: Checkpoint) -> Path | None:
+    """Where its conversion lies; None for weights without a name, or where the user has no folder."""
+    if not checkpoint.identity:
+        return None
+    d = checkpoint.description
+    what = [_FORM, openvino().__version__, checkpoint.identity, d.dimensions, len(d.modalities), len(d.outputs)]
+    text = json.dumps([*what, d.network.family, d.network.arguments], sort_keys=True)
+    with suppress(RequestError):
+        return user_folder() / "cache" / "openvino" / hashlib.sha256(text.encode()).hexdigest()[:32]
+    return None
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]

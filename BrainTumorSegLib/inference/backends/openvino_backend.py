@@ -1,0 +1,103 @@
+"""OpenVINO: on CPUs two to three times as fast as PyTorch, which it needs once a network, to convert it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...domain.errors import DeviceError, ExecutionError
+from ...domain.options import PRECISIONS
+from ...domain.progress import Progress
+from .conversions import Conversion, convert, kept
+from .openvino_runtime import compiled, logits, openvino, threads
+
+if TYPE_CHECKING:
+    from ...models.checkpoint_file import Checkpoint
+
+# What OpenVINO calls the ability to compute in these.
+_ABILITIES = {"bf16": "BF16", "fp16": "FP16"}
+# oneDNN uses fewer of a processor's instructions where one of these is set, and then has no arithmetic in bf16,
+# whatever OpenVINO believes (it ends in a segmentation fault).
+_CAPS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+
+
+class OpenVinoBackend:
+    """A network in OpenVINO; see :class:`.Backend`."""
+
+    name = "openvino"
+
+    def __init__(self, device: str = "auto", precision: str = "auto") -> None:
+        """Choose the precision.
+
+        Raises:
+            DeviceError: OpenVINO is not installed or cannot be loaded, the device is another than the CPU, or the
+                processor does not compute in that precision.
+        """
+        if device not in ("auto", "cpu"):
+            raise DeviceError(f"OpenVINO runs on the CPU here, not on {device!r}.", "Choose --backend torch.")
+        self._core = openvino().Core()
+        self.precision = _resolve_precision(self._core, precision)
+        self.device = f"cpu ({threads()} threads)"
+        self._network: Any = None
+        self._conversions: dict[str, Conversion] = {}
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of what computes."""
+        return {"openvino": str(openvino().__version__).partition("-")[0]}
+
+    def prepare(self, checkpoint: Checkpoint, progress: Progress) -> int:
+        """Convert the network where that was not done before.
+
+        Raises:
+            DeviceError: OpenVINO cannot run it, or gives another result than PyTorch.
+        """
+        found = kept(checkpoint)
+        if found is None:
+            progress.report("convert", 0.0, f"Converting {checkpoint.description.id} for OpenVINO, once")
+            found = convert(checkpoint)
+        self._conversions[_key(checkpoint)] = found
+        return found.divisor
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Take the network of a checkpoint that was prepared."""
+        found = self._conversions.get(_key(checkpoint)) or kept(checkpoint) or convert(checkpoint)
+        self._network = None  # two at a time would take more memory than one
+        self._network = compiled(found.model(self._core), self._core, self.precision)
+
+    def probabilities(self, batch: np.ndarray) -> np.ndarray:
+        """A batch through the network; the sigmoid is in fp32 whatever the network computes in."""
+        assert self._network is not None, "no network was loaded"
+        values = logits(self._network, batch)
+        if (len(values), *values.shape[2:]) != (len(batch), *batch.shape[2:]):  # of images smaller than it halves
+            raise ExecutionError(
+                f"OpenVINO gives {values.shape} for images of {batch.shape}.", "Choose --backend torch."
+            )
+        with np.errstate(over="ignore"):  # the sigmoid, in place
+            np.exp(np.negative(values, out=values), out=values)
+        values += 1
+        return np.asarray(np.reciprocal(values, out=values))
+
+    def free_memory(self) -> None:
+        """Give back what a network keeps for its next run."""
+        if self._network is not None:
+            self._network.get_compiled_model().release_memory()
+
+
+def _key(checkpoint: Checkpoint) -> str:
+    return f"{checkpoint.identity} {checkpoint.description.id}"
+
+
+def _resolve_precision(core: Any, precision: str) -> str:
+    if precision not in PRECISIONS:
+        raise DeviceError(f"Unknown precision {precision!r}.", f"Choose one of {', '.join(PRECISIONS)}.")
+    able = {"FP32", *core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")}
+    if any(os.environ.get(name) for name in _CAPS):
+        able -= {"BF16", "FP16"}
+    if precision == "auto":
+        return "bf16" if "BF16" in able else "fp32"
+    if _ABILITIES.get(precision, "FP32") not in able:
+        raise DeviceError(f"This processor does not compute in {precision} with OpenVINO.", "Choose --precision auto.")
+    return precision
