@@ -88,6 +88,7 @@ def segment_case(
     with ThreadPoolExecutor(1) as aside:  # numpy finds the time while the network runs
         checked = aside.submit(check_input, examined)
         opinions, shortage = ask(networks, running, prepared_for, progress.part(0.0, 0.9))
+        backend.free_memory()
     progress.report("finish", 0.9, "Placing the result on the reference grid")
     spec = description.postprocessing
     composed = compose(opinions, spec, case, keep=keep_probabilities)

@@ -10,6 +10,7 @@ import numpy as np
 from ...domain.errors import DeviceError, ExecutionError
 from ...domain.options import PRECISIONS
 from ...domain.progress import Progress
+from ...models.kept import once
 from .conversions import Conversion, convert, kept
 from .openvino_runtime import compiled, logits, openvino, threads
 
@@ -65,7 +66,8 @@ class OpenVinoBackend:
         """Take the network of a checkpoint that was prepared."""
         found = self._conversions.get(_key(checkpoint)) or kept(checkpoint) or convert(checkpoint)
         self._network = None  # two at a time would take more memory than one
-        self._network = compiled(found.model(self._core), self._core, self.precision)
+        compile_ = lambda: compiled(found.model(self._core), self._core, self.precision)  # noqa: E731
+        self._network = once(checkpoint, f"openvino {self.precision}", compile_)
 
     def probabilities(self, batch: np.ndarray) -> np.ndarray:
         """A batch through the network; the sigmoid is in fp32 whatever the network computes in."""
