@@ -72,6 +72,7 @@ def measure_dice(
     *,
     modalities: Sequence[str] = (),
     device: str = "auto",
+    backend: str = "auto",
     precision: str = "auto",
 ) -> dict[str, dict[str, float]]:
     """Case id → region → Dice, on the images' own grid through the engine, as a user gets it.
@@ -84,7 +85,7 @@ def measure_dice(
         case, reference = labelled.load()
         if modalities:
             case = Case(case.id, {name: case.images[name] for name in modalities if name in case.images})
-        result = segment_case(case, checkpoint, RunOptions(device=device, precision=precision))
+        result = segment_case(case, checkpoint, RunOptions(device=device, backend=backend, precision=precision))
         measures = compare_known(result.labels.array, reference.array)
         table[labelled.id] = {region: measures[region]["dice"] for region in result.regions}
     return table

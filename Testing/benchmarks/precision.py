@@ -1,14 +1,16 @@
-"""What weights in fp16 and computing in half precision change of a model's Dice.
+"""What rounded weights, half precision and another backend change of a model's Dice.
 
 ``python -m Testing.benchmarks.precision MODEL DATA_FOLDER [--state last.ckpt]`` segments the validation patients in
-each precision of this processor (and on CUDA, where there is one) and prints mean Dice and the difference from fp32.
-With the training state that the model was exported from, its weights before rounding to fp16 are compared, too.
+each precision of this processor, by PyTorch and by OpenVINO where it is installed (and on CUDA, where there is one), and
+prints mean Dice and the difference from PyTorch's in fp32. With the training state that the model was exported from, its
+weights before rounding are compared, too.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,17 +23,25 @@ from Training.export import means, measure_dice, network_weights
 from Training.studies.calibration import patients
 
 
-def variants(checkpoint: Checkpoint, state: Path | None) -> Iterator[tuple[str, Checkpoint, str, str]]:
-    """Name, weights, device, precision; the first is what the others are compared with."""
-    yield "CPU fp32", checkpoint, "cpu", "fp32"
+def variants(checkpoint: Checkpoint, state: Path | None) -> Iterator[tuple[str, Checkpoint, dict[str, str]]]:
+    """Name, weights, options; the first is what the others are compared with."""
+
+    def row(backend: str, device: str, precision: str) -> tuple[str, Checkpoint, dict[str, str]]:
+        options = {"backend": backend, "device": device, "precision": precision}
+        return f"{backend} {device} {precision}", checkpoint, options
+
+    yield row("torch", "cpu", "fp32")
     if state:
         weights, _ = network_weights(state)
-        yield "CPU fp32, weights not rounded", dataclasses.replace(checkpoint, weights=weights), "cpu", "fp32"
+        _, _, options = row("torch", "cpu", "fp32")
+        yield "the same, weights not rounded", dataclasses.replace(checkpoint, weights=weights), options
     half = resolve_precision(resolve_device("cpu"))
-    if half != "fp32":
-        yield f"CPU {half}", checkpoint, "cpu", half
+    precisions = list(dict.fromkeys(["fp32", half]))
+    yield from (row("torch", "cpu", precision) for precision in precisions[1:])
+    if importlib.util.find_spec("openvino"):
+        yield from (row("openvino", "cpu", precision) for precision in precisions)
     if torch.cuda.is_available():
-        yield from ((f"CUDA {name}", checkpoint, "cuda", name) for name in ("fp32", "bf16"))
+        yield from (row("torch", "cuda", name) for name in ("fp32", "bf16"))
 
 
 def main() -> None:
@@ -44,8 +54,8 @@ def main() -> None:
     checkpoint = load_model(arguments.model)
     cases = list(patients(checkpoint, arguments.data, "validation").values())
     first: dict[str, float] = {}
-    for name, weights, device, precision in variants(checkpoint, arguments.state):
-        found = means(measure_dice(weights, cases, device=device, precision=precision))
+    for name, weights, options in variants(checkpoint, arguments.state):
+        found = means(measure_dice(weights, cases, **options))
         first = first or found
         print(
             f"{name:32}" + "".join(f"  {r} {v:.4f} ({v - first[r]:+.4f})" for r, v in found.items()),
