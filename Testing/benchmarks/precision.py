@@ -1,9 +1,9 @@
 """What rounded weights, half precision and another backend change of a model's Dice.
 
 ``python -m Testing.benchmarks.precision MODEL DATA_FOLDER [--state last.ckpt]`` segments the validation patients in
-each precision of this processor, by PyTorch and by OpenVINO where it is installed (and on CUDA, where there is one), and
-prints mean Dice and the difference from PyTorch's in fp32. With the training state that the model was exported from, its
-weights before rounding are compared, too.
+each precision of this processor, by PyTorch and by OpenVINO where it is installed (and on CUDA, where there is one),
+and prints mean Dice and the difference from PyTorch's in fp32. With the training state that the model was exported
+from, its weights before rounding are compared, too.
 """
 
 from __future__ import annotations
