@@ -129,7 +129,8 @@ def _converted(network: nn.Module, tile: np.ndarray) -> Any:
 
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tracing is deprecated, and warns of each shape that it reads
-        model = openvino().convert_model(network, example_input=torch.from_numpy(tile))
+        # Not checked by running it twice more: it is compared on another tile afterwards.
+        model = openvino().convert_model(torch.jit.trace(network, torch.from_numpy(tile), check_trace=False))
     _, channels, *sizes = tile.shape
     model.reshape([-1, channels, *[-1] * len(sizes)])
     return model
