@@ -206,7 +206,8 @@ def test_no_half_precision_where_instructions_are_capped(monkeypatch: pytest.Mon
 
 
 def run_child(home: Path, code: str, *arguments: object) -> subprocess.Popen[str]:
-    environment = {**os.environ, "BRAINTUMORSEG_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    paths = os.pathsep.join([str(ROOT), os.environ["PYTHONPATH"]])
+    environment = {**os.environ, "BRAINTUMORSEG_HOME": str(home), "PYTHONPATH": paths}
     environment.pop("BRAINTUMORSEG_BACKEND", None)
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
