@@ -26,6 +26,7 @@ from BrainTumorSegLib.inference.pipeline import segment_case
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint, load_checkpoint, save_checkpoint
 from BrainTumorSegLib.models.description import NetworkSpec
 from BrainTumorSegLib.networks import create_network
+from Testing.offline import python_path
 from Testing.samples import Patient, describe_model
 
 # Looked for, not imported: by itself it would tell its maker.
@@ -206,8 +207,7 @@ def test_no_half_precision_where_instructions_are_capped(monkeypatch: pytest.Mon
 
 
 def run_child(home: Path, code: str, *arguments: object) -> subprocess.Popen[str]:
-    paths = os.pathsep.join([str(ROOT), os.environ["PYTHONPATH"]])
-    environment = {**os.environ, "BRAINTUMORSEG_HOME": str(home), "PYTHONPATH": paths}
+    environment = {**os.environ, "BRAINTUMORSEG_HOME": str(home), "PYTHONPATH": python_path(ROOT)}
     environment.pop("BRAINTUMORSEG_BACKEND", None)
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
