@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...domain.errors import DeviceError, ExecutionError
-from ...domain.shortage import is_shortage
+from ...domain.shortage import check_addresses, is_shortage
 
 # OpenVINO's names of ours.
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
@@ -23,9 +23,11 @@ def openvino() -> ModuleType:
 
     Raises:
         DeviceError: it is not installed, or cannot be loaded.
+        ShortageError: this process may not take the memory that it needs.
     """
     if library := sys.modules.get("openvino"):
         return library
+    check_addresses()
     telemetry = sys.modules.get("openvino_telemetry")
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     try:
