@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..domain.volume import bounding_box
 from .backends import Backend
 
 SLICES_PER_BATCH = 8
@@ -42,21 +41,18 @@ class Slicewise:
         return f"{self.batch} slices at a time"
 
     def __call__(self, backend: Backend, array: np.ndarray, tick: Callable[[int, int], None]) -> np.ndarray:
-        """``(C, Z, Y, X)`` → probabilities ``(outputs, Z, Y, X)``; 0 where a batch of slices holds nothing."""
+        """``(C, Z, Y, X)`` → probabilities ``(outputs, Z, Y, X)``; 0 in slices that hold nothing."""
         filled = [z for z in range(array.shape[1]) if array[:, z].any()]
         batches = [filled[start : start + self.batch] for start in range(0, len(filled), self.batch)]
+        padding, crop = self._padding(array.shape[2:])
         result: np.ndarray | None = None
         for done, indices in enumerate(batches):
             tick(done, len(batches))
-            slices = array[:, indices]
-            # A brain is narrow at its top and at its bottom: around it there is nothing to compute.
-            rows, columns = bounding_box(slices)[2:]
-            padding, crop = self._padding([part.stop - part.start for part in (rows, columns)])
-            images = np.pad(np.moveaxis(slices[:, :, rows, columns], 1, 0), padding)
+            images = np.pad(np.moveaxis(array[:, indices], 1, 0), padding)
             values = np.moveaxis(backend.probabilities(images), 0, 1)[:, :, *crop]
             if result is None:
                 result = np.zeros((values.shape[0], *array.shape[1:]), dtype=np.float32)
-            result[:, indices, rows, columns] = values
+            result[:, indices] = values
         if result is None:
             raise ValueError("the volume is empty")
         return result
