@@ -109,7 +109,7 @@ def make(seed: tuple[int, int], folder: Path) -> Sample:
 
 def read(path: Path) -> None:
     """All that is done with a model: listed, described, added, run. See :class:`Testing.fuzz.child.Subject`."""
-    os.environ["BRAINTUMORSEG_HOME"] = str(path.parent)
+    os.environ["BRAINTUMORSEG_HOME"] = str(path.parent.parent / "user")  # where compiled networks are kept
     catalogue.models_folder = lambda: path.parent
     command.list_models(Console("none"))
     assert set(catalogue.installed()[0]) >= {"brats-segresnet", "lgg-unet"}, "a bad model hides others"

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from BrainTumorSegLib.domain.errors import RequestError, ShortageError
+from BrainTumorSegLib.domain.errors import BrainTumorSegError, ShortageError
 
 # What became of a file. The first two are as it should be.
 READ, REFUSED = "read", "refused"
@@ -47,7 +47,7 @@ class Subject(Protocol):
         """Write a sample into an empty folder: the same one for the same seed and number, whatever came before."""
 
     def read(self, path: Path) -> None:
-        """Read it with the library, in the child; a :class:`RequestError` is a refusal."""
+        """Read it with the library, in the child; an error of the library's own is a refusal."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def _classified(subject: Subject, path: Path) -> tuple[str, str]:
         subject.read(path)
     except (MemoryError, ShortageError) as error:
         return MEMORY, str(error)
-    except RequestError as error:
+    except BrainTumorSegError as error:
         short = isinstance(error.__cause__, MemoryError)
         return (MEMORY if short else REFUSED), error.sentence().encode(errors="backslashreplace").decode()
     except BaseException as error:
