@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from ...models.checkpoint_file import Checkpoint
+    from ...models.description import Description
 
 # Networks that are kept; of more, the one that was not used for the longest time goes.
 KEPT = 24
@@ -38,6 +39,7 @@ KEPT = 24
 TOLERANCE = 1e-3
 # Half a written folder of a process that was killed is older than any conversion lasts.
 _ABANDONED_SECONDS = 3600
+_ELSE = "Choose --backend torch."
 _NETWORK, _WEIGHTS, _RECORD = "network.xml", "network.bin", "record.json"
 # To be raised when what is written changes.
 _FORM = 1
@@ -61,21 +63,28 @@ class Conversion:
 
 
 def kept(checkpoint: Checkpoint) -> Conversion | None:
-    """What was converted before; None where nothing was, or where it was damaged since."""
+    """What was converted before; None where nothing was, or where it was damaged since.
+
+    Raises:
+        DeviceError: OpenVINO could not run it then.
+    """
     folder = _folder_of(checkpoint)
     if folder is None or not folder.is_dir():
         return None
     try:
         record = json.loads((folder / _RECORD).read_text("utf-8"))
-        sound = all(_digest(folder / name) == record["sha256"][name] for name in (_NETWORK, _WEIGHTS))
+        refused = str(record.get("refused", ""))
+        sound = refused or all(_digest(folder / name) == record["sha256"][name] for name in (_NETWORK, _WEIGHTS))
         divisor = int(record["divisor"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         sound = False
     if not sound:
         _discard(folder)
         return None
     with suppress(OSError):
         os.utime(folder)  # for who asks which was used last
+    if refused:
+        raise DeviceError(refused, _ELSE)
     return Conversion(divisor, folder)
 
 
@@ -84,13 +93,31 @@ def convert(checkpoint: Checkpoint) -> Conversion:
 
     Raises:
         CheckpointError: the network cannot be built.
-        DeviceError: OpenVINO cannot run it, or gives another result than PyTorch.
+        DeviceError: OpenVINO cannot run it, or gives another result than PyTorch; that is kept, too.
     """
     from ...networks import family_of
 
     d = checkpoint.description
     network = checkpoint.build()
     divisor = family_of(d.network.family).divisor(d.network.arguments)
+    folder = _folder_of(checkpoint)
+    try:
+        model = _sound_model(network, d, divisor)
+    except DeviceError as error:
+        if folder is not None:
+            _keep({"model": d.id, "divisor": divisor, "refused": str(error)}, None, folder)
+        raise
+    if folder is not None and _keep({"model": d.id, "divisor": divisor}, model, folder):
+        return Conversion(divisor, folder)
+    return Conversion(divisor, None, model)
+
+
+def _sound_model(network: nn.Module, d: Description, divisor: int) -> Any:
+    """The converted network, which gives what PyTorch gives.
+
+    Raises:
+        DeviceError: there is none.
+    """
     size = max(2 * divisor, 32)
     sizes = [size * 2, size, size + divisor][-d.dimensions :]
     try:
@@ -100,20 +127,12 @@ def convert(checkpoint: Checkpoint) -> Conversion:
     except (RuntimeError, TypeError, ValueError) as error:
         if is_shortage(error):
             raise
-        raise DeviceError(
-            f"OpenVINO cannot convert {d.id} ({_first_line(error)}).", "Choose --backend torch."
-        ) from error
+        raise DeviceError(f"OpenVINO cannot run {d.id} ({_reason(error)}).", _ELSE) from error
     if not apart <= TOLERANCE:
         raise DeviceError(
-            f"OpenVINO gives another result than PyTorch for {d.id} (off by {apart:.2g} of the largest logit).",
-            "Choose --backend torch.",
+            f"OpenVINO gives another result than PyTorch for {d.id} (off by {apart:.2g} of the largest logit).", _ELSE
         )
-    folder = _folder_of(checkpoint)
-    if folder is not None:
-        with suppress(OSError):  # a disk that is full, or may not be written to: converted again next time
-            _keep(model, divisor, d.id, folder)
-            return Conversion(divisor, folder)
-    return Conversion(divisor, None, model)
+    return model
 
 
 def _tile(channels: int, sizes: Sequence[int]) -> np.ndarray:
@@ -149,19 +168,24 @@ def _distance(network: nn.Module, model: Any, tile: np.ndarray) -> float:
     return float(np.abs(found - expected).max() / max(np.abs(expected).max(), np.finfo(np.float32).tiny))
 
 
-def _keep(model: Any, divisor: int, name: str, folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
+def _keep(record: dict[str, Any], model: Any, folder: Path) -> bool:
+    """Write a folder whole; False where the disk is full or may not be written to: converted again next time."""
     try:
-        openvino().save_model(model, part / _NETWORK, compress_to_fp16=False)
-        digests = {each: _digest(part / each) for each in (_NETWORK, _WEIGHTS)}
-        record = {"model": name, "divisor": divisor, "sha256": digests}
-        (part / _RECORD).write_text(json.dumps(record), "utf-8")
-        with suppress(OSError):  # somebody else was first: theirs is the same
-            part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    _prune(folder.parent)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder.parent))
+        try:
+            if model is not None:
+                openvino().save_model(model, part / _NETWORK, compress_to_fp16=False)
+                record = {**record, "sha256": {each: _digest(part / each) for each in (_NETWORK, _WEIGHTS)}}
+            (part / _RECORD).write_text(json.dumps(record), "utf-8")
+            with suppress(OSError):  # somebody else was first: theirs is the same
+                part.rename(folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        _prune(folder.parent)
+    except OSError:
+        return False
+    return True
 
 
 def _prune(place: Path) -> None:
@@ -203,5 +227,7 @@ def _digest(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
+def _reason(error: Exception) -> str:
+    """The last line: the others say where in OpenVINO's source it was."""
+    lines = [line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[-1][:200]
