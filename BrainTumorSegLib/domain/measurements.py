@@ -48,15 +48,28 @@ def _measure(mask: np.ndarray, volume: Volume, whole: int) -> RegionMeasurement:
         return RegionMeasurement(0.0, float("nan") if not whole else 0.0, 0, 0.0, 0.0)
     largest = pieces == (np.bincount(pieces.ravel())[1:].argmax() + 1)
     points = _world(np.argwhere(largest & ~ndimage.binary_erosion(largest)), volume)
-    levels = np.flatnonzero(largest.any(axis=(1, 2)))
-    axial = max(_diameter(_world(np.argwhere(largest[z : z + 1]), volume)) for z in levels)
     return RegionMeasurement(
         volume_ml=count * volume.voxel_volume / 1000,
         share=count / whole,
         lesions=int(lesions),
         largest_diameter_mm=_diameter(points),
-        largest_axial_diameter_mm=axial,
+        largest_axial_diameter_mm=_largest_axial_diameter(largest, volume),
     )
+
+
+def _largest_axial_diameter(mask: np.ndarray, volume: Volume) -> float:
+    """The longest within one slice; slices whose box has no room for a longer one are not looked at."""
+    row, column = volume.affine[:3, 1], volume.affine[:3, 0]
+    room = {}
+    for z in np.flatnonzero(mask.any(axis=(1, 2))):
+        y, x = (np.ptp(np.flatnonzero(mask[z].any(axis=axis))) for axis in (1, 0))
+        room[z] = max(np.linalg.norm(y * row + x * column), np.linalg.norm(y * row - x * column))
+    longest = 0.0
+    for z in sorted(room, key=lambda level: -room[level]):
+        if room[z] <= longest:
+            break
+        longest = max(longest, _diameter(_world(np.argwhere(mask[z : z + 1]), volume)))
+    return longest
 
 
 def _world(index_zyx: np.ndarray, volume: Volume) -> np.ndarray:

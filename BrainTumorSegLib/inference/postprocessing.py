@@ -29,10 +29,20 @@ def fill_holes(mask: np.ndarray) -> None:
     from scipy import ndimage
 
     inside = mask[bounding_box(mask)]
-    hollow = inside.copy()
+    around = ~inside
+    faces = ndimage.generate_binary_structure(mask.ndim, 1)
     for axis in range(mask.ndim):
-        for source, target in zip(np.moveaxis(hollow, axis, 0), np.moveaxis(inside, axis, 0), strict=True):
-            target |= ndimage.binary_fill_holes(source)
+        in_plane = faces.copy()
+        for end in (0, -1):
+            np.moveaxis(in_plane, axis, 0)[end] = False
+        # What is around the mask in all slices along this axis at once, and which pieces of it reach a slice's edge.
+        pieces, count = ndimage.label(around, in_plane)
+        open_pieces = np.zeros(count + 1, dtype=bool)
+        open_pieces[0] = True  # the mask itself
+        for other in set(range(mask.ndim)) - {axis}:
+            for end in (0, -1):
+                open_pieces[pieces.take(end, other)] = True
+        inside |= ~open_pieces[pieces]
 
 
 def clean(regions: Mapping[str, np.ndarray], spec: PostprocessingSpec, voxel_volume: float) -> np.ndarray:
