@@ -83,7 +83,7 @@ def _draw_stages(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set(title="Stages", xlabel="seconds")
     axes.invert_yaxis()
     axes.tick_params("y", labelsize=8)
-    axes.legend(fontsize=8, frameon=False, ncols=4, loc="upper left", bbox_to_anchor=(0, -0.15))
+    axes.legend(fontsize=8, frameon=False, ncols=3, loc="upper left", bbox_to_anchor=(0, -0.15))
 
 
 def text(speed: dict[str, Any], rows: Sequence[Row], scaling: dict[str, Any]) -> str:
