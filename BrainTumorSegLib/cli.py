@@ -16,7 +16,7 @@ from . import __version__
 from .commands.signals import heard, leave
 from .domain.errors import BrainTumorSegError, CancelledError, ExecutionError, RequestError, ShortageError
 from .domain.interruption import uninterrupted
-from .domain.shortage import is_shortage
+from .domain.shortage import LEAST_FOR_IMAGES, check_addresses, is_shortage
 
 # Modules of the folder commands: they are imported when signals are heard already, since that takes a while.
 _COMMANDS = {
@@ -92,6 +92,7 @@ def _run(argv: Sequence[str], ending: threading.Event, *, alone: bool) -> int:
     console = Console(_style(argv))
     debug, failure = False, None
     try:
+        check_addresses(LEAST_FOR_IMAGES)
         arguments = parser(next((word for word in argv if not word.startswith("-")), "")).parse_args(argv)
         console, debug = Console(arguments.progress), arguments.debug
         with watched(ending, arguments.cancel_file, alone=alone):

@@ -16,12 +16,16 @@ _WORDS = (
 )
 
 
-# The libraries of a network alone take 0.8 GB of addresses; where they find less, some end the process.
-_LEAST_ADDRESSES = 1_000_000_000
+# Where libraries find fewer addresses than they take, some end the process: those of images and of numbers take 0.4 GB,
+# those of a network 0.8 GB.
+LEAST_FOR_IMAGES, LEAST_FOR_NETWORKS = 600_000_000, 1_000_000_000
 
 
-def check_addresses() -> None:
-    """Refuse to load the libraries of a network where the limit of this process (``ulimit -v``) has no room for them.
+def check_addresses(least: int = LEAST_FOR_NETWORKS) -> None:
+    """Refuse to load libraries where the limit of this process (``ulimit -v``) has no room for them.
+
+    Args:
+        least: bytes that they need.
 
     Raises:
         ShortageError: says how much there would have to be.
@@ -31,10 +35,10 @@ def check_addresses() -> None:
     except ImportError:  # Windows
         return
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit != resource.RLIM_INFINITY and limit < _LEAST_ADDRESSES:
+    if limit != resource.RLIM_INFINITY and limit < least:
         raise ShortageError(
-            f"Memory ran out: this process may take {limit / 1e9:.2f} GB, and a network's libraries alone need"
-            f" {_LEAST_ADDRESSES / 1e9:g} GB.",
+            f"Memory ran out: this process may take {limit / 1e9:.2f} GB, and the libraries alone need"
+            f" {least / 1e9:g} GB.",
             "Raise the limit (ulimit -v).",
         )
 

@@ -349,9 +349,12 @@ def case_from_files(files: Mapping[str, Path | str], case_id: str = "", chosen: 
     def read(name: str) -> Volume:
         return chosen.read(name) if name in chosen.series else read_volume(paths[name])
 
-    # Unpacking lets other threads run; the reader of DICOM is not made for it.
-    with ThreadPoolExecutor(1 if chosen.series else len(paths) or 1) as threads:
-        images = dict(zip(paths, threads.map(read, paths), strict=True))
+    # Unpacking lets other threads run; the reader of DICOM is not made for it. What reading imports is there after the
+    # first one: where memory is short, another thread would see half of a library that was given up.
+    first, others = list(paths)[:1], list(paths)[1:]
+    images = {name: read(name) for name in first}
+    with ThreadPoolExecutor(1 if chosen.series else len(others) or 1) as threads:
+        images |= dict(zip(others, threads.map(read, others), strict=True))
     case = _with_warnings(case_id or _common_name(list(paths.values())), images)
     return replace(case, warnings=(*chosen.warnings, *case.warnings))
 

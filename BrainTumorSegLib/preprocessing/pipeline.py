@@ -113,6 +113,8 @@ class _Record:
                 found += [done] if done else []
             return volume, found
 
+        import SimpleITK  # noqa: F401 - before threads do: where memory is short, they would see half of it
+
         with ThreadPoolExecutor(len(images) or 1) as threads:
             results = dict(zip(images, threads.map(through, images), strict=True))
         for modality, (_, found) in results.items():
