@@ -12,7 +12,7 @@ from .errors import ShortageError
 _WORDS = (
     *("out of memory", "can't alloc", "cannot allocate memory", "not enough memory", "bad_alloc"),
     *("failed to allocate", "unable to allocate", "failed to map segment", "can't start new thread"),
-    *("could not create a memory", "insufficient memory"),
+    *("could not create a memory", "could not create a primitive", "insufficient memory"),
 )
 
 
