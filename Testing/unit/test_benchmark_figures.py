@@ -35,7 +35,7 @@ def test_a_process_is_measured_whole() -> None:
     assert (first, second) == ("first", "second")
     assert 0 < early < late - 0.15 and late <= run.seconds
     assert 0 < run.cpu_seconds < run.seconds + 0.5
-    assert 0.29 < run.memory_gb < 1
+    assert run.memory_gb > 0.29  # at least that of this process, which Linux takes over into the child's
 
 
 def test_variables_reach_the_process() -> None:
