@@ -264,19 +264,26 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         EngineRun(QUICK, tmp_path / "gone" / "cancel")
 
 
+def at_start(folder: Path, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    """Code that each engine process runs before anything else, as a library's might."""
+    library = folder / "library"
+    library.mkdir()
+    (library / "sitecustomize.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", python_path(library))
+
+
 def test_what_libraries_print_breaks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Text without an end of line, past Python, on both streams, all the time."""
-    library = tmp_path / "library"
-    library.mkdir()
-    (library / "sitecustomize.py").write_text(
+    at_start(
+        tmp_path,
+        monkeypatch,
         "import os, threading, time\n"
         "def print_on():\n"
         "    while True:\n"
         "        os.write(1, b'{\"result\": 5} half a line'); os.write(2, b'another'); time.sleep(0.001)\n"
         "os.write(1, b'at the start')\n"
-        "threading.Thread(target=print_on, daemon=True).start()\n"
+        "threading.Thread(target=print_on, daemon=True).start()\n",
     )
-    monkeypatch.setenv("PYTHONPATH", python_path(library))
     runs = [do(tmp_path, *QUICK) for _ in range(3)]
     assert [run.state for run in runs] == ["done"] * 3
     assert len({run.pid for run in runs}) == 1
@@ -286,16 +293,15 @@ def test_what_libraries_print_breaks_nothing(tmp_path: Path, monkeypatch: pytest
 
 def test_warnings_are_in_the_log_of_each_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Python itself shows one once a process."""
-    library = tmp_path / "library"
-    library.mkdir()
-    (library / "sitecustomize.py").write_text(
+    at_start(
+        tmp_path,
+        monkeypatch,
         "import warnings, BrainTumorSegLib.commands.models as m\n"
         "def run(*given, before=m.run):\n"
         "    warnings.warn('heed this')\n"
         "    return before(*given)\n"
-        "m.run = run\n"
+        "m.run = run\n",
     )
-    monkeypatch.setenv("PYTHONPATH", python_path(library))
     for run in [do(tmp_path, *QUICK) for _ in range(2)]:
         assert "heed this" in "".join(run.log)
 

@@ -55,16 +55,21 @@ class OpenVinoBackend:
         Raises:
             DeviceError: OpenVINO cannot run it, or gives another result than PyTorch.
         """
-        found = kept(checkpoint)
-        if found is None:
-            progress.report("convert", 0.0, f"Converting {checkpoint.description.id} for OpenVINO, once")
-            found = convert(checkpoint)
-        self._conversions[_key(checkpoint)] = found
-        return found.divisor
+        return self._converted(checkpoint, progress).divisor
+
+    def _converted(self, checkpoint: Checkpoint, progress: Progress) -> Conversion:
+        key = _key(checkpoint)
+        if key not in self._conversions:
+            found = kept(checkpoint)
+            if found is None:
+                progress.report("convert", 0.0, f"Converting {checkpoint.description.id} for OpenVINO, once")
+                found = convert(checkpoint)
+            self._conversions[key] = found
+        return self._conversions[key]
 
     def load(self, checkpoint: Checkpoint) -> None:
         """Take the network of a checkpoint that was prepared."""
-        found = self._conversions.get(_key(checkpoint)) or kept(checkpoint) or convert(checkpoint)
+        found = self._converted(checkpoint, Progress())
         self._network = None  # two at a time would take more memory than one
         compile_ = lambda: compiled(found.model(self._core), self._core, self.precision)  # noqa: E731
         self._network = once(checkpoint, f"openvino {self.precision}", compile_)
