@@ -75,13 +75,11 @@ class Backend(Protocol):
 
 
 def create_backend(name: str, device: str, precision: str) -> Backend:
-    """The backend of that name on a device; for ``auto`` the one that is fastest there.
+    """The backend of that name on a device.
 
     Raises:
         DeviceError: the backend or the device is not there, or the precision is unknown.
     """
-    if name == "auto":
-        name = _fastest(device, precision)
     if name not in BACKENDS:
         raise DeviceError(f"Unknown backend {name!r}.", f"Choose one of auto, {', '.join(BACKENDS)}.")
     module, kind = BACKENDS[name]
