@@ -107,6 +107,10 @@ def _run(argv: Sequence[str], ending: threading.Event, *, alone: bool) -> int:
     except KeyboardInterrupt:
         ending.set()
     with uninterrupted():
+        if failure:
+            from .io.staging import discard_left
+
+            discard_left()
         return console.end(CancelledError("Cancelled.") if ending.is_set() else failure)
 
 

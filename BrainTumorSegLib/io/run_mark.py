@@ -58,8 +58,8 @@ class RunMark:
             OSError: it cannot be made.
         """
         while True:
-            name = f".bts-{_machine()}-{os.getpid()}-{os.urandom(4).hex()}.run"
-            mark = cls(folder / name, os.open(folder / name, _OPEN | os.O_CREAT | os.O_EXCL, 0o600))
+            path = folder / f".bts-{_machine()}-{os.getpid()}-{os.urandom(4).hex()}.run"
+            mark = cls(path, os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o600))
             try:
                 _lock(mark._file())
                 if mark._is_there():
@@ -68,6 +68,9 @@ class RunMark:
                 mark.remove()
             except OSError:
                 return mark
+            except MemoryError:
+                mark.remove()
+                raise
 
     @classmethod
     def take_over(cls, path: Path) -> RunMark | None:

@@ -18,6 +18,8 @@ from .placement import Placement
 # Held where files are moved or removed: whoever ends a run from another thread waits for it.
 _moving = threading.RLock()
 _open: weakref.WeakSet[Staging] = weakref.WeakSet()
+# Those whose removal began and did not end, since memory ran out: kept until they are tried once more.
+_left: set[Staging] = set()
 
 
 class Staging:
@@ -114,11 +116,13 @@ class Staging:
     def discard(self) -> None:
         """Undo what was moved, remove what was written, and the folders that were made for it if they are empty."""
         with _moving, uninterrupted():
+            _left.add(self)
             self._placement.undo()
             self._clear()
             for folder in sorted(self._made, key=lambda path: len(path.parts), reverse=True):
                 if folder.is_dir() and not any(folder.iterdir()):
                     folder.rmdir()
+            _left.discard(self)
 
     def _clear(self) -> None:
         self._placement.leave(self._pending)
@@ -130,6 +134,13 @@ def discard_all() -> None:
     """Remove what all runs of this process have written so far: for a process that ends without their doing."""
     with _moving:
         for staging in list(_open):
+            staging.discard()
+
+
+def discard_left() -> None:
+    """Remove what a run had no memory to remove when it failed: for where its arrays are gone."""
+    with _moving:
+        for staging in list(_left):
             staging.discard()
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from BrainTumorSegLib.domain.errors import ExecutionError, OutputError
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io.registry import read_volume, write_volume
-from BrainTumorSegLib.io.staging import Staging, atomic, staged
+from BrainTumorSegLib.io.staging import Staging, atomic, discard_left, staged
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX file semantics")
 
@@ -137,6 +138,7 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
 
 FULL_DISK = """
 import resource, sys
+from collections.abc import Iterator
 from pathlib import Path
 import numpy as np
 from BrainTumorSegLib.io.staging import staged
@@ -191,3 +193,23 @@ def test_what_is_discarded_for_want_of_memory_needs_none(tmp_path: Path, monkeyp
             run.path(tmp_path / "out" / name).write_text("new")
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
+
+
+def test_what_could_not_be_discarded_is_tried_once_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory ran out where a run's arrays still took it: they are gone when its failure is told."""
+    with monkeypatch.context() as short:
+
+        def fail(*_: object) -> Iterator[Path]:
+            raise MemoryError
+
+        short.setattr(Path, "iterdir", fail)
+        with pytest.raises(MemoryError), staged() as run:
+            run.path(tmp_path / "out" / "b" / "c.txt").write_text("new")
+            raise ZeroDivisionError
+    assert (tmp_path / "out" / "b").is_dir()
+    discard_left()
+    assert not list(tmp_path.iterdir())
+    with atomic(tmp_path / "out.txt") as part:
+        part.write_text("sound")
+    discard_left()
+    assert (tmp_path / "out.txt").read_text() == "sound"
