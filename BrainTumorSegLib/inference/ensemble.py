@@ -71,7 +71,8 @@ def ask(
         part.report("load", 0.13, f"Loading {name} on {backend.device}, {backend.name} {backend.precision}")
         backend.load(member)
         try:
-            outputs, shortage = predict(predictor, backend, prepared.array, part.part(0.16, 1.0))
+            way = predictor.at(prepared.grid.spacing)
+            outputs, shortage = predict(way, backend, prepared.array, part.part(0.16, 1.0))
         except ShortageError:
             if not opinions:
                 raise

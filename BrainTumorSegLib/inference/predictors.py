@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -31,14 +31,14 @@ class Predictor(Protocol):
     def __call__(self, backend: Backend, array: np.ndarray, tick: Tick) -> np.ndarray:
         """``(C, Z, Y, X)`` → probabilities ``(outputs, Z, Y, X)``, float32."""
 
+    def at(self, spacing: Sequence[float]) -> Predictor:
+        """The same for voxels of a size, ``(z, y, x)`` in mm."""
+
     def smaller(self) -> Predictor | None:
         """The same in smaller parts, for want of memory; None where they cannot be smaller."""
 
     def parts(self) -> str:
         """Its parts, in words."""
-
-
-_KINDS: dict[int, type[Slicewise] | type[SlidingWindow]] = {2: Slicewise, 3: SlidingWindow}
 
 
 def predictor_of(description: Description, divisor: int) -> Slicewise | SlidingWindow:
@@ -53,4 +53,6 @@ def predictor_of(description: Description, divisor: int) -> Slicewise | SlidingW
             f"Model {description.id} has a patch {tiling.patch} that its network cannot take.",
             f"Export it again with multiples of {divisor}.",
         )
-    return _KINDS[description.dimensions](tiling.patch, tiling.overlap, divisor)
+    if description.dimensions == 2:
+        return Slicewise(tiling.patch, divisor, distance=tiling.slice_distance)
+    return SlidingWindow(tiling.patch, tiling.overlap, divisor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,18 +20,26 @@ class Slicewise:
 
     Attributes:
         patch: smallest slice ``(y, x)``; 0 for as large as it is.
-        overlap: unused, slices do not overlap.
         divisor: slices are padded with zeros, on both sides, to a multiple of it.
         batch: slices that go through the network at once.
+        distance: mm between the slices that go through it, at most.
+        step: which of the slices go through it: every, every second, … ; probabilities of those between are
+            interpolated.
     """
 
     patch: tuple[int, ...]
-    overlap: float = 0.0
     divisor: int = 1
     batch: int = SLICES_PER_BATCH
+    distance: float = 0.0
+    step: int = 1
 
     part = "slices"
     loses_context = False
+
+    def at(self, spacing: Sequence[float]) -> Slicewise:
+        """The same for slices that are ``spacing[0]`` mm apart."""
+        # A slice of .9999 mm is one of 1 mm that a file could not hold better.
+        return replace(self, step=max(1, int(self.distance / spacing[0] + 1e-3)))
 
     def smaller(self) -> Slicewise | None:
         """The same with half the batch."""
@@ -43,7 +52,8 @@ class Slicewise:
     def __call__(self, backend: Backend, array: np.ndarray, tick: Callable[[int, int], None]) -> np.ndarray:
         """``(C, Z, Y, X)`` → probabilities ``(outputs, Z, Y, X)``; 0 in slices that hold nothing."""
         filled = [z for z in range(array.shape[1]) if array[:, z].any()]
-        batches = [filled[start : start + self.batch] for start in range(0, len(filled), self.batch)]
+        run = sorted({*filled[:: self.step], *filled[-1:]})
+        batches = [run[start : start + self.batch] for start in range(0, len(run), self.batch)]
         padding, crop = self._padding(array.shape[2:])
         result: np.ndarray | None = None
         for done, indices in enumerate(batches):
@@ -55,6 +65,7 @@ class Slicewise:
             result[:, indices] = values
         if result is None:
             raise ValueError("the volume is empty")
+        _fill_between(result, run, filled)
         return result
 
     def _padding(self, shape: Sequence[int]) -> tuple[list[tuple[int, int]], tuple[slice, ...]]:
@@ -65,3 +76,13 @@ class Slicewise:
             padding.append((extra // 2, extra - extra // 2))
             crop.append(slice(extra // 2, extra // 2 + size))
         return padding, tuple(crop)
+
+
+def _fill_between(result: np.ndarray, run: Sequence[int], filled: Sequence[int]) -> None:
+    """Give the slices of ``filled`` between two that were run what lies between these, linearly."""
+    for z in filled:
+        after = bisect.bisect_left(run, z)
+        if run[after] != z:
+            below, above = run[after - 1], run[after]
+            share = np.float32((z - below) / (above - below))
+            result[:, z] = (1 - share) * result[:, below] + share * result[:, above]

@@ -38,6 +38,10 @@ class SlidingWindow:
     part = "window"
     loses_context = True
 
+    def at(self, spacing: Sequence[float]) -> SlidingWindow:
+        """The same: whole volumes are run, whatever their voxels' size."""
+        return self
+
     def smaller(self) -> SlidingWindow | None:
         """The same with windows half as long, never longer than they were."""
         shortest = max(self.divisor, SHORTEST_WINDOW)

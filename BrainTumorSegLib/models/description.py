@@ -62,10 +62,18 @@ class PreprocessingSpec:
 
 @dataclass(frozen=True)
 class TilingSpec:
-    """How the network is slid: ``patch`` in voxels ``(z, y, x)``, or ``(y, x)`` for slices (0: whole slice)."""
+    """How the network is slid.
+
+    Attributes:
+        patch: voxels ``(z, y, x)``, or ``(y, x)`` for slices (0: whole slice).
+        overlap: share of a patch that its neighbour shares.
+        slice_distance: mm; slices that are nearer to one another are not all run, and what is between two that are
+            gets what is interpolated between them. 0: all are run.
+    """
 
     patch: tuple[int, ...]
     overlap: float = 0.5
+    slice_distance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -255,6 +263,8 @@ def _problems(d: Description) -> Iterator[str]:
         yield f"its patch {d.tiling.patch} does not fit {d.dimensions} dimensions"
     if not 0 <= d.tiling.overlap < 1:
         yield f"overlap is {d.tiling.overlap:g}, not at least 0 and below 1"
+    if d.tiling.slice_distance and d.dimensions != 2:
+        yield f"it has a slice distance, with {d.dimensions} dimensions"
     if d.weight <= 0:
         yield f"its weight {d.weight:g} is not above 0"
     yield from _problems_of_members(d)

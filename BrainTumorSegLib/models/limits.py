@@ -22,6 +22,7 @@ MOST_OUTPUTS, MOST_MEMBERS = 16, 32
 SMALLEST_PATCH, LARGEST_PATCH, MOST_VOXELS = 8, 1024, 1 << 25
 FINEST_MM, COARSEST_MM, FINEST_MM3 = 0.1, 25.0, 0.05
 MOST_OVERLAP = 0.95
+LARGEST_SLICE_DISTANCE = 10.0  # mm
 LARGEST_NUMBER = 1 << 53
 DEEPEST = 20
 
@@ -51,6 +52,8 @@ def exceeded(d: Description) -> Iterator[str]:
         yield f"its patch is not of {SMALLEST_PATCH} to {LARGEST_PATCH} voxels along an axis, {MOST_VOXELS} in all"
     if d.tiling.overlap > MOST_OVERLAP:
         yield f"overlap is {d.tiling.overlap:g}, more than {MOST_OVERLAP:g}"
+    if not 0 <= d.tiling.slice_distance <= LARGEST_SLICE_DISTANCE:
+        yield f"its slice distance is not between 0 and {LARGEST_SLICE_DISTANCE:g} mm"
     spacing = d.preprocessing.spacing
     if not all(mm == 0 or FINEST_MM <= mm <= COARSEST_MM for mm in spacing):
         yield f"its spacing is not between {FINEST_MM:g} and {COARSEST_MM:g} mm (or 0: the image's own)"

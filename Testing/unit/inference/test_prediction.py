@@ -67,8 +67,8 @@ def run(
     torch_backend = TorchBackend("cpu", precision)
     torch_backend.take(network)
     backend = Mirrored(torch_backend) if tta else torch_backend
-    kind = Slicewise if len(patch) == 2 else SlidingWindow
-    return kind(patch, overlap, divisor)(backend, volume, tick)
+    way = Slicewise(patch, divisor) if len(patch) == 2 else SlidingWindow(patch, overlap, divisor)
+    return way(backend, volume, tick)
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.5, 0.625])
@@ -113,6 +113,35 @@ def test_a_unet_on_one_window_is_the_unet_itself(dimensions: int) -> None:
             logits = network(torch.from_numpy(padded)[None])[0].numpy()[:, 1:-1, 1:-1, 1:-2]
     result = run(network, (64, 64, 64) if dimensions == 3 else (0, 0), volume)
     np.testing.assert_allclose(result, sigmoid(logits), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("distance", "spacing", "seen"),
+    [
+        (3.0, 1.0, [1, 4, 7, 10, 11]),
+        (3.0, 0.9999, [1, 4, 7, 10, 11]),
+        (3.0, 1.6, list(range(1, 12))),
+        (3.0, 1.5, [1, 3, 5, 7, 9, 11]),
+        (3.0, 6.5, list(range(1, 12))),
+        (0.0, 1.0, list(range(1, 12))),
+        (10.0, 0.5, [1, 11]),
+    ],
+)
+def test_slices_between_those_that_are_run_are_interpolated(distance: float, spacing: float, seen: list[int]) -> None:
+    spy = Spy(pointwise)
+    backend = TorchBackend("cpu", "fp32")
+    backend.take(spy)
+    volume = noise(2, 13, 4, 8)
+    volume[:, [0, 12]] = 0.0
+    way = Slicewise((0, 0), 4, distance=distance).at((spacing, 1.0, 1.0))
+    result = way(backend, volume, lambda done, total: None)
+    assert sum(shape[0] for shape in spy.shapes) == len(seen)
+    truth = expected(volume)
+    np.testing.assert_allclose(result[:, seen], truth[:, seen], atol=1e-5)
+    assert not result[:, [0, 12]].any()
+    for z in set(range(1, 12)).difference(seen):
+        wanted = [np.interp(z, seen, truth[output, seen, 2, 3]) for output in range(2)]
+        np.testing.assert_allclose(result[:, z, 2, 3], wanted, atol=1e-5)
 
 
 def test_empty_slices_are_skipped_and_are_zero() -> None:
@@ -251,7 +280,7 @@ def test_smaller_parts_by_hand() -> None:
     quarter = half.smaller() if half else None
     assert quarter == SlidingWindow((48, 48, 48), 0.25, 8) and quarter.smaller() is None
     assert SlidingWindow((32, 32, 32), 0.25, 8).smaller() is None, "never larger than it was"
-    flat: Slicewise | None = Slicewise((0, 0), 0.0, 8)
+    flat: Slicewise | None = Slicewise((0, 0), 8)
     batches = []
     while flat:
         batches.append(flat.batch)

@@ -149,7 +149,7 @@ def test_odd_sizes_go_through_the_predictor(family: str, dimensions: int, argume
     torch.manual_seed(0)
     network = create_network(family, dimensions=dimensions, in_channels=1, out_channels=2, arguments=arguments).eval()
     divisor = family_of(family).divisor(arguments)
-    predictor = SlidingWindow((32, 96, 32), 0.0, divisor) if dimensions == 3 else Slicewise((0, 0), 0.0, divisor)
+    predictor = SlidingWindow((32, 96, 32), 0.0, divisor) if dimensions == 3 else Slicewise((0, 0), divisor)
     backend = TorchBackend("cpu", "fp32")
     backend.take(network)
     shapes = [(10, 155, 37)] if dimensions == 3 else [(1, 240, 155), (1, 155, 37), (1, 37, 240)]
