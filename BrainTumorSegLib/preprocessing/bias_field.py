@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,11 +41,8 @@ def correct_bias_field(image: np.ndarray, spacing: tuple[float, ...]) -> np.ndar
     values = np.asarray(image, dtype=np.float32)
     if not (values > 0).any() or min(values.shape) < _THINNEST:
         return values
-    whole = sitk.GetImageFromArray(values)
-    factors = [
-        max(1, min(round(_COARSE_MM / step), size // _FEWEST)) for step, size in zip(spacing, values.shape, strict=True)
-    ][::-1]
-    coarse, mask = sitk.Shrink(whole, factors), sitk.Shrink(sitk.Cast(whole > 0, sitk.sitkUInt8), factors)
+    coarse = thinned(values, spacing)
+    mask = coarse > 0
     if not sitk.GetArrayViewFromImage(mask).any():
         return values
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
@@ -53,11 +51,35 @@ def correct_bias_field(image: np.ndarray, spacing: tuple[float, ...]) -> np.ndar
     n4.Execute(coarse, mask)
     box = bounding_box(values)
     corrected = np.zeros_like(values)
-    corrected[box] = values[box] / np.exp(_log_field(n4, whole, box))
+    corrected[box] = values[box] / np.exp(_log_field(n4, values.shape, box))
     return corrected
 
 
-def _log_field(n4: sitk.N4BiasFieldCorrectionImageFilter, whole: sitk.Image, box: tuple[slice, ...]) -> np.ndarray:
+def thinned(values: np.ndarray, spacing: tuple[float, ...]) -> sitk.Image:
+    """Voxels some 8 mm apart, those that SimpleITK's ``Shrink`` takes, without a copy of the whole image for it.
+
+    It lies in the space in which the image begins at 0 and its voxels are 1 apart.
+    """
+    import SimpleITK as sitk
+
+    factors = [
+        max(1, min(round(_COARSE_MM / step), size // _FEWEST)) for step, size in zip(spacing, values.shape, strict=True)
+    ]
+    # Both images have one centre; where it falls between two voxels, the later ones are taken.
+    origin = [
+        (size - 1) / 2 - factor * (size // factor - 1) / 2 for size, factor in zip(values.shape, factors, strict=True)
+    ]
+    taken = [
+        math.floor(first + 0.5) + factor * np.arange(size // factor)
+        for first, size, factor in zip(origin, values.shape, factors, strict=True)
+    ]
+    coarse = sitk.GetImageFromArray(values[np.ix_(*taken)])
+    coarse.SetSpacing([float(factor) for factor in reversed(factors)])
+    coarse.SetOrigin(origin[::-1])
+    return coarse
+
+
+def _log_field(n4: sitk.N4BiasFieldCorrectionImageFilter, shape: tuple[int, ...], box: tuple[slice, ...]) -> np.ndarray:
     """Logarithm of the field in a box of the image, float32.
 
     ITK evaluates its spline in every voxel of the whole image. Along each axis it is a cubic polynomial between two
@@ -65,15 +87,11 @@ def _log_field(n4: sitk.N4BiasFieldCorrectionImageFilter, whole: sitk.Image, box
     """
     import SimpleITK as sitk
 
-    sizes, spacing = np.array(whole.GetSize()), np.array(whole.GetSpacing())
     lattice = sitk.Image([3 * _SPANS + 1] * 3, sitk.sitkFloat32)
-    lattice.SetOrigin(whole.GetOrigin())
-    lattice.SetDirection(whole.GetDirection())
-    lattice.SetSpacing(((sizes - 1) * spacing / (3 * _SPANS)).tolist())
+    lattice.SetSpacing([(size - 1) / (3 * _SPANS) for size in reversed(shape)])
     field = sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(lattice)).astype(np.float64)
     z, y, x = (
-        _cubic_weights(np.arange(part.start, part.stop) / (size - 1))
-        for size, part in zip(sizes[::-1], box, strict=True)
+        _cubic_weights(np.arange(part.start, part.stop) / (size - 1)) for size, part in zip(shape, box, strict=True)
     )
     # Not by matrix products: where memory is short, OpenBLAS ends the process.
     field = np.einsum("ac,zyc->zya", x, np.einsum("ac,zcx->zax", y, np.einsum("ac,cyx->ayx", z, field)))

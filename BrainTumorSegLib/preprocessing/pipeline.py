@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -158,15 +158,20 @@ def prepare(
     for volume in given.values():
         check_overlap(volume, case.reference_volume)
     ready = record.run(INTENSITIES, given, spec)
-    array = np.zeros((len(modalities), *grid.shape), dtype=np.float32)
-    for channel, modality in enumerate(modalities):
+    channels = {}  # views where no voxel is interpolated: what holds something is a third of a BraTS image
+    for modality in modalities:
         if modality not in ready:
             record.add("not given", modality)
             continue
         volume = ready[modality]
         if not same_grid(Grid.of(volume), reference):
             record.add(f"resampled onto the grid of {case.reference}", modality)
-        array[channel] = onto(volume.array, Grid.of(volume), grid)
+        channels[modality] = onto(volume.array, Grid.of(volume), grid)
+    box = _filled_box(channels.values())
+    array = np.zeros((len(modalities), *(part.stop - part.start for part in box)), dtype=np.float32)
+    for channel, modality in enumerate(modalities):
+        if modality in channels:
+            array[channel] = channels[modality][box]
     if not array.any():
         raise InputError(
             f"The images of {case.id} are empty where {case.reference_volume.source} lies.",
@@ -174,14 +179,13 @@ def prepare(
         )
     if not np.allclose(grid.spacing, reference.spacing, rtol=0.01):
         record.add(f"the network ran at {' × '.join(f'{mm:g}' for mm in grid.spacing[::-1])} mm")
-    coverage = _coverage(array, modalities, case, images, grid)
+    coverage = _coverage(channels, case, images, grid)
     record.warnings += _about_coverage(coverage, case)
     for name, volume in images.items():
         if volume is not case.images[name]:  # that it is a mask may show only when its background is 0
             check_image(volume, name)
-    box = bounding_box(np.any(array, axis=0))
     return Prepared(
-        np.ascontiguousarray(array[(slice(None), *box)]),
+        array,
         box,
         grid,
         images[case.reference],
@@ -192,18 +196,29 @@ def prepare(
     )
 
 
+def _filled_box(images: Collection[np.ndarray]) -> tuple[slice, ...]:
+    """Smallest box that holds all that is not 0 in images of one grid; all of it where nothing is."""
+    filled = [bounding_box(image != 0) for image in images if image.any()]
+    if not filled:
+        return tuple(slice(0, size) for size in next(iter(images)).shape)
+    return tuple(
+        slice(min(part.start for part in parts), max(part.stop for part in parts))
+        for parts in zip(*filled, strict=True)
+    )
+
+
 def _coverage(
-    array: np.ndarray, modalities: tuple[str, ...], case: Case, images: Mapping[str, Volume], grid: Grid
+    channels: Mapping[str, np.ndarray], case: Case, images: Mapping[str, Volume], grid: Grid
 ) -> dict[str, float]:
     """Modality → share of the reference's brain (what is not 0 of it) where the image is not 0 either."""
-    if case.reference in modalities:
-        brain = array[modalities.index(case.reference)] != 0
+    if case.reference in channels:
+        brain = channels[case.reference] != 0
     else:
         own = images[case.reference]
         brain = onto(own.array, Grid.of(own), grid) != 0
     size = np.count_nonzero(brain)
-    others = {name: array[c] for c, name in enumerate(modalities) if name in images and name != case.reference}
-    return {name: np.count_nonzero(image[brain]) / size for name, image in others.items()} if size else {}
+    others = {name: image for name, image in channels.items() if name != case.reference}
+    return {name: np.count_nonzero((image != 0) & brain) / size for name, image in others.items()} if size else {}
 
 
 def _about_coverage(coverage: Mapping[str, float], case: Case) -> list[str]:

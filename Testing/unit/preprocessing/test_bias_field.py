@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from BrainTumorSegLib.domain.modalities import MODALITIES
 from BrainTumorSegLib.models.description import PreprocessingSpec
 from BrainTumorSegLib.preprocessing import prepare
-from BrainTumorSegLib.preprocessing.bias_field import correct_bias_field
+from BrainTumorSegLib.preprocessing.bias_field import correct_bias_field, thinned
 from BrainTumorSegLib.preprocessing.normalisation import normalise
 from Testing.samples import Patient
 
@@ -57,3 +58,16 @@ def test_images_are_corrected_before_they_are_normalised_where_the_model_says_so
     np.testing.assert_allclose(prepared.array[3], expected, atol=1e-4)
     plain = prepare(patient.case(), MODALITIES, PreprocessingSpec())
     assert np.abs(prepared.array - plain.array).max() > 1e-3
+
+
+@pytest.mark.parametrize("shape", [(40, 48, 44), (155, 24, 31), (8, 90, 63)])
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.5, 2.0, 3.0), (6.5, 0.9, 1.5)])
+def test_the_voxels_that_the_field_is_found_on_are_those_of_simpleitk(
+    shape: tuple[int, int, int], spacing: tuple[float, float, float]
+) -> None:
+    values = np.random.default_rng(1).random(shape).astype(np.float32)
+    coarse = thinned(values, spacing)
+    factors = [int(factor) for factor in coarse.GetSpacing()]
+    wanted = sitk.Shrink(sitk.GetImageFromArray(values), factors)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(coarse), sitk.GetArrayFromImage(wanted))
+    assert coarse.GetOrigin() == wanted.GetOrigin() and coarse.GetSpacing() == wanted.GetSpacing()
