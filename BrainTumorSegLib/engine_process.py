@@ -108,13 +108,15 @@ class EngineProcess:
         environment: what it was started with.
     """
 
-    def __init__(self, job: Job, idle_seconds: float, keep: Callable[[EngineProcess], None]) -> None:
+    def __init__(
+        self, job: Job, idle_seconds: float, keep: Callable[[EngineProcess], None], environment: Mapping[str, str]
+    ) -> None:
         """Start it with its first job; ``keep`` takes it each time it is ready for another.
 
         Raises:
             ExecutionError: no process can be started.
         """
-        self.environment = environment()
+        self.environment = environment
         self._keep, self._lock = keep, threading.Lock()
         self._job: Job | None = job
         try:
@@ -213,9 +215,15 @@ class EngineProcess:
 class EngineProcesses:
     """Carries out jobs, in the process that waits where there is one. At most one does."""
 
-    def __init__(self, idle_seconds: float = IDLE_SECONDS) -> None:
-        """``idle_seconds`` are those after which one that waits ends by itself."""
+    def __init__(self, idle_seconds: float = IDLE_SECONDS, variables: Mapping[str, str] | None = None) -> None:
+        """No process is started yet.
+
+        Args:
+            idle_seconds: after which one that waits ends by itself.
+            variables: of the processes' environment, in addition to this process's.
+        """
         self._idle_seconds, self._lock = idle_seconds, threading.Lock()
+        self._variables = dict(variables or {})
         self._idle: EngineProcess | None = None
 
     def start(self, arguments: Sequence[str], cancel_file: Path, listeners: Mapping[str, Listener]) -> Job:
@@ -224,15 +232,15 @@ class EngineProcesses:
         Raises:
             ExecutionError: no process can be started.
         """
-        waiting = self._swap(None)
+        waiting, wanted = self._swap(None), environment() | self._variables
         if waiting is not None:
             job = Job(arguments, cancel_file, listeners)
             # Libraries read their settings once: one that would see others now is not used.
-            if waiting.environment == environment() and waiting.take_on(job):
+            if waiting.environment == wanted and waiting.take_on(job):
                 return job
             waiting.end()
         job = Job(arguments, cancel_file, listeners)
-        EngineProcess(job, self._idle_seconds, self._keep)
+        EngineProcess(job, self._idle_seconds, self._keep, wanted)
         return job
 
     def end_idle(self) -> None:

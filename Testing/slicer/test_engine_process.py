@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from BrainTumorSegLib import engine_process, runner
+from BrainTumorSegLib import engine_process, engine_run
 from BrainTumorSegLib.domain.errors import ExecutionError, InputError
 from BrainTumorSegLib.engine_process import EngineProcesses, processes
 from BrainTumorSegLib.models.description import TilingSpec
@@ -166,7 +166,7 @@ def test_after_a_cancel_that_was_heeded_the_process_goes_on(tmp_path: Path, case
     run.wait(30)
     assert run.state == "cancelled"
     following = do(tmp_path, *QUICK)
-    time.sleep(runner._CANCEL_GRACE_SECONDS)  # when one that had not heeded it would be killed
+    time.sleep(engine_run._CANCEL_GRACE_SECONDS)  # when one that had not heeded it would be killed
     assert following.state == "done"
     assert do(tmp_path, *QUICK).pid == following.pid
 
@@ -198,7 +198,7 @@ def test_a_signal_ends_run_and_process(tmp_path: Path, case: Path) -> None:
 @PROC
 def test_it_ends_when_it_has_waited_long_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = EngineProcesses(idle_seconds=0.5)
-    monkeypatch.setattr(runner, "processes", own)
+    monkeypatch.setattr(engine_run, "processes", own)
     first = do(tmp_path, *QUICK)
     wait_until(lambda: is_gone(first.pid), 30)
     second = do(tmp_path, *QUICK)

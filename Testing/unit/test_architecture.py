@@ -21,8 +21,9 @@ LAYERS = (
     {"domain"},
     {"io", "networks", "phantom"},
     {"models", "preprocessing", "quality"},
-    {"inference", "cohort", "longitudinal", "evaluation", "report"},
-    {"commands", "api", "runner", "engine_process", "worker", "cli"},
+    {"inference", "longitudinal", "evaluation", "report"},
+    {"engine_process", "engine_run", "cohort"},
+    {"commands", "api", "runner", "worker", "cli"},
 )
 LAYER_OF = {room: height for height, rooms in enumerate(LAYERS) for room in rooms}
 
