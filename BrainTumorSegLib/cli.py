@@ -21,6 +21,7 @@ from .domain.shortage import LEAST_FOR_IMAGES, check_addresses, is_shortage
 # Modules of the folder commands: they are imported when signals are heard already, since that takes a while.
 _COMMANDS = {
     "segment": "segment one patient",
+    "batch": "segment many patients, on one machine or a cluster",
     "preprocess": "register and skull-strip one patient's raw scans",
     "evaluate": "compare segmentations with references",
     "models": "list, describe, add, remove and verify models",

@@ -83,6 +83,11 @@ class Console:
         if self.style != "json":
             write_line(f"warning: {text}", "stderr")
 
+    def case(self, values: Mapping[str, Any]) -> None:
+        """What became of one case of many, for ``json``."""
+        if self.style == "json":
+            self._json({"case": values})
+
     def result(self, values: Mapping[str, Any]) -> None:
         """The last line of a ``json`` run that ended well."""
         if self.style == "json":

@@ -43,6 +43,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="label map: .nii.gz, .nii, .nrrd, .mha; DICOM segmentation: .dcm; for 2D images a folder",
     )
+    p.add_argument("--case-id", metavar="NAME", help="of the case in record and report (default: by its files)")
     add_options(p)
 
 
@@ -62,6 +63,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         progress.report("read", 0.0, "Reading the images")
         d = checkpoint.description
         case = found.read(d.modalities, d.optional_modalities)
+        case = dataclasses.replace(case, id=arguments.case_id or case.id)
         check_modalities(case, d)
         if not found.slices:
             reference = case.images.get(options.reference, case.reference_volume)

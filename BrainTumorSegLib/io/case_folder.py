@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,12 +30,12 @@ from . import dicom
 from .evidence import reachable
 from .images2d import channels_for, is_mask, is_slice, read_pages, slice_order, stack_slices
 from .nifti import place_of
+from .numbered_channels import NUMBERED, numbered_cases
 from .registry import is_image, read_volume
 
 _BY_NAME = "Name each sequence: --t1 FILE --t1ce FILE --t2 FILE --flair FILE."
 # Folders of the Decathlon's images: one file of four channels a case. nnU-Net's of that name number single sequences.
 _DECATHLON = ("imagesTr", "imagesTs")
-_NNUNET = re.compile(r"_\d{4}$")
 
 
 @dataclass(frozen=True)
@@ -135,11 +135,13 @@ def _found(given: Sequence[Path], files: dict[str, Path]) -> CaseFiles:
     return CaseFiles(stem(given[0]), channels=given[0])
 
 
-def find_cases(root: Path) -> list[CaseFiles]:
+def find_cases(root: Path, passed_over: Collection[Path] = ()) -> list[CaseFiles]:
     """The patients below a folder: one a folder that holds images whose names tell, at most three levels down; several
-    where one folder holds those of several; one a file in a Decathlon data set.
+    where one folder holds those of several; one a file in a Decathlon data set, or a number of files in nnU-Net's; one
+    a study of DICOM series.
 
-    A case whose files cannot be told apart is among them, with its ``problem``.
+    A case whose files cannot be told apart is among them, with its ``problem``. Folders that are ``passed_over`` are
+    not looked into.
 
     Raises:
         InputError: the folder does not exist.
@@ -147,15 +149,20 @@ def find_cases(root: Path) -> list[CaseFiles]:
     with reachable(root):
         if not root.is_dir():
             raise InputError(f"{root} is no folder.", "Check the path.")
-        return _all_found(root)
+        return _all_found(root, passed_over)
 
 
-def _all_found(root: Path) -> list[CaseFiles]:
-    folders = case_folders(root)
+def _all_found(root: Path, passed_over: Collection[Path]) -> list[CaseFiles]:
+    folders = case_folders(root, passed_over=passed_over)
     if folders == [root]:  # a template beside the folders of the patients hides none of them
-        folders += _inner_folders(root, 3)
+        folders += _inner_folders(root, 3, passed_over)
     found = [case for folder in folders for case in _cases_in(folder)]
-    found += [CaseFiles(stem(path), channels=path) for path in _decathlon(root)]
+    for place in _places_of_decathlon(root):
+        if place not in passed_over:
+            found += [CaseFiles(stem(path), channels=path) for path in _channel_files(place)]
+            found += [CaseFiles(name, files) for name, files in numbered_cases(place).items()]
+    for folder, problem in dicom.study_folders(root, (*passed_over, *folders)).items():
+        found.append(CaseFiles(case_name(folder), folder=folder, problem=f"{folder}: {problem}" if problem else ""))
     twice = {name for name, count in Counter(case.id for case in found).items() if count > 1}
     return [replace(case, id=_full_name(case, root)) if case.id in twice else case for case in found]
 
@@ -189,21 +196,30 @@ def _full_name(case: CaseFiles, root: Path) -> str:
 
 def _decathlon(folder: Path) -> list[Path]:
     """The files of a Decathlon data set's images, of its root or of one of its folders."""
+    return [path for place in _places_of_decathlon(folder) for path in _channel_files(place)]
+
+
+def _places_of_decathlon(folder: Path) -> list[Path]:
     places = [folder] if folder.resolve().name in _DECATHLON else [folder / name for name in _DECATHLON]
-    files = [path for place in places if place.is_dir() for path in sorted(_visible(place)) if path.is_file()]
-    return [path for path in files if is_image(path) and not from_name(stem(path)) and not _NNUNET.search(stem(path))]
+    return [place for place in places if place.is_dir()]
 
 
-def case_folders(folder: Path, depth: int = 3) -> list[Path]:
+def _channel_files(place: Path) -> list[Path]:
+    """The files of a folder that may hold all sequences as channels."""
+    files = [path for path in sorted(_visible(place)) if path.is_file() and is_image(path)]
+    return [path for path in files if not from_name(stem(path)) and not NUMBERED.fullmatch(stem(path))]
+
+
+def case_folders(folder: Path, depth: int = 3, passed_over: Collection[Path] = ()) -> list[Path]:
     """Folders that hold sequences: this one, or those below it, at most three levels down (BIDS: subject, session)."""
     if any(from_name(stem(path)) for path in _visible(folder) if path.is_file() and is_image(path)):
         return [folder]
-    return _inner_folders(folder, depth)
+    return _inner_folders(folder, depth, passed_over)
 
 
-def _inner_folders(folder: Path, depth: int) -> list[Path]:
-    inner = sorted(path for path in _visible(folder) if path.is_dir()) if depth else []
-    return [found for path in inner for found in case_folders(path, depth - 1)]
+def _inner_folders(folder: Path, depth: int, passed_over: Collection[Path] = ()) -> list[Path]:
+    inner = sorted(path for path in _visible(folder) if path.is_dir() and path not in passed_over) if depth else []
+    return [found for path in inner for found in case_folders(path, depth - 1, passed_over)]
 
 
 def case_name(folder: Path) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from .choice import Choice, choose, choose_named, holds_dicom, names_dicom, series_at
 from .seg import beside_seg, check_seg, is_dicom_seg, write_seg
 from .series import Series, is_dicom_file, read_series
+from .studies import study_folders
 
 __all__ = [
     "Choice",
@@ -22,5 +23,6 @@ __all__ = [
     "names_dicom",
     "read_series",
     "series_at",
+    "study_folders",
     "write_seg",
 ]

@@ -1,0 +1,98 @@
+"""The cases below a folder, and why the rest of it is none."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..domain.errors import InputError, OutputError
+from ..io.case_folder import CaseFiles, find_cases
+from ..io.registry import is_image
+
+# Of a BIDS data set, what holds no raw images.
+_NOT_RAW = ("derivatives", "sourcedata", "code")
+# Of the Decathlon's and nnU-Net's.
+_LABELS = ("labelsTr", "labelsTs")
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """What a folder of patients holds.
+
+    Attributes:
+        root: the folder.
+        cases: in the order of their names; one that cannot be read has a ``problem``.
+        left_out: name of a folder or file directly below the root → why it is no case.
+    """
+
+    root: Path
+    cases: tuple[CaseFiles, ...]
+    left_out: Mapping[str, str]
+
+
+def find_cohort(root: Path, output: Path) -> Cohort:
+    """The cases below a folder.
+
+    Args:
+        root: BraTS, BIDS, Decathlon or nnU-Net data, files whose names begin alike, or folders of DICOM series.
+        output: where results go; what lies there is no case.
+
+    Raises:
+        InputError: the folder does not exist, or holds no case.
+        OutputError: it lies in the output folder.
+    """
+    root, output = root.absolute(), output.absolute()
+    if root.resolve().is_relative_to(output.resolve()):
+        raise OutputError(
+            f"The folder of patients {root} lies in the output folder {output}.", "Choose another output folder."
+        )
+    passed_over = {output: "the output folder"}
+    if (root / "dataset_description.json").is_file():
+        passed_over |= {root / name: "not among the raw images of a BIDS data set" for name in _NOT_RAW}
+    passed_over |= {root / name: "labels of the data set" for name in _LABELS}
+    found = sorted(find_cases(root, passed_over), key=lambda case: case.id)
+    left_out = _left_out(root, found, passed_over)
+    if not found:
+        why = "".join(f" {name}: {reason}." for name, reason in list(left_out.items())[:5])
+        raise InputError(
+            f"{root} holds no case.{why}",
+            "It should hold a folder a patient with files named like t1.nii.gz, a BIDS data set, imagesTr of a"
+            " Decathlon data set, or folders of DICOM series.",
+        )
+    return Cohort(root, tuple(_told_apart(found)), left_out)
+
+
+def _told_apart(found: list[CaseFiles]) -> list[CaseFiles]:
+    """Cases of one name, by whatever letters, cannot have a result each: none of them is run."""
+    names: dict[str, list[CaseFiles]] = {}
+    for case in found:
+        names.setdefault(case.id.casefold(), []).append(case)
+    for alike in names.values():
+        for number, case in enumerate(alike if len(alike) > 1 else ()):
+            problem = f"{len(alike)} cases are called {case.id}; rename their folders or files"
+            found[found.index(case)] = dataclasses.replace(case, id=f"{case.id}-{number + 1}", problem=problem)
+    return found
+
+
+def _left_out(root: Path, found: list[CaseFiles], passed_over: Mapping[Path, str]) -> dict[str, str]:
+    """Entries of the root in which no case was found → why."""
+    used = {path for case in found for path in (*case.inputs, *([case.folder] if case.folder else []))}
+    tops = {path.relative_to(root).parts[:1] for path in used if path.is_relative_to(root)}
+    reasons = {}
+    for entry in sorted(root.iterdir()):
+        hidden = entry.name.startswith(".")
+        if hidden or (entry.name,) in tops or () in tops or not (entry.is_dir() or is_image(entry)):
+            continue
+        reasons[entry.name] = passed_over.get(entry) or _why(entry)
+    return reasons
+
+
+def _why(entry: Path) -> str:
+    if entry.is_file():
+        return "its name speaks of no sequence, or of no case"
+    images = [path for path in entry.rglob("*") if path.is_file() and is_image(path)]
+    if not images:
+        return "it holds no image"
+    return f"no name of its images speaks of T1, T1ce, T2 or FLAIR, as {images[0].relative_to(entry)}"

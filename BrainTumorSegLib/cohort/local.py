@@ -1,0 +1,164 @@
+"""Workers on this machine: processes that keep the model, and share its cores or have a GPU each."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from ..domain.errors import BrainTumorSegError, RequestError
+from ..evaluation import usable_cores
+from .case_run import CaseRun, Engine, Task
+from .outcome import Failure, Outcome
+
+_POLL_SECONDS = 0.02
+# A case needs about so many cores to be done in good time.
+_CORES_EACH = 2
+
+
+class Ended(NamedTuple):
+    """A case that has ended.
+
+    Attributes:
+        task: that was started.
+        outcome: what became of it.
+        is_lost: whether it may go well elsewhere: its worker died.
+        is_written: whether the worker has written the outcome itself.
+    """
+
+    task: Task
+    outcome: Outcome
+    is_lost: bool = False
+    is_written: bool = False
+
+
+class Workers(Protocol):
+    """What runs cases."""
+
+    @property
+    def free(self) -> int:
+        """How many cases it takes now."""
+
+    @property
+    def running(self) -> list[tuple[str, float]]:
+        """The cases under way, each with how far it is, 0 to 1."""
+
+    @property
+    def state(self) -> str:
+        """What keeps it from working, as a sentence; empty where nothing does."""
+
+    def start(self, task: Task) -> None:
+        """Take a case."""
+
+    def wait(self, seconds: float) -> list[Ended]:
+        """The cases that have ended; some time passes where none has."""
+
+    def close(self) -> None:
+        """End all that is under way."""
+
+
+class LocalWorkers:
+    """Processes on this machine."""
+
+    def __init__(self, count: int | None, device: str) -> None:
+        """No process is started yet.
+
+        Args:
+            count: of the processes; by default one a GPU, or one for every two cores.
+            device: that cases are run on.
+
+        Raises:
+            RequestError: that many are not possible.
+        """
+        if count is not None and count < 1:
+            raise RequestError(f"{count} workers are not possible.", "Give --workers 1 or more.")
+        cores = usable_cores()
+        gpus = visible_gpus() if device in ("auto", "cuda") else ()
+        self.count = count or len(gpus) or max(cores // _CORES_EACH, 1)
+        self._engines = [Engine(variables) for variables in _environments(self.count, cores, gpus)]
+        self._idle = list(self._engines)
+        self._runs: dict[int, tuple[Engine, CaseRun]] = {}
+        self._ended: list[Ended] = []
+
+    @property
+    def free(self) -> int:
+        """As :class:`Workers` has it."""
+        return len(self._idle)
+
+    @property
+    def running(self) -> list[tuple[str, float]]:
+        """As :class:`Workers` has it."""
+        return [(run.task.case, run.progress) for _, run in self._runs.values()]
+
+    @property
+    def state(self) -> str:
+        """As :class:`Workers` has it."""
+        return ""
+
+    def start(self, task: Task) -> None:
+        """As :class:`Workers` has it."""
+        engine = self._idle.pop()
+        try:
+            run = engine.run(task)
+        except BrainTumorSegError as error:  # no process can be started
+            self._idle.insert(0, engine)
+            failed = dataclasses.replace(task.expected, failure=Failure.of(error))
+            self._ended.append(Ended(task, failed, is_lost=True))
+            return
+        self._runs[id(run)] = engine, run
+
+    def wait(self, seconds: float) -> list[Ended]:
+        """As :class:`Workers` has it."""
+        until = time.monotonic() + seconds
+        while True:
+            for key, (engine, run) in list(self._runs.items()):
+                if run.has_ended:
+                    del self._runs[key]
+                    self._idle.append(engine)
+                    self._ended.append(Ended(run.task, run.outcome(), run.has_died))
+            if self._ended or time.monotonic() > until:
+                ended, self._ended = self._ended, []
+                return ended
+            time.sleep(_POLL_SECONDS)
+
+    def close(self) -> None:
+        """As :class:`Workers` has it."""
+        for _, run in self._runs.values():
+            run.cancel()
+        for _, run in self._runs.values():
+            run.stop()
+        for engine in self._engines:
+            engine.end()
+
+
+def threads_each(count: int) -> dict[str, str]:
+    """Variables that divide the usable cores among so many processes, unless the user has divided them."""
+    if "OMP_NUM_THREADS" in os.environ:
+        return {}
+    share = str(max(usable_cores() // count, 1))
+    return {"OMP_NUM_THREADS": share, "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": share}
+
+
+def _environments(count: int, cores: int, gpus: Sequence[str]) -> list[dict[str, str]]:
+    """Of each process."""
+    threads = threads_each(count) if count > 1 else {}
+    return [threads | ({"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {}) for i in range(count)]
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """The NVIDIA GPUs that a process would see, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return tuple(filter(None, (name.strip() for name in given.split(","))))
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return ()
+    try:
+        done = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return tuple(str(i) for i, line in enumerate(x for x in done.stdout.splitlines() if x.startswith("GPU ")))

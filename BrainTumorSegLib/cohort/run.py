@@ -1,0 +1,217 @@
+"""A cohort's run: what is to be done, what is done already, and the rest of it, whatever a single case does."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import __version__
+from ..domain.errors import BrainTumorSegError, ExecutionError, ModalityError
+from ..domain.options import RunOptions
+from ..domain.progress import Progress
+from ..io.case_folder import CaseFiles
+from ..models.checkpoint_file import Checkpoint
+from .case_run import Task
+from .claim import Claim
+from .discovery import Cohort
+from .layouts import LAYOUTS, PAGES
+from .local import Ended, Workers
+from .outcome import Failure, Outcome, read_outcome, stamps
+
+# A case whose worker died is tried so often.
+_ATTEMPTS = 2
+# Less room than this is none: a label map with its record and page takes some two.
+LEAST_ROOM = 32 << 20
+_TICK_SECONDS = 0.1
+
+# Hears of every outcome: the outcome, and whether it is one of before.
+Listener = Callable[[Outcome, bool], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """How a cohort is run.
+
+    Attributes:
+        output: folder of the results.
+        layout: key in :data:`.LAYOUTS`.
+        options: of each case; ``probabilities`` and ``preprocessed`` are folders that get one a case.
+        pages: whether each case gets a report.
+        force: whether cases that are done are done again.
+    """
+
+    output: Path
+    layout: str
+    options: RunOptions
+    pages: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        tasks: the cases to be run.
+        done: the outcomes of before that stand.
+        failed: of cases that cannot be run.
+    """
+
+    tasks: tuple[Task, ...]
+    done: tuple[Outcome, ...]
+    failed: tuple[Outcome, ...]
+
+
+def plan(cohort: Cohort, request: Request, checkpoint: Checkpoint) -> Plan:
+    """What is to be done of a cohort, and what is done already.
+
+    A case is done where its outcome says so, its results are there, and its images, the model's weights and the
+    options are the same.
+    """
+    tasks, done, failed = [], [], []
+    for case in cohort.cases:
+        task = _task(case, request, checkpoint)
+        if task.expected.failure.code:
+            failed.append(task.expected)
+            continue
+        before = None if request.force else read_outcome(task.output, case.id)
+        pages = not task.page or (task.output / task.page).is_file()
+        if before and pages and before.stands_for(task.expected, task.output):
+            done.append(before)
+        else:
+            tasks.append(task)
+    return Plan(tuple(tasks), tuple(done), tuple(failed))
+
+
+def _task(case: CaseFiles, request: Request, checkpoint: Checkpoint) -> Task:
+    options, d = request.options, checkpoint.description
+    named = dataclasses.replace(options, model=d.id, probabilities=None, preprocessed=None, report=None)
+    expected = Outcome(
+        case.id, model=(d.id, checkpoint.digest), options=tuple(named.arguments()), attempts=1, version=__version__
+    )
+    try:
+        if case.problem:
+            raise ModalityError(f"{case.problem.rstrip('.')}.", "Mend it, and run the same command again.")
+        expected = dataclasses.replace(expected, inputs=stamps(case))
+    except BrainTumorSegError as error:
+        expected = dataclasses.replace(expected, attempts=0, failure=Failure.of(error))
+    model = Path(options.model)
+    own = dataclasses.replace(
+        options,
+        model=str(model.absolute()) if model.is_file() else options.model,
+        probabilities=options.probabilities and options.probabilities.absolute() / case.id,
+        preprocessed=options.preprocessed and options.preprocessed.absolute() / case.id,
+        report=None,
+    )
+    folder = request.output.absolute() / LAYOUTS[request.layout].inner
+    page = f"{PAGES}/{case.id}.html" if request.pages else ""
+    return Task(tuple(case.arguments), tuple(own.arguments()), folder, request.layout, page, expected)
+
+
+class CohortRun:
+    """Carries out a plan.
+
+    Attributes:
+        outcomes: case → what became of it, those of before among them.
+    """
+
+    def __init__(self, planned: Plan, output: Path, listener: Listener) -> None:
+        self.outcomes: dict[str, Outcome] = {}
+        self._output, self._listener = output, listener
+        self._waiting = deque(planned.tasks)
+        self._total = len(planned.tasks) + len(planned.done) + len(planned.failed)
+        self._ended = 0
+        self._said = ("", 0.0)
+        self._since = time.monotonic()
+        for outcome in planned.done:
+            self._take(outcome, is_old=True)
+        for outcome in planned.failed:
+            self._place(outcome)
+            self._take(outcome)
+
+    @property
+    def failed(self) -> Mapping[str, Outcome]:
+        """Case → outcome of those without a result."""
+        return {case: outcome for case, outcome in self.outcomes.items() if not outcome.is_done}
+
+    def work(self, workers: Workers, claim: Claim, progress: Progress) -> None:
+        """Run all cases; the workers are closed at the end, whatever that is.
+
+        Raises:
+            CancelledError: through ``progress``.
+            ExecutionError: the disk is full.
+        """
+        try:
+            while self._waiting or workers.running:
+                while self._waiting and workers.free:
+                    self._check_room()
+                    workers.start(self._waiting.popleft())
+                for ended in workers.wait(_TICK_SECONDS):
+                    self._hear(ended)
+                claim.beat()
+                self._report(workers, progress)
+        finally:
+            workers.close()
+
+    def _hear(self, ended: Ended) -> None:
+        """A case has ended: it is tried once more where its worker died, and else written down."""
+        outcome = ended.outcome
+        if ended.is_lost and outcome.attempts < _ATTEMPTS:
+            self._waiting.append(ended.task.again())
+            return
+        if outcome.failure.code == "cancelled":
+            return
+        if not ended.is_written:
+            self._place(outcome)
+        self._ended += 1
+        self._take(outcome)
+
+    def _take(self, outcome: Outcome, *, is_old: bool = False) -> None:
+        self.outcomes[outcome.case] = outcome
+        self._listener(outcome, is_old)
+
+    def _place(self, outcome: Outcome) -> None:
+        try:
+            outcome.write(self._output)
+        except (OSError, BrainTumorSegError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ExecutionError(
+                f"The outcome of {outcome.case} cannot be written to {self._output} ({reason}).", _RESUME
+            ) from error
+
+    def _check_room(self) -> None:
+        room = shutil.disk_usage(self._output).free
+        if room < LEAST_ROOM:
+            raise ExecutionError(f"The disk of {self._output} is full: {room >> 20} MB are free.", _RESUME)
+
+    def _report(self, workers: Workers, progress: Progress) -> None:
+        """How far it is, and when it will have ended, by how long cases took so far."""
+        running = workers.running
+        under_way = sum(share for _, share in running)
+        finished = len(self.outcomes)
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        names = ", ".join(case for case, _ in running[:3]) + (" …" if len(running) > 3 else "")
+        left = self._total - finished - under_way
+        remaining = left * (time.monotonic() - self._since) / self._ended if self._ended else None
+        time_left = f", about {spoken_time(remaining)} left" if remaining is not None else ""
+        doing = workers.state or names
+        message = f"{finished} of {self._total} cases{failed}{time_left}: {doing}" if doing else "Ending"
+        share = (finished + under_way) / self._total
+        if progress.cancelled.is_set() or (message, round(share, 3)) != self._said:
+            self._said = message, round(share, 3)
+            progress.report(f"case {finished + 1}", share, message)
+
+
+_RESUME = "Make room, and run the same command again: it goes on where it ended."
+
+
+def spoken_time(seconds: float) -> str:
+    """A duration in words, as exact as an estimate is."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,106 @@
+"""The tables of a cohort: a row a case, and a row a failure."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import importlib.util
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..domain.labels import REGIONS
+from ..domain.measurements import RegionMeasurement
+from ..domain.text_table import spreadsheet_cell
+from ..io.staging import Staging
+from .outcome import Outcome
+
+RESULTS, FAILURES, PARQUET = "results.csv", "failures.csv", "results.parquet"
+
+_SIZES = tuple(each.name for each in dataclasses.fields(RegionMeasurement))
+RESULT_COLUMNS = (
+    "case",
+    *(f"{region}_{size}" for region in REGIONS for size in (*_SIZES, "expected_dice")),
+    *("warnings", "label_map", "sha256", "seconds", "attempts", "worker", "started"),
+    *("model", "model_version", "model_sha256", "device", "backend", "precision", "version", "versions", "images"),
+)
+FAILURE_COLUMNS = ("case", "code", "error", "remedy", "attempts", "seconds", "worker", "images")
+
+
+def result_row(outcome: Outcome) -> dict[str, Any]:
+    """Column → value of a case that is done; None where the model knows no such region, or a value is undefined."""
+    record = outcome.record
+    row: dict[str, Any] = dict.fromkeys(RESULT_COLUMNS)
+    for region, sizes in record.measurements.items():
+        values = {**dataclasses.asdict(sizes), "expected_dice": record.confidence.get(region)}
+        row |= {f"{region}_{name}": _finite(value) for name, value in values.items()}
+    made, label_map = record.provenance, next(iter(outcome.outputs), "")
+    return row | {
+        "case": outcome.case,
+        "warnings": " | ".join(record.warnings),
+        "label_map": label_map,
+        "sha256": outcome.outputs.get(label_map, ""),
+        "seconds": outcome.seconds,
+        "attempts": outcome.attempts,
+        "worker": outcome.worker,
+        "started": outcome.started,
+        "model": made.model.id,
+        "model_version": made.model.version,
+        "model_sha256": made.model.sha256,
+        "device": made.device,
+        "backend": made.backend,
+        "precision": made.precision,
+        "version": outcome.version,
+        "versions": ", ".join(f"{name} {version}" for name, version in made.versions.items()),
+        "images": " | ".join(made.inputs.values()),
+    }
+
+
+def failure_row(outcome: Outcome) -> dict[str, Any]:
+    """Column → value of a case without a result."""
+    failure = outcome.failure
+    return {
+        "case": outcome.case,
+        "code": failure.code,
+        "error": failure.message,
+        "remedy": failure.remedy,
+        "attempts": outcome.attempts,
+        "seconds": outcome.seconds,
+        "worker": outcome.worker,
+        "images": " | ".join(outcome.inputs),
+    }
+
+
+def stage_tables(outcomes: Iterable[Outcome], folder: Path, staging: Staging) -> None:
+    """Write the tables, by the names of the cases; Parquet where pandas and pyarrow are installed.
+
+    Raises:
+        OutputError, OSError: they cannot be written.
+    """
+    ordered = sorted(outcomes, key=lambda outcome: outcome.case)
+    results = [result_row(outcome) for outcome in ordered if outcome.is_done]
+    _write(staging.path(folder / RESULTS), RESULT_COLUMNS, results)
+    failures = [failure_row(outcome) for outcome in ordered if not outcome.is_done]
+    _write(staging.path(folder / FAILURES), FAILURE_COLUMNS, failures)
+    if results and all(importlib.util.find_spec(name) for name in ("pandas", "pyarrow")):
+        import pandas
+
+        pandas.DataFrame(results, columns=list(RESULT_COLUMNS)).to_parquet(staging.path(folder / PARQUET))
+
+
+def _write(file: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        writer.writerows([_cell(row[column]) for column in columns] for row in rows)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.3f}" if isinstance(value, float) else spreadsheet_cell(str(value))
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,64 @@
+"""Which folders below a root hold a patient's DICOM series: one a study."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from ...domain.errors import RequestError
+from .headers import read_header
+from .series import is_dicom_file
+
+# Files of a folder that are looked at for a first DICOM file; what lies beside series is no long list.
+_LOOKED_AT = 20
+
+
+def study_folders(root: Path, passed_over: Collection[Path] = ()) -> dict[Path, str]:
+    """Folder → why its series cannot be told from another study's; empty where they can.
+
+    A study's folder is the highest one below the root that holds no other's series. Of each folder of files the first
+    one's header counts.
+
+    Args:
+        root: folder with DICOM files at any depth.
+        passed_over: folders that are not looked into.
+    """
+    places: dict[tuple[str, str], list[Path]] = {}
+    damaged: dict[Path, str] = {}
+    for folder, file in _first_files(root, passed_over):
+        try:
+            header = read_header(file)
+        except RequestError as error:  # damaged, or pydicom is not installed
+            damaged[folder] = str(error)
+        else:
+            places.setdefault((header.patient, header.study), []).append(folder)
+    holders: dict[Path, set[tuple[str, str]]] = {}
+    for study, folders in places.items():
+        for folder in folders:
+            for outer in (folder, *folder.parents):
+                holders.setdefault(outer, set()).add(study)
+                if outer == root:
+                    break
+    found: dict[Path, str] = {}
+    for study, folders in places.items():
+        shared = Path(os.path.commonpath(folders))
+        if len(holders[shared]) > 1:
+            found[shared] = "its folders of series belong to several studies; give each study a folder of its own"
+            continue
+        while shared not in (root, root / shared.name) and holders[shared.parent] == {study}:
+            shared = shared.parent
+        found[shared] = ""
+    inside = [folder for folder in damaged if any(folder.is_relative_to(other) for other in found)]
+    return dict(sorted((found | {f: why for f, why in damaged.items() if f not in inside}).items()))
+
+
+def _first_files(root: Path, passed_over: Collection[Path]) -> Iterator[tuple[Path, Path]]:
+    """Folders with DICOM files, and the first of each one's."""
+    for name, inner, files in os.walk(root):
+        folder = Path(name)
+        inner[:] = sorted(each for each in inner if each[0] != "." and folder / each not in passed_over)
+        shown = sorted(each for each in files if each[0] != ".")[:_LOOKED_AT]
+        file = next((folder / each for each in shown if is_dicom_file(folder / each)), None)
+        if file is not None:
+            yield folder, file

@@ -1,0 +1,217 @@
+"""Many patients at once: what is written, what a bad one does, and how a run that was ended goes on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .making import Cli, write_case
+
+CASES = tuple(f"P{number}" for number in range(4))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cohort") / "patients"
+    for name in CASES:
+        write_case(folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(root: Path, cli: Cli, model: Path) -> Path:
+    """The results of a run that nothing disturbed."""
+    output = root.parent / "whole"
+    done = cli("batch", root, "-o", output, "--workers", 2, "--model", model, "--report")
+    assert done.returncode == 0, done.stderr
+    return output
+
+
+def start(environment: dict[str, str], *arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "BrainTumorSegLib.cli", "batch", *map(str, arguments)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_until(happened: Callable[[], object], seconds: float = 120) -> None:
+    until = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def rows(file: Path) -> dict[str, dict[str, str]]:
+    with file.open(encoding="utf-8", newline="") as stream:
+        return {row["case"]: row for row in csv.DictReader(stream)}
+
+
+def outcomes(output: Path) -> dict[str, dict]:
+    files = (output / "outcomes").glob("*.json")
+    return {file.stem: json.loads(file.read_text()) for file in files}
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_results_tables_and_pages(whole: Path) -> None:
+    table = rows(whole / "results.csv")
+    assert list(table) == list(CASES) and rows(whole / "failures.csv") == {}
+    for name, row in table.items():
+        record = json.loads((whole / f"{name}.json").read_text())
+        assert record["case"] == name and record["provenance"]["model"]["sha256"] == row["model_sha256"]
+        assert float(row["TC_volume_ml"]) == record["measurements"]["TC"]["volume_ml"] > 0
+        assert (whole / row["label_map"]).is_file() and len(row["sha256"]) == 64
+        assert (whole / "reports" / f"{name}.html").is_file()
+    assert not (whole / ".running").exists()
+
+
+def test_a_finished_run_has_nothing_to_do(whole: Path, root: Path, cli: Cli, model: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in whole.glob("*.nii.gz")}
+    done = cli("batch", root, "-o", whole, "--model", model, "--report", "--progress", "json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert lines[-1]["result"]["before"] == len(CASES) and done.returncode == 0
+    assert [line["case"]["before"] for line in lines if "case" in line] == [True] * len(CASES)
+    assert before == {path: path.stat().st_mtime_ns for path in whole.glob("*.nii.gz")}
+
+
+def test_what_has_changed_is_done_again(whole: Path, root: Path, cli: Cli, model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    shutil.copytree(whole, output)
+    os.utime(root / "P1" / "P1_t1.nii.gz")
+    (output / "P2.nii.gz").unlink()
+    before = outcomes(output)
+    assert "2 of 4 cases would be run" in cli("batch", root, "-o", output, "--model", model, "--dry-run").stdout
+    assert cli("batch", root, "-o", output, "--model", model).returncode == 0
+    again = {name for name, outcome in outcomes(output).items() if outcome != before[name]}
+    assert again == {"P1", "P2"}
+    other = cli("batch", root, "-o", output, "--model", model, "--labels", "brats2021", "--dry-run")
+    assert "4 of 4 cases would be run" in other.stdout
+
+
+def test_bad_cases_are_named_and_the_rest_goes_on(root: Path, cli: Cli, model: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    shutil.copytree(root / "P0", study / "P0")
+    write_case(study / "cut").joinpath("cut_t2.nii.gz").write_bytes(b"no image")
+    write_case(study / "lacking").joinpath("lacking_t2.nii.gz").unlink()
+    twice = write_case(study / "twice")
+    shutil.copyfile(twice / "twice_t1ce.nii.gz", twice / "twice_t1gd.nii.gz")
+    done = cli("batch", study, "-o", tmp_path / "out", "--model", model)
+    assert done.returncode == 1 and "3 of 4 cases failed" in done.stderr
+    failures = rows(tmp_path / "out" / "failures.csv")
+    assert {name: row["code"] for name, row in failures.items()} == {
+        "cut": "input",
+        "lacking": "modality",
+        "twice": "modality",
+    }
+    assert all(row["remedy"] for row in failures.values())
+    assert list(rows(tmp_path / "out" / "results.csv")) == ["P0"]
+    shutil.copyfile(study / "P0" / "P0_t2.nii.gz", study / "lacking" / "lacking_t2.nii.gz")
+    done = cli("batch", study, "-o", tmp_path / "out", "--model", model)
+    assert done.returncode == 1 and "2 of 4 cases failed" in done.stderr
+
+
+def test_killed_in_the_middle_and_resumed(
+    whole: Path, root: Path, cli: Cli, model: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    run = start(environment, root, "-o", output, "--workers", 1, "--model", model)
+    wait_until(lambda: list(output.glob("outcomes/*.json")))
+    run.kill()
+    run.communicate()
+    first = outcomes(output)
+    assert len(first) > 0
+    done = cli("batch", root, "-o", output, "--workers", 1, "--model", model)
+    assert done.returncode == 0, done.stderr
+    second = outcomes(output)
+    assert {name: second[name] for name in first} == first, "nothing was done twice"
+    for name in CASES:
+        assert (output / f"{name}.nii.gz").read_bytes() == (whole / f"{name}.nii.gz").read_bytes()
+    assert list(rows(output / "results.csv")) == list(CASES)
+    assert not [path for path in output.rglob(".*") if path.is_file()]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux for children")
+def test_a_worker_that_dies_loses_its_case_once_only(
+    root: Path, slow_model: Path, model: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Each time the process of the slow case is killed: it is tried twice, and then the others are done."""
+    study = tmp_path / "study"
+    shutil.copytree(root / "P0", study / "P0")
+    output = tmp_path / "out"
+    run = start(environment, study, "-o", output, "--workers", 1, "--model", slow_model, "--progress", "json")
+    killed: set[int] = set()
+    assert run.stdout is not None
+    while len(killed) < 2:
+        wait_until(lambda: set(children(run.pid)) - killed)
+        (worker,) = set(children(run.pid)) - killed
+        os.kill(worker, signal.SIGKILL)
+        killed.add(worker)
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 1 and "1 of 1 cases failed" in said
+    failure = rows(output / "failures.csv")["P0"]
+    assert failure["attempts"] == "2" and "emory" in failure["remedy"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_it_at_once(
+    root: Path, slow_model: Path, environment: dict[str, str], tmp_path: Path, number: int
+) -> None:
+    output = tmp_path / "out"
+    run = start(environment, root, "-o", output, "--workers", 2, "--model", slow_model)
+    wait_until(lambda: list(output.glob(".bts-*")))  # a case is under way
+    workers = children(run.pid) if sys.platform.startswith("linux") else []
+    since = time.monotonic()
+    run.send_signal(number)
+    _, said = run.communicate(timeout=30)
+    assert time.monotonic() - since < 2.5
+    assert run.returncode == 130 and said.rstrip().endswith("Cancelled.")
+    assert not outcomes(output) and not list(output.glob("*.nii.gz")) and not (output / ".running").exists()
+    assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+def test_two_runs_do_not_write_to_one_folder(
+    root: Path, slow_model: Path, cli: Cli, environment: dict[str, str], tmp_path: Path
+) -> None:
+    run = start(environment, root, "-o", tmp_path / "out", "--workers", 1, "--model", slow_model)
+    wait_until(lambda: list(tmp_path.glob("out/.running/*")))
+    second = cli("batch", root, "-o", tmp_path / "out", "--workers", 1, "--model", slow_model)
+    run.terminate()
+    run.communicate()
+    assert second.returncode == 2 and "Another run writes to" in second.stderr
+
+
+def test_requests_that_cannot_be_carried_out(root: Path, cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    for arguments, words in (
+        ((tmp_path / "empty", "-o", tmp_path / "out"), "holds no case"),
+        ((tmp_path / "nowhere", "-o", tmp_path / "out"), "is no folder"),
+        ((root, "-o", root.parent), "lies in the output folder"),
+        ((root, "-o", tmp_path / "file"), "cannot be written to"),
+        ((root, "-o", tmp_path / "out", "--workers", "0"), "workers are not possible"),
+        ((root, "-o", tmp_path / "out", "--model", "nonsense"), "There is no model"),
+    ):
+        done = cli("batch", *arguments)
+        assert done.returncode == 2 and words in done.stderr, done.stderr
+
+
+def test_a_dry_run_says_what_it_would_do(root: Path, cli: Cli, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    shutil.copytree(root / "P0", study / "P0")
+    shutil.copyfile(study / "P0" / "P0_t1.nii.gz", study / "P0" / "P0_seg.nii.gz")
+    (study / "notes").mkdir()
+    done = cli("batch", study, "-o", tmp_path / "out", "--dry-run")
+    assert done.returncode == 0 and not (tmp_path / "out").exists()
+    assert "t1, t1ce, t2, flair" in done.stdout and "P0_seg.nii.gz (a segmentation" in done.stdout
+    assert "left out: notes (it holds no image)" in done.stderr

@@ -1,0 +1,106 @@
+"""Which cases a folder holds, and what is said of the rest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from BrainTumorSegLib.cohort.discovery import find_cohort
+from BrainTumorSegLib.domain.errors import InputError, OutputError
+from BrainTumorSegLib.io.registry import write_volume
+from Testing.dicom_series import write_series
+from Testing.samples import Patient
+
+OUT = Path("out")
+
+
+def put(patient: Patient, path: Path, name: str = "flair") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_volume(patient.images[name], path)
+    return path
+
+
+def test_a_bids_data_set_without_its_derivatives(tmp_path: Path, patient: Patient) -> None:
+    (tmp_path / "dataset_description.json").write_text("{}")
+    for place in ("sub-1/anat/sub-1_FLAIR", "derivatives/other/sub-1/anat/sub-1_FLAIR", "sourcedata/sub-1/FLAIR"):
+        put(patient, tmp_path / f"{place}.nii.gz")
+    found = find_cohort(tmp_path, tmp_path / "derivatives" / "braintumorseg")
+    assert [case.id for case in found.cases] == ["sub-1"]
+    assert set(found.left_out) == {"derivatives", "sourcedata"} and "BIDS" in found.left_out["derivatives"]
+
+
+def test_results_inside_the_root_are_no_cases(tmp_path: Path, patient: Patient) -> None:
+    put(patient, tmp_path / "A" / "flair.nii.gz")
+    put(patient, tmp_path / "results" / "A_t1.nii.gz")
+    found = find_cohort(tmp_path, tmp_path / "results")
+    assert [case.id for case in found.cases] == ["A"] and found.left_out == {"results": "the output folder"}
+
+
+@pytest.mark.parametrize("output", [".", ".."])
+def test_a_root_inside_the_output_is_refused(tmp_path: Path, patient: Patient, output: str) -> None:
+    put(patient, tmp_path / "study" / "A" / "flair.nii.gz")
+    with pytest.raises(OutputError, match="lies in the output folder"):
+        find_cohort(tmp_path / "study", tmp_path / "study" / output)
+
+
+def test_numbered_sequences_by_the_names_of_the_data_set(tmp_path: Path, patient: Patient) -> None:
+    for number in range(3):
+        put(patient, tmp_path / "imagesTr" / f"P_1_{number:04d}.nii.gz")
+    put(patient, tmp_path / "labelsTr" / "P_1.nii.gz")
+    assert "imagesTr" in find_refused(tmp_path)
+    (tmp_path / "dataset.json").write_text(json.dumps({"channel_names": {"0": "T1-Gd", "1": "FLAIR", "2": "ADC"}}))
+    found = find_cohort(tmp_path, OUT)
+    (case,) = found.cases
+    names = {modality: path.name for modality, path in case.files.items()}
+    assert case.id == "P_1" and names == {"t1ce": "P_1_0000.nii.gz", "flair": "P_1_0001.nii.gz"}
+    assert case.read().id == "P_1" and found.left_out == {"labelsTr": "labels of the data set"}
+
+
+def test_a_root_without_cases_says_what_it_holds(tmp_path: Path, patient: Patient) -> None:
+    (tmp_path / "empty").mkdir()
+    put(patient, tmp_path / "scans" / "image7.nii.gz")
+    text = find_refused(tmp_path)
+    assert "empty: it holds no image" in text and "image7.nii.gz" in text
+
+
+def find_refused(root: Path) -> str:
+    with pytest.raises(InputError, match="holds no case") as caught:
+        find_cohort(root, OUT)
+    return str(caught.value)
+
+
+def test_what_is_no_case_has_a_reason(tmp_path: Path, patient: Patient) -> None:
+    put(patient, tmp_path / "A" / "flair.nii.gz")
+    put(patient, tmp_path / "B" / "brain.nii.gz")
+    (tmp_path / "notes.txt").touch()
+    assert list(find_cohort(tmp_path, OUT).left_out) == ["B"]
+
+
+def test_cases_that_differ_by_capitals_alone_are_not_run(tmp_path: Path, patient: Patient) -> None:
+    for name in ("a", "A", "B"):
+        put(patient, tmp_path / "x" / f"{name}_t1.nii.gz")
+        put(patient, tmp_path / "x" / f"{name}_flair.nii.gz")
+    cases = {case.id: case.problem for case in find_cohort(tmp_path, OUT).cases}
+    assert len(cases) == 3 and cases["B"] == "" and sum("rename" in problem for problem in cases.values()) == 2
+
+
+def test_a_study_of_dicom_series_is_a_case(tmp_path: Path, patient: Patient) -> None:
+    for name, uid in (("P1", "1.2.3"), ("P2", "1.2.4")):
+        for modality in ("t1ce", "flair"):
+            folder = tmp_path / name / "study" / modality
+            write_series(patient.images[modality], folder, modality, PatientID=name, StudyInstanceUID=uid)
+    put(patient, tmp_path / "P3" / "flair.nii.gz")
+    found = find_cohort(tmp_path, OUT)
+    assert [(case.id, case.problem) for case in found.cases] == [("P1", ""), ("P2", ""), ("P3", "")]
+    assert found.cases[0].arguments == [str(tmp_path / "P1")]
+
+
+def test_series_of_two_studies_side_by_side_are_not_guessed_apart(tmp_path: Path, patient: Patient) -> None:
+    for name, uid in (("P1", "1.2.3"), ("P2", "1.2.4")):
+        for modality in ("t1ce", "flair"):
+            folder = tmp_path / f"{name}{modality}"
+            write_series(patient.images[modality], folder, modality, PatientID=name, StudyInstanceUID=uid)
+    (case,) = find_cohort(tmp_path, OUT).cases
+    assert "several studies" in case.problem
