@@ -8,13 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..domain.errors import CheckpointError, ExecutionError, RequestError
-from ..domain.modalities import taken
+from ..domain.modalities import MODALITIES, taken
 from ..domain.progress import Progress
 from ..domain.text_table import text_table
 from ..io.outputs import check_outputs
 from ..models import catalogue
 from ..models.checkpoint_file import save_checkpoint
 from ..models.ensemble import average_of
+from ..models.importers.wishes import MEANINGS, Wishes
 from ..models.model_card import model_card
 from .console import Console
 
@@ -25,14 +26,60 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     actions.add_parser("list", help="installed models (the default)")
     for name, what, about in (
         ("info", "ID", "print the model card"),
-        ("add", "FILE", "copy a checkpoint into your models folder"),
         ("remove", "ID", "delete a model that was added"),
     ):
         actions.add_parser(name, help=about).add_argument("model", metavar=what)
+    adding = actions.add_parser(
+        "add", help="copy a checkpoint, or a model of nnU-Net v2, into your models folder, checked and converted"
+    )
+    adding.add_argument("model", metavar="FILE|FOLDER|ZIP")
+    _add_wishes(adding.add_argument_group("what the files of another program leave open"))
     ensemble = actions.add_parser("ensemble", help="make one model that averages several, in one file")
     ensemble.add_argument("models", nargs="+", metavar="ID|FILE")
     ensemble.add_argument("-o", "--output", type=Path, required=True, metavar=f"FILE{catalogue.SUFFIX}")
     actions.add_parser("verify", help="read every byte of every model")
+
+
+def _add_wishes(p: argparse._ArgumentGroup) -> None:
+    p.add_argument("--id", default="", help="of the new model")
+    p.add_argument(
+        "--channels", default="", metavar="NAME,…", help=f"sequences in the network's order: {','.join(MODALITIES)}"
+    )
+    p.add_argument(
+        "--labels", default="", metavar="NAME=LABEL,…", help=f"what labels stand for: one of {', '.join(MEANINGS)}"
+    )
+    p.add_argument("--orientation", default="", help="of the images that it was trained on (default: LPS, as BraTS)")
+    p.add_argument("--brain", default="", choices=("", "extracted", "head"), help="what those images show")
+    p.add_argument("--configuration", default="", metavar="NAME", help="where there are several, such as 3d_fullres")
+    p.add_argument("--folds", default="", metavar="N,…", help="those to take (default: all that were trained)")
+    p.add_argument("--licence", default="", metavar="TEXT", help="of the weights, as its source states it")
+    p.add_argument("--source", default="", metavar="TEXT", help="where it comes from")
+
+
+def _wishes(arguments: argparse.Namespace) -> Wishes:
+    """What was said of a model.
+
+    Raises:
+        RequestError: a label is not said as NAME=LABEL, or is none.
+    """
+    labels = _parts(arguments.labels)
+    if any("=" not in part for part in labels):
+        raise RequestError(f"--labels {arguments.labels} says no labels.", "Write NAME=LABEL,NAME=LABEL.")
+    return Wishes(
+        id=arguments.id,
+        channels=tuple(part.lower() for part in _parts(arguments.channels)),
+        labels={name.strip(): label.strip() for name, _, label in (part.rpartition("=") for part in labels)},
+        orientation=arguments.orientation.upper(),
+        brain=arguments.brain,
+        configuration=arguments.configuration,
+        folds=_parts(arguments.folds),
+        licence=arguments.licence,
+        source=arguments.source,
+    )
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
@@ -40,7 +87,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     if arguments.action == "info":
         console.say(model_card(catalogue.find(arguments.model).description))
     elif arguments.action == "add":
-        model = catalogue.add(arguments.model)
+        model = catalogue.add(arguments.model, _wishes(arguments))
         console.placed()
         console.say(f"Added {model.description.id} as {model.path}")
     elif arguments.action == "remove":

@@ -14,7 +14,7 @@ from ..domain.volume import Volume
 from ..models.description import PostprocessingSpec
 from .confidence import calibrated, confidence
 from .ensemble import Opinion, known_regions, mean_probability
-from .postprocessing import clean, region_mask
+from .postprocessing import clean, fill_holes, region_mask
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,18 @@ class Composition:
 def compose(opinions: Sequence[Opinion], spec: PostprocessingSpec, case: Case, *, keep: bool) -> Composition:
     """Label map and confidence, one region at a time so that only one probability map is alive."""
     masks, expected, probabilities = {}, {}, {}
+    chosen = _chosen(opinions, spec)
     for region in known_regions(opinions):
-        probability = mean_probability(opinions, region)
-        masks[region] = region_mask(probability, region, spec)
         temperature = spec.temperatures.get(region)
+        if chosen and temperature is None and not keep:
+            continue
+        probability = mean_probability(opinions, region)
+        masks[region] = chosen[region] if chosen else region_mask(probability, region, spec)
         if temperature is not None:  # what uncalibrated probabilities promise is worth nothing
             expected[region] = confidence(probability, masks[region], case.reference_volume.spacing, temperature)
         if keep:
             probabilities[region] = calibrated(probability, temperature or 1.0)
+    masks |= chosen
     doubted = _doubted(masks, expected, spec)
     if doubted is not None:
         masks["ET"][:] = False
@@ -52,6 +56,33 @@ def compose(opinions: Sequence[Opinion], spec: PostprocessingSpec, case: Case, *
     found = {label for label in (NCR, ED, ET) if (labels == label).any()}
     expected = {region: value for region, value in expected.items() if found & REGIONS[region].labels}
     return Composition(labels, expected, probabilities, doubted)
+
+
+def _chosen(opinions: Sequence[Opinion], spec: PostprocessingSpec, grid: Grid | None = None) -> dict[str, np.ndarray]:
+    """Region → mask of where its classes are the likeliest, of one network with a softmax; else empty."""
+    if len(opinions) != 1 or opinions[0].description.activation != "softmax":
+        return {}
+    (opinion,) = opinions
+    likeliest: np.ndarray | None = None
+    for channel, output in enumerate(opinion.description.outputs):
+        if not output.labels:
+            continue
+        probability = opinion.prepared.restore(opinion.outputs[channel], grid)
+        if likeliest is None:
+            likeliest, rest = np.zeros_like(probability), 1 - probability
+            number = np.zeros(probability.shape, dtype=np.uint8)
+        else:
+            rest -= probability
+        higher = probability > likeliest
+        likeliest[higher], number[higher] = probability[higher], channel
+    assert likeliest is not None, "a softmax has more than the background"
+    is_tumour = likeliest > rest  # outside the box, too, where all are 0
+    found = {}
+    for region in known_regions(opinions):
+        found[region] = np.isin(number, list(opinion.description.outputs_of(region))) & is_tumour
+        if region in spec.filled:
+            fill_holes(found[region])
+    return found
 
 
 def _doubted(masks: Mapping[str, np.ndarray], expected: Mapping[str, float], spec: PostprocessingSpec) -> float | None:
@@ -75,10 +106,11 @@ def on_native_grids(
     for name, volume in placed.items():
         if name == case.reference:
             continue
-        masks = {}
-        for region in known_regions(opinions):
-            probability = mean_probability(opinions, region, Grid.of(volume))
-            masks[region] = region_mask(probability, region, spec)
+        grid = Grid.of(volume)
+        masks = _chosen(opinions, spec, grid) or {
+            region: region_mask(mean_probability(opinions, region, grid), region, spec)
+            for region in known_regions(opinions)
+        }
         if doubted:
             masks["ET"][:] = False
         found[name] = case.images[name].with_array(clean(masks, spec, volume.voxel_volume))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,8 +17,11 @@ from ..models.checkpoint_file import Checkpoint
 from ..models.description import Description
 from ..preprocessing import Prepared
 from .backends import Backend
+from .foreign_windows import activated
 from .memory import predict
 from .predictors import Predictor
+
+_SMALLEST = 1e-7  # what is nearer to 0 or 1 has no logit in float32
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,21 @@ def _check_numbers(outputs: np.ndarray, description: Description, backend: Backe
             " another network.",
             f"{remedy}; braintumorseg models verify tells whether its file is damaged.",
         )
+
+
+def pooled(opinions: Sequence[Opinion], pooling: str) -> Sequence[Opinion]:
+    """What they say together: of ``geometric`` pooling one opinion, which has the mean of their logits."""
+    if pooling != "geometric" or len(opinions) < 2:
+        return opinions
+    softmax = opinions[0].description.activation == "softmax"
+    total = np.zeros_like(opinions[0].outputs)
+    for opinion in opinions:
+        values = np.clip(opinion.outputs, _SMALLEST, 1.0 if softmax else 1 - _SMALLEST)
+        total += np.log(values)
+        if not softmax:
+            total -= np.log1p(-values)
+    total /= len(opinions)
+    return [replace(opinions[0], outputs=activated(total[None], opinions[0].description.activation)[0])]
 
 
 def mean_probability(opinions: Sequence[Opinion], region: str, grid: Grid | None = None) -> np.ndarray:

@@ -25,7 +25,7 @@ from ..preprocessing import AlignedCase, Prepared, align_case, prepare
 from ..quality import Examined, check_input, implausible, unlearnt
 from .backends import Backend, ready_backend
 from .composition import compose, on_native_grids
-from .ensemble import Opinion, about_resting, ask, known_regions
+from .ensemble import Opinion, about_resting, ask, known_regions, pooled
 from .predictors import predictor_of
 from .result_warnings import about_confidence, about_enhancement, about_model
 from .tta import Mirrored
@@ -91,10 +91,11 @@ def segment_case(
         backend.free_memory()
     progress.report("finish", 0.9, "Placing the result on the reference grid")
     spec = description.postprocessing
-    composed = compose(opinions, spec, case, keep=keep_probabilities)
+    said = pooled(opinions, description.pooling)
+    composed = compose(said, spec, case, keep=keep_probabilities)
     doubted = composed.doubted is not None
     placed = aligned.case.images if options.native == "all" else {}
-    native = on_native_grids(opinions, spec, case, placed, doubted)
+    native = on_native_grids(said, spec, case, placed, doubted)
     regions = known_regions(opinions)
     result = Segmentation(
         case_id=case.id,

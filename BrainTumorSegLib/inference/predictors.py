@@ -10,6 +10,7 @@ import numpy as np
 from ..domain.errors import CheckpointError
 from ..models.description import Description
 from .backends import Backend
+from .foreign_windows import ForeignWindows
 from .slicewise import Slicewise
 from .sliding_window import SlidingWindow
 
@@ -41,13 +42,15 @@ class Predictor(Protocol):
         """Its parts, in words."""
 
 
-def predictor_of(description: Description, divisor: int) -> Slicewise | SlidingWindow:
+def predictor_of(description: Description, divisor: int) -> Slicewise | SlidingWindow | ForeignWindows:
     """The way of running that a checkpoint asks for, with sizes that are multiples of ``divisor``.
 
     Raises:
         CheckpointError: its patch is none.
     """
     tiling = description.tiling
+    if tiling.windows != "fitted":
+        return ForeignWindows(tiling.patch, tiling.overlap, tiling.windows, tiling.blending, description.activation)
     if any(size % divisor for size in tiling.patch):
         raise CheckpointError(
             f"Model {description.id} has a patch {tiling.patch} that its network cannot take.",

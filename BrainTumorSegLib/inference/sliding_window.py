@@ -73,7 +73,7 @@ class SlidingWindow:
         ]
         images = np.pad(array, [(0, 0), *sides]) if any(map(any, sides)) else array
         crop = tuple(slice(low, low + size) for (low, _), size in zip(sides, shape, strict=True))
-        places = [_starts(size, part, self.overlap) for size, part in zip(images.shape[1:], window, strict=True)]
+        places = [starts(size, part, self.overlap) for size, part in zip(images.shape[1:], window, strict=True)]
         if total == 1:
             tick(0, 1)
             return backend.probabilities(images[None])[0][:, *crop]
@@ -100,8 +100,7 @@ class _Blended:
     def __init__(self, shape: Sequence[int], window: Sequence[int]) -> None:
         self._weights = np.ones((1,) * len(window), dtype=np.float32)
         for axis, size in enumerate(window):
-            steps = np.arange(size, dtype=np.float32) - (size - 1) / 2
-            along = np.exp(-0.5 * (steps / (_SIGMA * size)) ** 2)
+            along = gaussian_along(size, (size - 1) / 2)
             self._weights = self._weights * along.reshape([-1 if axis == other else 1 for other in range(len(window))])
         np.maximum(self._weights, _LEAST, out=self._weights)
         self._total = np.zeros(shape, dtype=np.float32)
@@ -120,7 +119,13 @@ class _Blended:
         return np.divide(self._sum, self._total, out=self._sum)
 
 
-def _starts(size: int, part: int, overlap: float) -> list[int]:
+def gaussian_along(size: int, middle: float) -> np.ndarray:
+    """Weights of a window along an axis, 1 in the middle."""
+    steps = np.arange(size, dtype=np.float32) - middle
+    return np.asarray(np.exp(-0.5 * (steps / (_SIGMA * size)) ** 2))
+
+
+def starts(size: int, part: int, overlap: float) -> list[int]:
     """Where windows begin along an axis; the last one ends where the axis ends."""
     step = _step(size, part, overlap)
     return [min(number * step, size - part) for number in range(window_count(size, part, overlap))]

@@ -16,6 +16,7 @@ from ..io.user_folder import user_folder
 from .checkpoint_file import Checkpoint, load_checkpoint, read_description
 from .description import TUMOUR, Description
 from .importers import checkpoint_of
+from .importers.wishes import Wishes
 
 SUFFIX = ".safetensors"
 EMBEDDED = Path(__file__).parent / "checkpoints"
@@ -140,14 +141,18 @@ def _for_tumours(d: Description) -> Description:
     return d
 
 
-def add(path: Path | str) -> InstalledModel:
+def add(path: Path | str, wishes: Wishes | None = None) -> InstalledModel:
     """Copy a checkpoint, or a model that an importer knows, into the user's folder, verified first.
+
+    Args:
+        path: a file or folder.
+        wishes: of a model of another program, what its files do not say.
 
     Raises:
         CheckpointError: damaged, not to be imported, or its id is taken by a model that is included.
     """
     with run_folder() as folder:
-        file = checkpoint_of(Path(path), folder)
+        file = checkpoint_of(Path(path), folder, wishes)
         checkpoint = load_checkpoint(file)
         description = _for_tumours(checkpoint.description)
         checkpoint.check()  # weights that are not finite are refused here

@@ -15,11 +15,15 @@ from ..domain.structure import from_json
 from .limits import exceeded, wrong_value
 from .quantisation import STORAGES
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 ENSEMBLE = "ensemble"  # the network family of what has members
 # What a network finds: tumours, or (label 1) the brain in an image of any sequence.
 TUMOUR, BRAIN = "tumour", "brain"
 ANY_SEQUENCE = "any"
+# What is done to intensities; the first three image by image, the others, as nnU-Net does, in the box around what is
+# not 0 in any of the images: the z-score over what is not 0 in some image, over the whole box, between fixed values,
+# and to 0 to 1.
+NORMALISATIONS = ("zscore", "zscore_foreground", "none", "zscore_nonzero", "zscore_box", "window", "rescale")
 AGAIN = "Download it again, or export it again from its training run."
 
 
@@ -33,7 +37,10 @@ class NetworkSpec:
 
 @dataclass(frozen=True)
 class OutputSpec:
-    """One output channel: a sigmoid for the union of voxel labels (BraTS 2023: 1 NCR, 2 ED, 3 ET)."""
+    """One output channel: what it says is of the union of voxel labels (BraTS 2023: 1 NCR, 2 ED, 3 ET).
+
+    Of a softmax, the background's has none.
+    """
 
     name: str
     labels: tuple[int, ...]
@@ -46,7 +53,9 @@ class PreprocessingSpec:
     ``spacing`` is ``(z, y, x)`` in mm; 2D networks use it in plane and leave ``z`` as it is where it is 0.
     ``brain`` is what the images must show: the ``extracted`` brain, or the whole ``head``; where it is not said
     (before schema 3), a ``zscore`` means the former, since it is taken over the brain. ``bias_correction`` is ``n4``
-    or ``none``.
+    or ``none``. ``normalisation`` is one of :data:`NORMALISATIONS`; of ``window``, ``intensities`` has for every
+    modality the lowest and highest value, the mean and the standard deviation. ``interpolation`` is ``linear``,
+    smoothed where the image is finer, or ``cubic``.
     """
 
     orientation: str = "LPS"
@@ -54,6 +63,8 @@ class PreprocessingSpec:
     normalisation: str = "zscore"
     bias_correction: str = "none"
     brain: str = ""
+    intensities: tuple[tuple[float, float, float, float], ...] = ()
+    interpolation: str = "linear"
 
     def __post_init__(self) -> None:
         if not self.brain:
@@ -69,11 +80,18 @@ class TilingSpec:
         overlap: share of a patch that its neighbour shares.
         slice_distance: mm; slices that are nearer to one another are not all run, and what is between two that are
             gets what is interpolated between them. 0: all are run.
+        windows: ``fitted`` to the brain, where it is smaller than the patch, and slices whole; or exactly of the patch,
+            slices cut into windows, too, with their logits averaged, as ``monai`` or as ``nnunet`` lay and weight them.
+        blending: weights of ``monai``'s windows, ``gaussian`` or ``constant``.
+        mirrored: array axes (of ``zyx``) along which test-time augmentation mirrors.
     """
 
     patch: tuple[int, ...]
     overlap: float = 0.5
     slice_distance: float = 0.0
+    windows: str = "fitted"
+    blending: str = "gaussian"
+    mirrored: str = "zyx"
 
 
 @dataclass(frozen=True)
@@ -145,6 +163,9 @@ class Description:
             fields are then of all together: the sequences that any member takes, the regions, what is done to the
             average; network, preprocessing and tiling stand for the leading member's.
         weight: what its probabilities count for among the members of an ensemble.
+        activation: ``sigmoid`` for each output, or ``softmax`` over them; then the likeliest output has a voxel.
+        pooling: how an ensemble's probabilities are averaged: ``arithmetic``, or ``geometric``, which averages logits;
+            its members then have the same outputs of the same images.
     """
 
     id: str
@@ -167,6 +188,8 @@ class Description:
     task: str = TUMOUR
     members: tuple[Description, ...] = ()
     weight: float = 1.0
+    activation: str = "sigmoid"
+    pooling: str = "arithmetic"
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -186,7 +209,7 @@ class Description:
         ET ⊆ TC ⊆ WT holds by construction, for networks that predict tissue classes and for those that predict regions.
         """
         wanted = REGIONS[region].labels
-        channels = tuple(i for i, output in enumerate(self.outputs) if set(output.labels) <= wanted)
+        channels = tuple(i for i, o in enumerate(self.outputs) if o.labels and set(o.labels) <= wanted)
         covered = set().union(*(self.outputs[i].labels for i in channels)) if channels else set()
         return channels if covered == wanted else ()
 
@@ -243,22 +266,19 @@ def _problems(d: Description) -> Iterator[str]:
         yield f"modalities must be distinct and among {', '.join(known)}"
     if not set(d.optional_modalities) <= set(d.modalities):
         yield "an optional modality is not among its modalities"
-    if not d.outputs or any(not output.labels or not set(output.labels) <= {1, 2, 3} for output in d.outputs):
+    if not d.outputs or any(not set(output.labels) <= {1, 2, 3} for output in d.outputs):
         yield "every output needs labels among 1, 2, 3"
+    elif sum(not output.labels for output in d.outputs) != (d.activation == "softmax" and not d.members):
+        yield "every output needs labels among 1, 2, 3, but for one of a softmax, the background's"
     elif d.task == TUMOUR and not d.regions:
         yield "its outputs make up none of ET, TC, WT"
     if len(d.preprocessing.orientation) != 3 or any(
         len(set(d.preprocessing.orientation) & set(pair)) != 1 for pair in ("LR", "PA", "SI")
     ):
         yield f"orientation {d.preprocessing.orientation!r} is none"
-    if d.preprocessing.normalisation not in ("zscore", "zscore_foreground", "none"):
-        yield f"unknown normalisation {d.preprocessing.normalisation!r}"
-    if d.preprocessing.bias_correction not in ("n4", "none"):
-        yield f"unknown bias correction {d.preprocessing.bias_correction!r}"
-    if d.preprocessing.brain not in ("extracted", "head"):
-        yield f"unknown kind of image {d.preprocessing.brain!r}"
-    if min(d.preprocessing.spacing) < 0:
-        yield "its spacing is negative"
+    if d.activation not in ("sigmoid", "softmax") or (d.activation == "softmax" and not d.exclusive):
+        yield f"unknown activation {d.activation!r}, or a softmax whose outputs share labels"
+    yield from _problems_of_preprocessing(d)
     if len(d.tiling.patch) != d.dimensions or min(d.tiling.patch) < (0 if d.dimensions == 2 else 1):
         yield f"its patch {d.tiling.patch} does not fit {d.dimensions} dimensions"
     if not 0 <= d.tiling.overlap < 1:
@@ -267,6 +287,14 @@ def _problems(d: Description) -> Iterator[str]:
         yield f"it has a slice distance, with {d.dimensions} dimensions"
     if d.weight <= 0:
         yield f"its weight {d.weight:g} is not above 0"
+    if d.tiling.windows not in ("fitted", "monai", "nnunet") or d.tiling.blending not in ("gaussian", "constant"):
+        yield f"unknown windows {d.tiling.windows!r} or blending {d.tiling.blending!r}"
+    if d.tiling.windows != "fitted" and min(d.tiling.patch) < 1:
+        yield "its windows need a patch"
+    if d.tiling.windows == "fitted" and d.activation == "softmax" and not d.members:
+        yield "a softmax needs windows of another program"
+    if not set(d.tiling.mirrored) <= set("zyx") or len(set(d.tiling.mirrored)) != len(d.tiling.mirrored):
+        yield f"it mirrors along {d.tiling.mirrored!r}, which are no axes"
     yield from _problems_of_members(d)
     q = d.postprocessing
     if not set(q.minimum_pieces_mm3) <= {"TC", "ET"}:
@@ -285,6 +313,24 @@ def _problems(d: Description) -> Iterator[str]:
     yield from exceeded(d)
 
 
+def _problems_of_preprocessing(d: Description) -> Iterator[str]:
+    if d.preprocessing.normalisation not in NORMALISATIONS:
+        yield f"unknown normalisation {d.preprocessing.normalisation!r}"
+    wanted = len(d.modalities) if d.preprocessing.normalisation == "window" and not d.members else 0
+    if not d.members and len(d.preprocessing.intensities) != wanted:
+        yield "its intensities are not those of its modalities"
+    if not all(low < high and spread > 0 for low, high, _, spread in d.preprocessing.intensities):
+        yield "its intensities leave nothing of an image"
+    if d.preprocessing.interpolation not in ("linear", "cubic"):
+        yield f"unknown interpolation {d.preprocessing.interpolation!r}"
+    if d.preprocessing.bias_correction not in ("n4", "none"):
+        yield f"unknown bias correction {d.preprocessing.bias_correction!r}"
+    if d.preprocessing.brain not in ("extracted", "head"):
+        yield f"unknown kind of image {d.preprocessing.brain!r}"
+    if min(d.preprocessing.spacing) < 0:
+        yield "its spacing is negative"
+
+
 def _problems_of_accuracy(d: Description) -> Iterator[str]:
     if d.task == TUMOUR and not all(set(record.values) <= set(REGIONS) for record in d.accuracy):
         yield f"its accuracy names other regions than {', '.join(REGIONS)}"
@@ -297,6 +343,11 @@ def _problems_of_members(d: Description) -> Iterator[str]:
         yield "an ensemble has members, and nothing else has"
     if len(d.members) == 1 or any(member.members for member in d.members):
         yield "an ensemble has at least two members, which have none themselves"
+    if d.pooling not in ("arithmetic", "geometric"):
+        yield f"unknown pooling {d.pooling!r}"
+    alike = {(m.modalities, m.outputs, m.activation, m.preprocessing) for m in d.members}
+    if d.pooling == "geometric" and len(alike) != 1:
+        yield "its members are averaged geometrically, but do not have the same outputs of the same images"
     if d.members and set(d.modalities) != set().union(*(member.modalities for member in d.members)):
         yield "its modalities are not those of its members"
     if d.members and not set(d.regions) <= set().union(*(member.regions for member in d.members)):

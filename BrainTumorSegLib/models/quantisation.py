@@ -1,6 +1,7 @@
 """How weights lie in a checkpoint's file.
 
-``fp16``: rounded to half precision. ``int8``: kernels of convolutions as whole numbers from -127 to 127 with a scale
+``fp32``: as they are. ``fp16``: rounded to half precision.
+``int8``: kernels of convolutions as whole numbers from -127 to 127 with a scale
 for every output channel and two input channels (symmetric quantisation as in Krishnamoorthi 2018, arXiv 1806.08342,
 section 2, but with finer scales, which nearly halve the error), so that the file is little more than half; all else in
 fp16. Networks compute with neither: what is loaded is turned into fp32.
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from .tensor_file import StoredTensor
 
-STORAGES = ("fp16", "int8")
+STORAGES = ("fp16", "int8", "fp32")
 SCALE = ".scale"
 # Input channels that share a scale: one for each would add 3 % to the file and take a seventh off the error.
 _SHARED = 2
@@ -41,7 +42,7 @@ def pack(weights: Mapping[str, torch.Tensor], storage: str) -> dict[str, torch.T
         if storage == "int8" and tensor.is_floating_point() and tensor.ndim > 2:
             stored[name], stored[name + SCALE] = _quantise(tensor.float())
         else:
-            stored[name] = tensor.to(_stored_type(name, tensor)).contiguous()
+            stored[name] = tensor.to(_stored_type(name, tensor, storage)).contiguous()
     for name, tensor in stored.items():
         if not torch.isfinite(tensor.float()).all():
             shown = name.removesuffix(SCALE)
@@ -115,9 +116,9 @@ def _spread(scale: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
     return scale.float().repeat_interleave(kernel.shape[1] // scale.shape[1], dim=1)
 
 
-def _stored_type(name: str, tensor: torch.Tensor) -> torch.dtype:
+def _stored_type(name: str, tensor: torch.Tensor, storage: str) -> torch.dtype:
     import torch
 
     if not tensor.is_floating_point():
         return tensor.dtype
-    return torch.float32 if name.endswith(_STATISTICS) else torch.float16
+    return torch.float32 if storage == "fp32" or name.endswith(_STATISTICS) else torch.float16

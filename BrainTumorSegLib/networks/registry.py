@@ -31,6 +31,7 @@ FAMILIES = {
     "attention_unet": "attention_unet",
     "flexible_unet": "flexible_unet",
     "encoders": "encoders",
+    "nnunet": "nnunet",
 }
 
 LONGEST = 12  # numbers in a list of arguments

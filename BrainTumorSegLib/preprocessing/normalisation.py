@@ -6,6 +6,7 @@ import numpy as np
 
 from ..domain.volume import Volume
 from ..models.description import PreprocessingSpec
+from .box_normalisation import METHODS
 from .steps import Done
 
 CLIP = 5.0
@@ -58,6 +59,7 @@ def _foreground(values: np.ndarray) -> np.ndarray:
 
 
 def normalisation_step(volume: Volume, modality: str, spec: PreprocessingSpec) -> tuple[Volume, Done | None]:
-    """The normalisation that the model asks for."""
+    """The normalisation that the model asks for; those of :mod:`.box_normalisation` come later, for all images."""
     done = Done(f"intensities normalised ({spec.normalisation})") if spec.normalisation != "none" else None
-    return volume.with_array(normalise(volume.array, spec.normalisation)), done
+    method = "none" if spec.normalisation in METHODS else spec.normalisation
+    return volume.with_array(normalise(volume.array, method)), done

@@ -14,8 +14,10 @@ from ..domain.grid import Grid, check_overlap, same_grid
 from ..domain.modalities import TITLES
 from ..domain.volume import Volume, bounding_box
 from ..models.description import PreprocessingSpec
+from . import box_normalisation
 from .background import remove_background
 from .bias_field import bias_field_step
+from .box_normalisation import normalised_together
 from .normalisation import normalisation_step
 from .resampling import Resampling, onto
 from .steps import Done, ImageStep, SpatialStep
@@ -157,7 +159,9 @@ def prepare(
     given = {name: images[name] for name in modalities if name in images}
     for volume in given.values():
         check_overlap(volume, case.reference_volume)
-    ready = record.run(INTENSITIES, given, spec)
+    ready, foreground = record.run(INTENSITIES, given, spec), None
+    if spec.normalisation in box_normalisation.METHODS:
+        ready, foreground = normalised_together(ready, modalities, reference, spec)
     channels = {}  # views where no voxel is interpolated: what holds something is a third of a BraTS image
     for modality in modalities:
         if modality not in ready:
@@ -166,8 +170,9 @@ def prepare(
         volume = ready[modality]
         if not same_grid(Grid.of(volume), reference):
             record.add(f"resampled onto the grid of {case.reference}", modality)
-        channels[modality] = onto(volume.array, Grid.of(volume), grid)
-    box = _filled_box(channels.values())
+        channels[modality] = onto(volume.array, Grid.of(volume), grid, cubic=spec.interpolation == "cubic")
+    filled = channels.values() if foreground is None else [onto(foreground, reference, grid, nearest=True)]
+    box = _filled_box(filled)
     array = np.zeros((len(modalities), *(part.stop - part.start for part in box)), dtype=np.float32)
     for channel, modality in enumerate(modalities):
         if modality in channels:

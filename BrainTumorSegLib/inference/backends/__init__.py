@@ -70,6 +70,9 @@ class Backend(Protocol):
             MemoryError, RuntimeError: memory ran out, see :func:`BrainTumorSegLib.domain.shortage.is_shortage`.
         """
 
+    def logits(self, batch: np.ndarray) -> np.ndarray:
+        """The same before the sigmoid."""
+
     def free_memory(self) -> None:
         """Give back what is kept of the device's memory for later."""
 

@@ -76,16 +76,21 @@ class OpenVinoBackend:
 
     def probabilities(self, batch: np.ndarray) -> np.ndarray:
         """A batch through the network; the sigmoid is in fp32 whatever the network computes in."""
+        values = self.logits(batch)
+        with np.errstate(over="ignore"):  # the sigmoid, in place
+            np.exp(np.negative(values, out=values), out=values)
+        values += 1
+        return np.asarray(np.reciprocal(values, out=values))
+
+    def logits(self, batch: np.ndarray) -> np.ndarray:
+        """A batch through the network."""
         assert self._network is not None, "no network was loaded"
         values = logits(self._network, batch)
         if (len(values), *values.shape[2:]) != (len(batch), *batch.shape[2:]):  # of images smaller than it halves
             raise ExecutionError(
                 f"OpenVINO gives {values.shape} for images of {batch.shape}.", "Choose --backend torch."
             )
-        with np.errstate(over="ignore"):  # the sigmoid, in place
-            np.exp(np.negative(values, out=values), out=values)
-        values += 1
-        return np.asarray(np.reciprocal(values, out=values))
+        return values
 
     def free_memory(self) -> None:
         """Give back what a network keeps for its next run."""

@@ -60,11 +60,20 @@ class TorchBackend:
         """A batch through the network; the sigmoid is in fp32 whatever the network computes in."""
         import torch
 
+        return np.asarray(torch.sigmoid(self._run(batch)).cpu().numpy())
+
+    def logits(self, batch: np.ndarray) -> np.ndarray:
+        """A batch through the network."""
+        return np.asarray(self._run(batch).cpu().numpy())
+
+    def _run(self, batch: np.ndarray) -> torch.Tensor:
+        import torch
+
         assert self._network is not None, "no network was loaded"
         images = torch.from_numpy(np.ascontiguousarray(batch)).to(self._device)
         with torch.inference_mode(), autocast(self._device, self.precision):
-            logits = self._network(images)
-        return np.asarray(torch.sigmoid(logits.float()).cpu().numpy())
+            logits: torch.Tensor = self._network(images)
+        return logits.float()
 
     def free_memory(self) -> None:
         """Give back what torch keeps of a device's memory for later."""

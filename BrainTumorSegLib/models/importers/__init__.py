@@ -1,6 +1,6 @@
 """Models as other programs keep them, made into checkpoint files; ``models add`` asks here first.
 
-To add one: a file with the two functions of :class:`Importer`, and its name in :data:`IMPORTERS`. None is there yet.
+To add one: a file with the two functions of :class:`Importer`, and its name in :data:`IMPORTERS`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ import importlib
 from pathlib import Path
 from typing import Protocol, cast
 
-IMPORTERS: tuple[str, ...] = ()
+from .wishes import Wishes
+
+IMPORTERS: tuple[str, ...] = ("nnunet",)
 
 
 class Importer(Protocol):
@@ -20,22 +22,24 @@ class Importer(Protocol):
         """Whether a file or folder is a model of this kind; a look at its names or first bytes, no more."""
 
     @staticmethod
-    def convert(path: Path, folder: Path) -> Path:
+    def convert(path: Path, folder: Path, wishes: Wishes) -> Path:
         """Write the model as a checkpoint file (:func:`..checkpoint_file.save_checkpoint`) into an empty folder.
 
         Raises:
             CheckpointError: it cannot be taken over; says what of it is not known here.
+            RequestError: what was said of it does not fit it, or more has to be said.
         """
 
 
-def checkpoint_of(path: Path, folder: Path) -> Path:
+def checkpoint_of(path: Path, folder: Path, wishes: Wishes | None = None) -> Path:
     """The checkpoint file of a model: converted into the folder, or the file itself where no importer knows it.
 
     Raises:
         CheckpointError: its importer cannot take it over.
+        RequestError: what was said of it does not fit it, or more has to be said.
     """
     for name in IMPORTERS:
         importer = cast(Importer, importlib.import_module(f"{__name__}.{name}"))
         if importer.recognises(path):
-            return importer.convert(path, folder)
+            return importer.convert(path, folder, wishes or Wishes())
     return path
