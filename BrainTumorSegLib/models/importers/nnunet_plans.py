@@ -193,7 +193,7 @@ class Configuration:
         allowed = [] if mirrored is None else mirrored
         if not isinstance(allowed, list | tuple) or not all(is_count(axis) and axis < len(axes) for axis in allowed):
             raise CheckpointError(f"{self.fields.where}: its checkpoint mirrors along {str(mirrored)[:60]!r}.", _OTHERS)
-        return TilingSpec(self.patch, 0.5, "nnunet", mirrored="".join(axes[axis] for axis in sorted(set(allowed))))
+        return TilingSpec(self.patch, windows="nnunet", mirrored="".join(axes[axis] for axis in sorted(set(allowed))))
 
 
 def _reader_orientation(plans: Fields, wished: str) -> str:
