@@ -12,6 +12,8 @@ import numpy as np
 from .backends import Backend
 
 SLICES_PER_BATCH = 8
+# Probabilities nearer to 0 and 1 count as this near where they are interpolated, lest one slice outweigh the other.
+_SURE = np.float32(1e-4)
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,16 @@ class Slicewise:
 
 
 def _fill_between(result: np.ndarray, run: Sequence[int], filled: Sequence[int]) -> None:
-    """Give the slices of ``filled`` between two that were run what lies between these, linearly."""
+    """Give the slices of ``filled`` between two that were run what lies between these, linearly in log-odds."""
     for z in filled:
         after = bisect.bisect_left(run, z)
         if run[after] != z:
             below, above = run[after - 1], run[after]
             share = np.float32((z - below) / (above - below))
-            result[:, z] = (1 - share) * result[:, below] + share * result[:, above]
+            odds = (1 - share) * _log_odds(result[:, below]) + share * _log_odds(result[:, above])
+            result[:, z] = 1 / (1 + np.exp(-odds))
+
+
+def _log_odds(probability: np.ndarray) -> np.ndarray:
+    bounded = np.clip(probability, _SURE, 1 - _SURE)
+    return np.log(bounded / (1 - bounded))
