@@ -51,7 +51,7 @@ def ask(
 
     Args:
         members: the networks and how they are run, in the order in which memory is spent on them.
-        backend: takes the weights of each in turn.
+        backend: takes the weights of each in turn; has those of the first.
         prepared_for: gives what a network takes.
         progress: of all of them.
 
@@ -72,7 +72,8 @@ def ask(
         part.report("prepare", 0.0, "Preparing the images")
         prepared = prepared_for(member.description)
         part.report("load", 0.13, f"Loading {name} on {backend.device}, {backend.name} {backend.precision}")
-        backend.load(member)
+        if number:
+            backend.load(member)
         try:
             way = predictor.at(prepared.grid.spacing)
             outputs, shortage = predict(way, backend, prepared.array, part.part(0.16, 1.0))

@@ -82,10 +82,12 @@ def segment_case(
     progress = progress.part(_ALIGNING if aligned.moves or aligned.brain else 0.0, 1.0)
     running = Mirrored(backend) if options.tta else backend
     prepared_for = _shared(aligned, options)
-    progress.report("prepare", 0.0, "Preparing the images")
     leading = members[0].description
-    examined = _examined(leading, prepared_for(leading))
-    with ThreadPoolExecutor(1) as aside:  # numpy finds the time while the network runs
+    progress.report("prepare", 0.0, "Preparing the images")
+    with ThreadPoolExecutor(1) as aside:  # one thread finds the time beside another
+        loading = aside.submit(backend.load, members[0])
+        examined = _examined(leading, prepared_for(leading))
+        loading.result()
         checked = aside.submit(check_input, examined)
         opinions, shortage = ask(networks, running, prepared_for, progress.part(0.0, 0.9))
         backend.free_memory()
