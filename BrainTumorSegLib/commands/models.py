@@ -30,7 +30,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     ):
         actions.add_parser(name, help=about).add_argument("model", metavar=what)
     adding = actions.add_parser(
-        "add", help="copy a checkpoint, or a model of nnU-Net v2, into your models folder, checked and converted"
+        "add", help="copy a checkpoint, or a model of nnU-Net v2, a MONAI bundle or Auto3DSeg, into your models folder"
     )
     adding.add_argument("model", metavar="FILE|FOLDER|ZIP")
     _add_wishes(adding.add_argument_group("what the files of another program leave open"))

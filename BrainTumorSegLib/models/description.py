@@ -20,10 +20,13 @@ ENSEMBLE = "ensemble"  # the network family of what has members
 # What a network finds: tumours, or (label 1) the brain in an image of any sequence.
 TUMOUR, BRAIN = "tumour", "brain"
 ANY_SEQUENCE = "any"
-# What is done to intensities; the first three image by image, the others, as nnU-Net does, in the box around what is
+# What is done to intensities; the first five image by image, the others, as nnU-Net does, in the box around what is
 # not 0 in any of the images: the z-score over what is not 0 in some image, over the whole box, between fixed values,
 # and to 0 to 1.
-NORMALISATIONS = ("zscore", "zscore_foreground", "none", "zscore_nonzero", "zscore_box", "window", "rescale")
+NORMALISATIONS = frozenset(
+    {"zscore", "zscore_foreground", "zscore_unclipped", "zscore_tanh", "none"}
+    | {"zscore_nonzero", "zscore_box", "window", "rescale"}
+)
 AGAIN = "Download it again, or export it again from its training run."
 
 
@@ -55,7 +58,8 @@ class PreprocessingSpec:
     (before schema 3), a ``zscore`` means the former, since it is taken over the brain. ``bias_correction`` is ``n4``
     or ``none``. ``normalisation`` is one of :data:`NORMALISATIONS`; of ``window``, ``intensities`` has for every
     modality the lowest and highest value, the mean and the standard deviation. ``interpolation`` is ``linear``,
-    smoothed where the image is finer, or ``cubic``.
+    smoothed where the image is finer, or ``cubic``. The network sees the box around the brain and ``margin`` voxels
+    around it; of -1, the whole image.
     """
 
     orientation: str = "LPS"
@@ -65,6 +69,7 @@ class PreprocessingSpec:
     brain: str = ""
     intensities: tuple[tuple[float, float, float, float], ...] = ()
     interpolation: str = "linear"
+    margin: int = 0
 
     def __post_init__(self) -> None:
         if not self.brain:
@@ -321,6 +326,8 @@ def _problems_of_preprocessing(d: Description) -> Iterator[str]:
         yield "its intensities are not those of its modalities"
     if not all(low < high and spread > 0 for low, high, _, spread in d.preprocessing.intensities):
         yield "its intensities leave nothing of an image"
+    if not -1 <= d.preprocessing.margin <= 1000:
+        yield f"its margin is {d.preprocessing.margin}"
     if d.preprocessing.interpolation not in ("linear", "cubic"):
         yield f"unknown interpolation {d.preprocessing.interpolation!r}"
     if d.preprocessing.bias_correction not in ("n4", "none"):

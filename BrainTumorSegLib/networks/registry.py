@@ -32,6 +32,7 @@ FAMILIES = {
     "flexible_unet": "flexible_unet",
     "encoders": "encoders",
     "nnunet": "nnunet",
+    "segresnet_ds": "segresnet_ds",
 }
 
 LONGEST = 12  # numbers in a list of arguments

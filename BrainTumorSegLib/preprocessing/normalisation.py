@@ -10,6 +10,7 @@ from .box_normalisation import METHODS
 from .steps import Done
 
 CLIP = 5.0
+_SOFT = 3.0
 
 # Air around a head as scanned is noise below this share of what is bright.
 _AIR = 0.1
@@ -22,7 +23,8 @@ def normalise(image: np.ndarray, method: str = "zscore") -> np.ndarray:
     ``zscore``: mean 0 and standard deviation 1 over the non-zero voxels (skull-stripped images have zero
     outside the brain), clipped to ±5, outside 0: the usual choice for BraTS (Isensee 2021, nnU-Net).
     ``zscore_foreground``: the same over what a tenth of the 99.5th percentile encloses in each slice along the
-    first axis, for heads as scanned, whose air is noise. ``none``: unchanged.
+    first axis, for heads as scanned, whose air is noise. ``zscore_unclipped``: as ``zscore``, as far as it goes;
+    ``zscore_tanh``: that as ``3 tanh(z / 3)``, both as MONAI's Auto3DSeg has them. ``none``: unchanged.
 
     Args:
         image: ``(Z, Y, X)``, any real type.
@@ -33,7 +35,7 @@ def normalise(image: np.ndarray, method: str = "zscore") -> np.ndarray:
     values = np.asarray(image, dtype=np.float32)
     if method == "none":
         return values
-    if method == "zscore":
+    if method in ("zscore", "zscore_unclipped", "zscore_tanh"):
         mask = values != 0
     elif method == "zscore_foreground":
         mask = _foreground(values)
@@ -46,7 +48,10 @@ def normalise(image: np.ndarray, method: str = "zscore") -> np.ndarray:
     if spread == 0:
         return np.zeros_like(values)
     result = np.zeros_like(values)
-    result[mask] = np.clip((inside - inside.mean()) / spread, -CLIP, CLIP)
+    scores = (inside - inside.mean()) / spread
+    if method == "zscore_tanh":
+        scores = _SOFT * np.tanh(scores / _SOFT)
+    result[mask] = scores if method in ("zscore_unclipped", "zscore_tanh") else np.clip(scores, -CLIP, CLIP)
     return result
 
 

@@ -172,7 +172,7 @@ def prepare(
             record.add(f"resampled onto the grid of {case.reference}", modality)
         channels[modality] = onto(volume.array, Grid.of(volume), grid, cubic=spec.interpolation == "cubic")
     filled = channels.values() if foreground is None else [onto(foreground, reference, grid, nearest=True)]
-    box = _filled_box(filled)
+    box = _with_margin(_filled_box(filled), grid.shape, spec.margin)
     array = np.zeros((len(modalities), *(part.stop - part.start for part in box)), dtype=np.float32)
     for channel, modality in enumerate(modalities):
         if modality in channels:
@@ -209,6 +209,15 @@ def _filled_box(images: Collection[np.ndarray]) -> tuple[slice, ...]:
     return tuple(
         slice(min(part.start for part in parts), max(part.stop for part in parts))
         for parts in zip(*filled, strict=True)
+    )
+
+
+def _with_margin(box: tuple[slice, ...], shape: tuple[int, int, int], margin: int) -> tuple[slice, ...]:
+    """The box and some voxels around it, as far as the grid goes; of -1, the whole grid."""
+    if margin < 0:
+        return tuple(slice(0, size) for size in shape)
+    return tuple(
+        slice(max(part.start - margin, 0), min(part.stop + margin, size)) for part, size in zip(box, shape, strict=True)
     )
 
 

@@ -11,7 +11,7 @@ from typing import Protocol, cast
 
 from .wishes import Wishes
 
-IMPORTERS: tuple[str, ...] = ("nnunet",)
+IMPORTERS: tuple[str, ...] = ("nnunet", "monai_bundle", "auto3dseg")
 
 
 class Importer(Protocol):
