@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..domain.errors import BrainTumorSegError, ExecutionError
+from ..domain.errors import BrainTumorSegError, CheckpointError, ExecutionError
 from ..domain.result_record import ResultRecord, record_path
 from ..engine_process import EngineProcesses
 from ..engine_run import EngineRun
@@ -64,6 +64,10 @@ class Task:
         return dataclasses.replace(
             self, expected=dataclasses.replace(self.expected, attempts=self.expected.attempts + 1)
         )
+
+    def in_run(self, run: str) -> Task:
+        """The same as part of a run of the cohort."""
+        return dataclasses.replace(self, expected=dataclasses.replace(self.expected, run=run))
 
     @property
     def arguments(self) -> list[str]:
@@ -154,6 +158,7 @@ class CaseRun:
         )
         try:
             record = self._engine.record()
+            _check_weights(record, task, ran.worker)
             return dataclasses.replace(ran, result=record.as_json(), outputs=_finished(task, record))
         except OSError as error:
             reason = f"{error.filename or task.label_map} cannot be read ({error.strerror})."
@@ -161,6 +166,13 @@ class CaseRun:
         except BrainTumorSegError as error:
             remedy = _DIED if self._engine.has_died else error.remedy
             return dataclasses.replace(ran, failure=Failure(error.code, str(error), remedy))
+
+
+def _check_weights(record: ResultRecord, task: Task, worker: str) -> None:
+    """Refuse what other weights made than those that were asked for: machines may have different ones by one name."""
+    model, digest = task.expected.model
+    if record.provenance.model.sha256 != digest:
+        raise CheckpointError(f"{worker} has other weights of {model}.", "Install the same model everywhere.")
 
 
 def _finished(task: Task, record: ResultRecord) -> dict[str, str]:

@@ -18,6 +18,7 @@ from .outcome import Failure, Outcome
 _POLL_SECONDS = 0.02
 # A case needs about so many cores to be done in good time.
 _CORES_EACH = 2
+_NAMED = 3
 
 
 class Ended(NamedTuple):
@@ -44,12 +45,20 @@ class Workers(Protocol):
         """How many cases it takes now."""
 
     @property
-    def running(self) -> list[tuple[str, float]]:
-        """The cases under way, each with how far it is, 0 to 1."""
+    def under_way(self) -> int:
+        """How many cases have been taken and have not ended."""
 
     @property
-    def state(self) -> str:
-        """What keeps it from working, as a sentence; empty where nothing does."""
+    def progress(self) -> float:
+        """The sum of how far those are, each 0 to 1."""
+
+    @property
+    def doing(self) -> str:
+        """What is worked on, or with, in a few words."""
+
+    @property
+    def waits_for(self) -> str:
+        """What keeps it from working; empty where nothing does."""
 
     def start(self, task: Task) -> None:
         """Take a case."""
@@ -90,12 +99,23 @@ class LocalWorkers:
         return len(self._idle)
 
     @property
-    def running(self) -> list[tuple[str, float]]:
+    def under_way(self) -> int:
         """As :class:`Workers` has it."""
-        return [(run.task.case, run.progress) for _, run in self._runs.values()]
+        return len(self._runs) + len(self._ended)
 
     @property
-    def state(self) -> str:
+    def progress(self) -> float:
+        """As :class:`Workers` has it."""
+        return sum(run.progress for _, run in self._runs.values())
+
+    @property
+    def doing(self) -> str:
+        """As :class:`Workers` has it."""
+        names = [run.task.case for _, run in self._runs.values()]
+        return ", ".join(names[:_NAMED]) + (" …" if len(names) > _NAMED else "")
+
+    @property
+    def waits_for(self) -> str:
         """As :class:`Workers` has it."""
         return ""
 

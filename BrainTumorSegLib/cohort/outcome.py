@@ -61,6 +61,7 @@ class Outcome:
         started: when, in ISO 8601.
         seconds: how long it took, all of it.
         version: of this program.
+        run: which run of the cohort made it.
     """
 
     case: str
@@ -75,6 +76,7 @@ class Outcome:
     started: str = ""
     seconds: float = 0.0
     version: str = ""
+    run: str = ""
 
     @property
     def is_done(self) -> bool:

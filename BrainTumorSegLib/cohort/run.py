@@ -147,10 +147,10 @@ class CohortRun:
             ExecutionError: the disk is full.
         """
         try:
-            while self._waiting or workers.running:
+            while self._waiting or workers.under_way:
                 while self._waiting and workers.free:
                     self._check_room()
-                    workers.start(self._waiting.popleft())
+                    workers.start(self._waiting.popleft().in_run(claim.path.stem))
                 for ended in workers.wait(_TICK_SECONDS):
                     self._hear(ended)
                 claim.beat()
@@ -191,20 +191,18 @@ class CohortRun:
 
     def _report(self, workers: Workers, progress: Progress) -> None:
         """How far it is, and when it will have ended, by how long cases took so far."""
-        running = workers.running
-        under_way = sum(share for _, share in running)
+        under_way, waits_for = workers.progress, workers.waits_for
         finished = len(self.outcomes)
         failed = f", {len(self.failed)} failed" if self.failed else ""
-        names = ", ".join(case for case, _ in running[:3]) + (" …" if len(running) > 3 else "")
         left = self._total - finished - under_way
         remaining = left * (time.monotonic() - self._since) / self._ended if self._ended else None
-        time_left = f", about {spoken_time(remaining)} left" if remaining is not None else ""
-        doing = workers.state or names
-        message = f"{finished} of {self._total} cases{failed}{time_left}: {doing}" if doing else "Ending"
+        time_left = f", about {spoken_time(remaining)} left" if remaining is not None and left else ""
+        doing = f"waiting for {waits_for}" if waits_for else workers.doing
+        message = f"{finished} of {self._total} cases{failed}{time_left}" + (f": {doing}" if doing else "")
         share = (finished + under_way) / self._total
         if progress.cancelled.is_set() or (message, round(share, 3)) != self._said:
             self._said = message, round(share, 3)
-            progress.report(f"case {finished + 1}", share, message)
+            progress.report(f"waiting for {waits_for}" if waits_for else f"case {finished + 1}", share, message)
 
 
 _RESUME = "Make room, and run the same command again: it goes on where it ended."

@@ -99,7 +99,12 @@ def _carry_out(
 
 
 def _workers(arguments: argparse.Namespace, claim: Claim, progress: Progress) -> Workers:
-    return LocalWorkers(arguments.workers, arguments.device)
+    if not arguments.scheduler:
+        return LocalWorkers(arguments.workers, arguments.device)
+    from ..cohort.dask import DaskWorkers
+
+    progress.report("connect", 0.0, f"Connecting to {arguments.scheduler}")
+    return DaskWorkers(arguments.scheduler, claim.path)
 
 
 def _write_report(running: CohortRun, cohort: Cohort, folder: Path) -> None:

@@ -1,0 +1,200 @@
+"""Many patients on a Dask cluster: a real scheduler and real workers, which die as those of a cluster do."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from BrainTumorSegLib.models.description import TilingSpec
+
+from .making import Cli, make_model, write_case
+from .test_batch import outcomes, rows, start, wait_until
+
+distributed = pytest.importorskip("distributed")
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux for processes")
+
+CASES = tuple(f"P{number}" for number in range(4))
+
+
+class Cluster:
+    """A scheduler and workers on this machine."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self._folder, self._environment = folder, environment
+        self.file = folder / "scheduler.json"
+        self.scheduler = self._start("scheduler", "--port", "0")
+        wait_until(self.file.exists)
+        self.port = json.loads(self.file.read_text())["address"].rpartition(":")[2]
+        self.workers = [self.add_worker() for _ in range(2)]
+
+    def _start(self, kind: str, *arguments: str, **more: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--scheduler-file", str(self.file)]
+        return subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--no-dashboard", *arguments],
+            env=self._environment | more,
+            cwd=self._folder,
+            stdout=subprocess.DEVNULL,
+            stderr=(self._folder / f"{kind}.log").open("ab"),
+        )
+
+    def add_worker(self, **more: str) -> subprocess.Popen[bytes]:
+        return self._start("worker", "--nthreads", "1", "--no-nanny", **more)
+
+    def restart_scheduler(self) -> None:
+        """It is gone, and its workers with it, until both are there again."""
+        self.scheduler.kill()
+        self.scheduler.wait()
+        for worker in self.workers:
+            worker.wait(60)
+        self.scheduler = self._start("scheduler", "--port", self.port)
+        self.workers = [self.add_worker() for _ in range(2)]
+
+    def end(self) -> None:
+        for process in (*self.workers, self.scheduler):
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, environment: dict[str, str]) -> Iterator[Cluster]:
+    (tmp_path / "cluster").mkdir()
+    made = Cluster(tmp_path / "cluster", environment)
+    yield made
+    made.end()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cohort") / "patients"
+    for name in CASES:
+        write_case(folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that takes a second or two."""
+    return make_model(tmp_path_factory.mktemp("models") / "lasting.safetensors", tiling=TilingSpec((8, 8, 8), 0.75))
+
+
+@pytest.fixture(scope="module")
+def whole(root: Path, cli: Cli, lasting: Path) -> Path:
+    output = root.parent / "whole"
+    assert cli("batch", root, "-o", output, "--workers", 1, "--model", lasting).returncode == 0
+    return output
+
+
+def label_maps(output: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in output.glob("*.nii.gz")}
+
+
+def disturbed(environment: dict[str, str], output: Path, disturb: Callable[[], None], *arguments: object) -> str:
+    """What a run says in whose middle something happens."""
+    run = start(environment, *arguments, "-o", output)
+    wait_until(lambda: outcomes(output) or run.poll() is not None)
+    disturb()
+    _, said = run.communicate(timeout=200)
+    assert run.returncode == 0, said
+    return said
+
+
+def test_a_worker_that_is_killed_loses_nothing(
+    cluster: Cluster, root: Path, whole: Path, lasting: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    disturbed(environment, output, cluster.workers[0].kill, root, "--scheduler", cluster.file, "--model", lasting)
+    assert label_maps(output) == label_maps(whole)
+    assert list(rows(output / "results.csv")) == list(CASES) and not rows(output / "failures.csv")
+    assert not [path for path in output.rglob(".*") if path.is_file()]
+
+
+def test_a_scheduler_that_is_restarted_loses_nothing(
+    cluster: Cluster, root: Path, whole: Path, lasting: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    first: dict[str, dict] = {}
+
+    def restart() -> None:
+        cluster.restart_scheduler()
+        first.update(outcomes(output))
+
+    said = disturbed(environment, output, restart, root, "--scheduler", cluster.file, "--model", lasting)
+    assert "waiting for the scheduler" in said and "Traceback" not in said
+    assert label_maps(output) == label_maps(whole)
+    assert {name: outcomes(output)[name] for name in first} == first, "nothing was done twice"
+
+
+def test_a_cancel_ends_the_cases_on_the_workers(
+    cluster: Cluster, root: Path, cli: Cli, slow_model: Path, model: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Else they would be busy with them for minutes, and have no time for the next run."""
+    output = tmp_path / "out"
+    run = start(environment, root, "-o", output, "--scheduler", cluster.file, "--model", slow_model)
+    wait_until(lambda: list(output.glob(".bts-*")))
+    since = time.monotonic()
+    run.send_signal(signal.SIGINT)
+    run.communicate(timeout=30)
+    assert run.returncode == 130 and time.monotonic() - since < 2.5
+    assert not outcomes(output)
+    since = time.monotonic()
+    done = cli("batch", root, "-o", tmp_path / "next", "--scheduler", cluster.file, "--model", model)
+    assert done.returncode == 0 and time.monotonic() - since < 60
+    assert not outcomes(output)
+
+
+def test_what_no_disk_is_shared_for_is_sent_back(
+    cluster: Cluster,
+    root: Path,
+    whole: Path,
+    lasting: Path,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from BrainTumorSegLib.cohort.claim import Claim
+    from BrainTumorSegLib.cohort.dask import DaskWorkers
+    from BrainTumorSegLib.cohort.discovery import find_cohort
+    from BrainTumorSegLib.cohort.run import CohortRun, Request, plan
+    from BrainTumorSegLib.domain.options import RunOptions
+    from BrainTumorSegLib.domain.progress import Progress
+    from BrainTumorSegLib.models.catalogue import load_model
+
+    output = tmp_path / "out"
+    request = Request(output, "plain", RunOptions(model=str(lasting)), pages=True)
+    planned = plan(find_cohort(root, output), request, load_model(lasting))
+    claim = Claim.make(output)
+    running = CohortRun(planned, output, lambda outcome, before: None)
+    running.work(DaskWorkers(str(cluster.file), tmp_path / "a folder that is not there"), claim, Progress())
+    claim.release()
+    assert not running.failed and label_maps(output) == label_maps(whole)
+    assert {file.stem for file in (output / "reports").iterdir()} == set(CASES) == set(outcomes(output))
+
+
+def test_a_worker_with_another_version_is_refused(
+    cluster: Cluster, root: Path, cli: Cli, model: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other" / "BrainTumorSegLib"
+    other.mkdir(parents=True)
+    (other / "__init__.py").write_text('__version__ = "0.0.1"')
+    path = os.pathsep.join([str(other.parent), cluster._environment["PYTHONPATH"]])
+    cluster.workers.append(cluster.add_worker(PYTHONPATH=path))
+    address = json.loads(cluster.file.read_text())["address"]
+    with distributed.Client(address, set_as_default=False) as client:
+        client.wait_for_workers(3, timeout=60)
+    done = cli("batch", root, "-o", tmp_path / "out", "--scheduler", address, "--model", model)
+    assert done.returncode == 2 and "has version 0.0.1" in done.stderr, done.stderr
+    assert len(done.stderr.strip().splitlines()[-1]) < 300
+
+
+def test_a_scheduler_that_is_not_there(root: Path, cli: Cli, model: Path, tmp_path: Path) -> None:
+    done = cli("batch", root, "-o", tmp_path / "out", "--scheduler", "tcp://127.0.0.1:9", "--model", model)
+    assert done.returncode == 2 and "No Dask scheduler answers at tcp://127.0.0.1:9" in done.stderr
+    assert "Traceback" not in done.stderr
