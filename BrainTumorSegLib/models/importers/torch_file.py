@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import warnings
 import zipfile
@@ -40,9 +41,7 @@ def read_torch_file(path: Path) -> Any:
     except Exception as error:  # whatever a file makes of the reader
         if is_shortage(error):
             raise
-        raise CheckpointError(
-            f"{path} holds more than weights, or is damaged ({_first_line(error)}).", _REMEDY
-        ) from error
+        raise CheckpointError(f"{path} holds more than weights, or is damaged ({_reason(error)}).", _REMEDY) from error
 
 
 def state_dict(values: Any, source: str) -> dict[str, torch.Tensor]:
@@ -116,6 +115,7 @@ def _number(kind: Any, content: Any = b"") -> Any:
     return np.frombuffer(raw, kind)[0].item()
 
 
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[0][:160]
+def _reason(error: Exception) -> str:
+    """What the file asked for; PyTorch's own words tell how to let it."""
+    found = re.search(r"(?:GLOBAL|class|function) ([\w.]{1,100})", str(error))
+    return f"it asks for {found[1]}" if found else type(error).__name__
