@@ -57,5 +57,7 @@ def predictor_of(description: Description, divisor: int) -> Slicewise | SlidingW
             f"Export it again with multiples of {divisor}.",
         )
     if description.dimensions == 2:
-        return Slicewise(tiling.patch, divisor, distance=tiling.slice_distance)
+        names = [output.name for output in description.outputs]
+        dense = tuple(names.index(name) for name in tiling.every_slice)
+        return Slicewise(tiling.patch, divisor, distance=tiling.slice_distance, dense=dense)
     return SlidingWindow(tiling.patch, tiling.overlap, divisor)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from .backends import Backend
 
 SLICES_PER_BATCH = 8
+_SHOWN = 0.5
 # Probabilities nearer to 0 and 1 count as this near where they are interpolated, lest one slice outweigh the other.
 _SURE = np.float32(1e-4)
 
@@ -24,15 +26,17 @@ class Slicewise:
         patch: smallest slice ``(y, x)``; 0 for as large as it is.
         divisor: slices are padded with zeros, on both sides, to a multiple of it.
         batch: slices that go through the network at once.
-        distance: mm between the slices that go through it, at most.
-        step: which of the slices go through it: every, every second, … ; probabilities of those between are
-            interpolated.
+        distance: mm between the slices that go through it first, at most.
+        dense: outputs of which every slice is wanted: between two slices of which one shows any of them, all are run.
+        step: which of the slices go through the network first: every, every second, … ; those between that are not
+            run at all get what is interpolated.
     """
 
     patch: tuple[int, ...]
     divisor: int = 1
     batch: int = SLICES_PER_BATCH
     distance: float = 0.0
+    dense: tuple[int, ...] = ()
     step: int = 1
 
     part = "slices"
@@ -54,21 +58,44 @@ class Slicewise:
     def __call__(self, backend: Backend, array: np.ndarray, tick: Callable[[int, int], None]) -> np.ndarray:
         """``(C, Z, Y, X)`` → probabilities ``(outputs, Z, Y, X)``; 0 in slices that hold nothing."""
         filled = [z for z in range(array.shape[1]) if array[:, z].any()]
-        run = sorted({*filled[:: self.step], *filled[-1:]})
-        batches = [run[start : start + self.batch] for start in range(0, len(run), self.batch)]
+        if not filled:
+            raise ValueError("the volume is empty")
+        first = sorted({*filled[:: self.step], filled[-1]})
+        most = math.ceil(len(filled) / self.batch)  # the first may be all
+        result = self._run(backend, array, first, lambda done: tick(done, most))
+        more = sorted(set(filled).intersection(self._between(result, first)))
+        left = math.ceil(len(more) / self.batch)
+        self._run(backend, array, more, lambda done: tick(most - left + done, most), result)
+        _fill_between(result, sorted({*first, *more}), filled)
+        return result
+
+    def _run(
+        self,
+        backend: Backend,
+        array: np.ndarray,
+        slices: Sequence[int],
+        tick: Callable[[int], None],
+        result: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Put what the network gives for some slices into ``result``, or a new one."""
         padding, crop = self._padding(array.shape[2:])
-        result: np.ndarray | None = None
-        for done, indices in enumerate(batches):
-            tick(done, len(batches))
+        for done, start in enumerate(range(0, len(slices), self.batch)):
+            tick(done)
+            indices = list(slices[start : start + self.batch])
             images = np.pad(np.moveaxis(array[:, indices], 1, 0), padding)
             values = np.moveaxis(backend.probabilities(images), 0, 1)[:, :, *crop]
             if result is None:
                 result = np.zeros((values.shape[0], *array.shape[1:]), dtype=np.float32)
             result[:, indices] = values
-        if result is None:
-            raise ValueError("the volume is empty")
-        _fill_between(result, run, filled)
+        assert result is not None
         return result
+
+    def _between(self, result: np.ndarray, run: Sequence[int]) -> Iterator[int]:
+        """Slices that lie between two of which one shows what is wanted in every slice."""
+        shown = {z for z in run if self.dense and result[list(self.dense), z].max() >= _SHOWN}
+        for below, above in itertools.pairwise(run):
+            if below in shown or above in shown:
+                yield from range(below + 1, above)
 
     def _padding(self, shape: Sequence[int]) -> tuple[list[tuple[int, int]], tuple[slice, ...]]:
         """Zeros around ``(N, C, y, x)`` up to a multiple of the divisor, at least the patch; and the crop back."""

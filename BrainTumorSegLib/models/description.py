@@ -85,6 +85,7 @@ class TilingSpec:
         overlap: share of a patch that its neighbour shares.
         slice_distance: mm; slices that are nearer to one another are not all run, and what is between two that are
             gets what is interpolated between them. 0: all are run.
+        every_slice: names of outputs that are too fine for that: where a slice shows one, its neighbours are run, too.
         windows: ``fitted`` to the brain, where it is smaller than the patch, and slices whole; or exactly of the patch,
             slices cut into windows, too, with their logits averaged, as ``monai`` or as ``nnunet`` lay and weight them.
         blending: weights of ``monai``'s windows, ``gaussian`` or ``constant``.
@@ -94,6 +95,7 @@ class TilingSpec:
     patch: tuple[int, ...]
     overlap: float = 0.5
     slice_distance: float = 0.0
+    every_slice: tuple[str, ...] = ()
     windows: str = "fitted"
     blending: str = "gaussian"
     mirrored: str = "zyx"
@@ -290,6 +292,8 @@ def _problems(d: Description) -> Iterator[str]:
         yield f"overlap is {d.tiling.overlap:g}, not at least 0 and below 1"
     if d.tiling.slice_distance and d.dimensions != 2:
         yield f"it has a slice distance, with {d.dimensions} dimensions"
+    if unknown := set(d.tiling.every_slice).difference(output.name for output in d.outputs):
+        yield f"it wants every slice of {sorted(unknown)}, which is no output"
     if d.weight <= 0:
         yield f"its weight {d.weight:g} is not above 0"
     if d.tiling.windows not in ("fitted", "monai", "nnunet") or d.tiling.blending not in ("gaussian", "constant"):

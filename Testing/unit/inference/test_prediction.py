@@ -146,6 +146,22 @@ def test_slices_between_those_that_are_run_are_interpolated(distance: float, spa
         np.testing.assert_allclose(result[:, z, 2, 3], wanted, atol=1e-5)
 
 
+def test_every_slice_is_run_beside_one_that_shows_what_is_fine() -> None:
+    spy = Spy(pointwise)
+    backend = TorchBackend("cpu", "fp32")
+    backend.take(spy)
+    volume = np.full((2, 17, 4, 4), -2.0, np.float32)
+    volume[:, 9, 1, 1] = 3.0  # slice 8 is the first that is run before it, 12 the next: neither shows it
+    volume[0, 4, 2, 2] = 3.0  # the first output is above a half in slice 4, so 1 to 7 are run
+    ticks: list[tuple[int, int]] = []
+    way = Slicewise((0, 0), 4, batch=2, distance=4.0, dense=(0,)).at((1.0, 1.0, 1.0))
+    result = way(backend, volume, lambda done, total: ticks.append((done, total)))
+    assert sum(shape[0] for shape in spy.shapes) == 11
+    np.testing.assert_allclose(result[:, :9], expected(volume)[:, :9], atol=1e-5)
+    assert result[0, 9, 1, 1] < 0.5
+    assert ticks == sorted(ticks) and all(done < total == 9 for done, total in ticks)
+
+
 def test_empty_slices_are_skipped_and_are_zero() -> None:
     spy = Spy(pointwise)
     volume = noise(2, 20, 8, 8)
