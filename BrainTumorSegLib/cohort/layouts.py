@@ -16,6 +16,14 @@ from ..io.staging import atomic, staged
 from .outcome import FOLDER
 
 PAGES = "reports"
+_README = """# Brain tumour segmentations
+
+Made by BrainTumorSeg from the images of the data set that `dataset_description.json` names. Each label map lies on the
+grid of the image that its JSON file names, and that file says how it came about. `dseg.tsv` has the meaning of the
+labels, `results.csv` the sizes of all cases, `failures.csv` the cases without a result.
+
+For research, not for clinical use.
+"""
 # Tables and page of the whole, which are no part of BIDS.
 _TABLES = ("results.csv", "failures.csv", "results.parquet", "report.html")
 _BIDS_VERSION = "1.10.0"
@@ -81,8 +89,8 @@ def _begin_bids(folder: Path, source: Path, convention: str) -> None:
     texts = {
         "dataset_description.json": json.dumps(description, indent=1),
         "dseg.tsv": "\n".join(["index\tname\tcolor", *rows, ""]),
-        "README.md": "# Brain tumour segmentations\n\nMade by BrainTumorSeg; for research, not for clinical use.\n",
-        ".bidsignore": "".join(f"{name}\n" for name in (f"{FOLDER}/", f"{PAGES}/", ".running/", *_TABLES)),
+        "README.md": _README,
+        ".bidsignore": "".join(f"{name}\n" for name in (FOLDER, PAGES, *_TABLES)),
     }
     with staged() as staging:
         for name, text in texts.items():

@@ -93,8 +93,10 @@ def _carry_out(
         with uninterrupted(), staged([cohort.root]) as staging:  # of what there is, also where it was ended
             stage_tables(heard, folder, staging)
     if arguments.report and len(running.failed) < len(running.outcomes):
-        progress.report("report", 1.0, "Drawing the report")
-        _write_report(running, cohort, folder)
+        from ..cohort.page import PAGE, write_page
+
+        with staged([cohort.root]) as staging:
+            write_page(cohort, running.outcomes.values(), folder, staging.path(folder / PAGE), progress)
     _conclude(running, planned, folder, console)
 
 
@@ -105,10 +107,6 @@ def _workers(arguments: argparse.Namespace, claim: Claim, progress: Progress) ->
 
     progress.report("connect", 0.0, f"Connecting to {arguments.scheduler}")
     return DaskWorkers(arguments.scheduler, claim.path)
-
-
-def _write_report(running: CohortRun, cohort: Cohort, folder: Path) -> None:
-    pass
 
 
 def _said(outcome: Outcome, is_old: bool) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def origin_of(predictions: Iterable[Path | None], model: str | Path | None = Non
     """
     files = [path for path in predictions if path is not None]
     runs = [run for run in map(_provenance, files) if run]
-    facts = _shared(runs)
+    facts = shared_facts(runs)
     remarks = []
     if runs and len(runs) < len(files):
         remarks.append(f"Only {len(runs)} of {len(files)} predictions come with a record of how they were made.")
@@ -70,7 +70,7 @@ def _provenance(prediction: Path) -> Mapping[str, Any]:
         return {}
 
 
-def _shared(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def shared_facts(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """One entry a key: the value where all agree, else the different ones in a list."""
     facts: dict[str, Any] = {}
     for key in _SHARED:

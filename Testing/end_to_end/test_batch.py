@@ -206,6 +206,41 @@ def test_requests_that_cannot_be_carried_out(root: Path, cli: Cli, tmp_path: Pat
         assert done.returncode == 2 and words in done.stderr, done.stderr
 
 
+def test_bids_derivatives(cli: Cli, model: Path, tmp_path: Path) -> None:
+    words = {"t1": "T1w", "t1ce": "ce-gadolinium_T1w", "t2": "T2w", "flair": "FLAIR"}
+    for place in ("sub-01/ses-1", "sub-02"):
+        spelling = f"{place.replace('/', '_')}_{{name}}.nii.gz"
+        write_case(tmp_path / "data" / place / "anat", spelling, words)
+    (tmp_path / "data" / "dataset_description.json").write_text('{"Name": "d", "BIDSVersion": "1.10.0"}')
+    arguments = ("batch", tmp_path / "data", "-o", tmp_path / "data", "--layout", "bids", "--model", model)
+    done = cli(*arguments, "--report")
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "data" / "derivatives" / "braintumorseg"
+    made = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*_dseg.*"))
+    assert made == [
+        f"{place}/anat/{place.replace('/', '_')}_space-orig_dseg.{suffix}"
+        for place in ("sub-01/ses-1", "sub-02")
+        for suffix in ("json", "nii.gz")
+    ]
+    sidecar = json.loads((folder / made[0]).read_text())
+    assert sidecar["SpatialReference"] == "sub-01_ses-1_ce-gadolinium_T1w.nii.gz" and sidecar["Manual"] is False
+    description = json.loads((folder / "dataset_description.json").read_text())
+    assert description["DatasetType"] == "derivative" and description["GeneratedBy"][0]["Name"] == "BrainTumorSeg"
+    assert (folder / "dseg.tsv").read_text().splitlines()[3].split()[:2] == ["2", "ED"]
+    again = cli(*arguments, "--dry-run")
+    assert "0 of 2 cases would be run" in again.stdout, "what was derived is no case, and done"
+    validator = shutil.which("bids-validator-deno")
+    if validator:
+        checked = subprocess.run([validator, folder], capture_output=True, text=True, timeout=120, check=False)
+        assert checked.returncode == 0, checked.stdout
+
+
+def test_the_page_links_to_the_cases(whole: Path) -> None:
+    page = (whole / "report.html").read_text("utf-8")
+    assert all(f'href="reports/{name}.html"' in page for name in CASES)
+    assert page.count("data:image/jpeg") == len(CASES) and "http" not in page.replace("http-equiv", "")
+
+
 def test_a_dry_run_says_what_it_would_do(root: Path, cli: Cli, tmp_path: Path) -> None:
     study = tmp_path / "study"
     shutil.copytree(root / "P0", study / "P0")

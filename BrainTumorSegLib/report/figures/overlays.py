@@ -23,6 +23,7 @@ from .views import ORIENTATION, foreground, on_grid, window
 # Okabe and Ito's sky blue and vermilion: apart for every kind of colour vision, and in grey by their brightness.
 MISSED, FALSE = (86, 180, 233), (213, 94, 0)
 PANEL = 360  # pixels a side
+THUMBNAIL = 150
 # The sequence that shows a region best comes first.
 _SHOWN_ON = {"WT": (FLAIR, T2, T1CE, T1), "TC": (T1CE, FLAIR, T2, T1), "ET": (T1CE, T1, FLAIR, T2)}
 _ZOOM_MARGIN_MM, _ZOOM_MINIMUM_MM = 12.0, 60.0
@@ -37,7 +38,7 @@ class Panel:
 
     Attributes:
         title: what it shows.
-        pixels: uint8 ``(PANEL, PANEL, 3)``.
+        pixels: uint8 ``(PANEL, PANEL, 3)``, or :data:`THUMBNAIL` a side.
         description: the same in words.
     """
 
@@ -92,6 +93,26 @@ def overlays(
             shown[sequence] = on_grid(case.images[sequence], grid)
         result.append(_overlay(region, sequence, shown[sequence], grid, found, truth))
     return result
+
+
+def thumbnail(image: Volume, labels: Volume) -> Panel:
+    """A small picture of a result: the axial slice with most tumour, or the middle one where there is none.
+
+    Args:
+        image: of the patient, on any grid.
+        labels: label map ``(Z, Y, X)`` in the convention of this library.
+    """
+    grid = Grid.of(labels).oriented(ORIENTATION)
+    masks = {name: reorient(mask, labels.affine, ORIENTATION) for name, mask in to_regions(labels.array).items()}
+    sizes = masks["WT"].sum(axis=(1, 2))
+    level = int(np.argmax(sizes)) if sizes.any() else len(sizes) // 2
+    shown = on_grid(image, grid)
+    low, high = window(shown)
+    part = _Window.around(np.asarray(foreground(shown).any(axis=0)), grid.spacing[1:], margin=4.0)
+    grey = np.clip((shown[level] - low) / (high - low), 0, 1)
+    pixels = _painted(grey, part, {name: mask[level] for name, mask in masks.items()})
+    small = np.asarray(Image.fromarray(pixels).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS))
+    return Panel("", small, f"Axial slice at {_height(grid, level)} with the segmented regions.")
 
 
 def _overlay(
