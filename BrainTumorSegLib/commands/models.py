@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,18 +13,22 @@ from ..domain.modalities import MODALITIES, taken
 from ..domain.progress import Progress
 from ..domain.text_table import text_table
 from ..io.outputs import check_outputs
-from ..models import catalogue
+from ..models import catalogue, public_models
 from ..models.checkpoint_file import save_checkpoint
 from ..models.ensemble import average_of
-from ..models.importers.wishes import MEANINGS, Wishes
+from ..models.importers.wishes import MEANINGS, Wishes, titles
 from ..models.model_card import model_card
 from .console import Console
 
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """Arguments of the subcommand."""
-    actions = p.add_subparsers(dest="action", metavar="list | info | add | remove | ensemble | verify")
-    actions.add_parser("list", help="installed models (the default)")
+    actions = p.add_subparsers(dest="action", metavar="list | info | add | download | remove | ensemble | verify")
+    listing = actions.add_parser("list", help="installed models (the default)")
+    listing.add_argument("--available", action="store_true", help="public models that can be downloaded")
+    download = actions.add_parser("download", help="download a public model and take it over; asks first")
+    download.add_argument("model", metavar="ID")
+    download.add_argument("--yes", action="store_true", help="do not ask")
     for name, what, about in (
         ("info", "ID", "print the model card"),
         ("remove", "ID", "delete a model that was added"),
@@ -90,6 +95,8 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         model = catalogue.add(arguments.model, _wishes(arguments))
         console.placed()
         console.say(f"Added {model.description.id} as {model.path}")
+    elif arguments.action == "download":
+        download_public(arguments.model, arguments.yes, console, progress)
     elif arguments.action == "remove":
         removed = catalogue.remove(arguments.model)
         console.placed()
@@ -98,6 +105,8 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         make_ensemble(arguments.models, arguments.output, console)
     elif arguments.action == "verify":
         verify(console)
+    elif getattr(arguments, "available", False):
+        list_public(console)
     else:
         list_models(console)
     return 0
@@ -118,6 +127,48 @@ def list_models(console: Console) -> None:
         console.warn(error.sentence())
     with suppress(RequestError):  # no home: it was said above
         console.say(f"Your own models: {catalogue.models_folder()}")
+
+
+def list_public(console: Console) -> None:
+    """A table of public models, one line a model."""
+    rows = []
+    for model in public_models.available().values():
+        size = f"{model.bytes / 1e6:.0f} MB" if model.bytes else "not stated"
+        rows.append((model.id, model.purpose, titles(model.channels), size, model.licence[:60]))
+    console.say(text_table(("id", "for", "takes", "size", "licence"), rows, left=range(5)))
+    console.say("braintumorseg models download ID shows all about one, asks, and takes it over.")
+
+
+def download_public(model: str, agreed: bool, console: Console, progress: Progress) -> None:
+    """Show a public model, ask, download it and take it over.
+
+    Raises:
+        RequestError: nobody can be asked, or the answer is no.
+        ExecutionError: it cannot be downloaded, or is another file.
+    """
+    entry = public_models.find_public(model)
+    console.say(entry.card())
+    if not agreed and not _asked("Download it?"):
+        raise RequestError(f"{model} was not downloaded.", "Answer y, or give --yes.")
+
+    def consent(question: str) -> bool:
+        console.say(question)
+        return agreed or _asked("")
+
+    added = public_models.download_model(entry, progress, consent)
+    console.placed()
+    console.say(f"Added {added.description.id} as {added.path}")
+
+
+def _asked(question: str) -> bool:
+    """The answer of who sits at the terminal.
+
+    Raises:
+        RequestError: nobody does.
+    """
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise RequestError("Nobody can be asked here.", "Give --yes.")
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
 def make_ensemble(models: Sequence[str], output: Path, console: Console) -> None:

@@ -76,13 +76,13 @@ def _received(address: str, remedy: str) -> Iterator[tuple[bytes, float]]:
                 done += len(piece)
                 yield piece, min(done / total, 1.0) if total else 0.0
     except (http.client.HTTPException, OSError) as error:
-        raise ExecutionError(f"{address} cannot be downloaded ({_reason(error)}).", remedy) from error
+        raise ExecutionError(f"{address} cannot be downloaded ({reason_of(error)}).", remedy) from error
     if done > LARGEST or done < total:
         what = f"it is larger than {LARGEST >> 20} MB" if done > LARGEST else "the connection broke off"
         raise ExecutionError(f"{address} cannot be downloaded ({what}).", remedy)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """What is wrong with the connection, in words of people."""
     import http.client
     import socket

@@ -140,6 +140,8 @@ def _outputs(file: Path, config: Fields, wishes: Wishes, count: int, sigmoid: bo
 
 def _names(file: Path, config: Fields, count: int) -> list[str]:
     said = config.values.get("class_names")
+    if isinstance(said, list):  # as in the input of a training, or as a training passes them on
+        said = [name.get("name") if isinstance(name, dict) else name for name in said]
     if isinstance(said, list) and all(isinstance(name, str) and name.isprintable() for name in said):
         return [name for name in said if name.lower() != "background"]
     if config.flag("sigmoid", False) and count == 3 and "brats" in str(config.values.get("bundle_root", "")).lower():

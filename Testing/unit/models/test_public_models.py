@@ -1,0 +1,231 @@
+"""Public models: what the list says, and their way from a server on this machine to the user's own models."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from BrainTumorSegLib import cli
+from BrainTumorSegLib.domain.errors import CancelledError, CheckpointError, ExecutionError, RequestError
+from BrainTumorSegLib.domain.progress import Progress
+from BrainTumorSegLib.models import public_models
+from BrainTumorSegLib.models.catalogue import installed, models_folder
+from BrainTumorSegLib.models.public_models import LIST, available, download_model, find_public, pinned
+from Testing.nnunet_samples import write_model
+
+
+@dataclass
+class Served:
+    """What a server gives, and what it was asked."""
+
+    content: bytes = b""
+    etag: str = '"1"'
+    breaks: list[int] = field(default_factory=list)  # bytes after which an answer breaks off
+    asked: list[tuple[str, str | None]] = field(default_factory=list)
+    address: str = ""
+
+
+@pytest.fixture
+def served() -> Iterator[Served]:
+    """A server that can begin in the middle."""
+    state = Served()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            wanted = self.headers.get("Range")
+            state.asked.append((self.path, wanted))
+            first = 0
+            if wanted and self.headers.get("If-Range") == state.etag:
+                first = int(wanted.removeprefix("bytes=").rstrip("-"))
+                if first >= len(state.content):
+                    return self.send_error(416)
+                self.send_response(206)
+            else:
+                self.send_response(200)
+            body = state.content[first:]
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("ETag", state.etag)
+            self.end_headers()
+            with suppress(OSError):
+                self.wfile.write(body[: state.breaks.pop(0)] if state.breaks else body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        state.address = f"http://127.0.0.1:{running.server_port}"
+        yield state
+        running.shutdown()
+
+
+@pytest.fixture
+def listed(tmp_path: Path, served: Served, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make a list of one nnU-Net model, ``tiny``, on the server."""
+    write_model(tmp_path / "made")
+    served.content = Path(shutil.make_archive(str(tmp_path / "tiny"), "zip", tmp_path / "made")).read_bytes()
+
+    def write(**changes: Any) -> None:
+        entry = {
+            "id": "tiny",
+            "title": "Tiny",
+            "purpose": "Tests",
+            "importer": "nnunet",
+            "url": f"{served.address}/tiny.zip",
+            "bytes": len(served.content),
+            "sha256": hashlib.sha256(served.content).hexdigest(),
+            "sha1": hashlib.sha1(served.content, usedforsecurity=False).hexdigest(),
+            "channels": ["t1", "t1ce", "t2", "flair"],
+            "labels": {"whole tumor": "WT", "tumor core": "TC", "enhancing tumor": "ET"},
+            "licence": "CC-BY-4.0",
+            "accuracy": "none",
+            "accuracy_source": "nowhere",
+            "source": "this test",
+        }
+        file = tmp_path / "list.json"
+        file.write_text(json.dumps({"schema": 1, "models": [entry | changes]}))
+        monkeypatch.setattr(public_models, "LIST", file)
+
+    write()
+    return write
+
+
+def never(question: str) -> bool:
+    raise AssertionError(question)
+
+
+def test_the_list_is_as_its_schema_says() -> None:
+    """By hand, for want of a library: every field is there, of its type and pattern, and nothing else."""
+    schema = json.loads(LIST.with_name("public_models.schema.json").read_text("utf-8"))
+    values = json.loads(LIST.read_text("utf-8"))
+    rules = schema["properties"]["models"]["items"]
+    types = {"string": str, "integer": int, "array": list, "object": dict}
+    assert values["schema"] == schema["properties"]["schema"]["const"]
+    for entry in values["models"]:
+        assert sorted(entry) == sorted(rules["required"]) == sorted(rules["properties"])
+        for name, rule in rules["properties"].items():
+            value = entry[name]
+            assert isinstance(value, types[rule.get("type", "string")]), name
+            assert not rule.get("pattern") or re.search(rule["pattern"], value), (entry["id"], name)
+            assert not rule.get("enum") or value in rule["enum"], (entry["id"], name)
+            assert not rule.get("minLength") or value, (entry["id"], name)
+        assert set(entry["channels"]) <= set(rules["properties"]["channels"]["items"]["enum"])
+        assert set(entry["labels"].values()) <= set(rules["properties"]["labels"]["additionalProperties"]["enum"])
+    names = list(available())
+    assert len(names) == len(set(names)) == len(values["models"]) >= 6
+    assert {"monai-brats-mri", "auto3dseg-brats-men", "auto3dseg-brats-ped"} <= set(names)
+
+
+def test_every_public_model_has_an_importer_and_a_card() -> None:
+    from BrainTumorSegLib.models.importers import IMPORTERS
+
+    for model in available().values():
+        assert model.importer in IMPORTERS and model.wishes().channels == model.channels
+        assert model.url in model.card() and model.licence in model.card() and "SHA-256" in model.card()
+    with pytest.raises(CheckpointError, match="no public model 'nobody'"):
+        find_public("nobody")
+
+
+def test_a_model_is_downloaded_checked_and_added(served: Served, listed: Callable[..., None]) -> None:
+    heard: list[float] = []
+    progress = Progress(lambda stage, fraction, message: heard.append(fraction) if stage == "download" else None)
+    added = download_model(find_public("tiny"), progress, never)
+    assert added.description.id == "tiny" and "tiny" in installed()[0]
+    assert added.description.weights_licence == "CC-BY-4.0"
+    assert added.description.training.recipe["source"] == f"{served.address}/tiny.zip"
+    assert heard and heard[-1] == 1.0
+    assert not [path for path in models_folder().parent.rglob("*") if path.suffix == ".zip"]
+
+
+def test_a_connection_that_breaks_off_goes_on_where_it_was(served: Served, listed: Callable[..., None]) -> None:
+    served.breaks = [len(served.content) // 2, 1000]
+    download_model(find_public("tiny"), Progress(), never)
+    half = len(served.content) // 2
+    assert [wanted for _, wanted in served.asked] == [None, f"bytes={half}-", f"bytes={half + 1000}-"]
+
+
+def test_a_cancelled_download_goes_on_another_time(served: Served, listed: Callable[..., None]) -> None:
+    def end(stage: str, fraction: float, message: str) -> None:
+        raise CancelledError("cancelled")
+
+    with pytest.raises(CancelledError):
+        download_model(find_public("tiny"), Progress(end), never)
+    assert not models_folder().exists(), "nothing half is among the models"
+    download_model(find_public("tiny"), Progress(), never)
+    assert served.asked[1][1] == f"bytes={len(served.content)}-"
+
+
+def test_a_file_that_changed_meanwhile_comes_whole(served: Served, listed: Callable[..., None]) -> None:
+    served.breaks = [500, 0, 0, 0]
+    with pytest.raises(ExecutionError, match="broke off"):
+        download_model(find_public("tiny"), Progress(), never)
+    served.etag, served.breaks = '"2"', []
+    assert download_model(find_public("tiny"), Progress(), never).description.id == "tiny"
+
+
+def test_another_file_is_refused_and_removed(served: Served, listed: Callable[..., None], home: Path) -> None:
+    listed(sha256="0" * 64)
+    with pytest.raises(ExecutionError, match="not the file that was stated"):
+        download_model(find_public("tiny"), Progress(), never)
+    listed(sha1="0" * 40)
+    with pytest.raises(ExecutionError, match="not the file"):
+        download_model(find_public("tiny"), Progress(), never)
+    assert not models_folder().exists() and not list((home / "cache" / "downloads").iterdir())
+
+
+def test_what_nobody_states_is_pinned_by_consent(served: Served, listed: Callable[..., None]) -> None:
+    listed(sha256="", sha1="", bytes=0)
+    digest = hashlib.sha256(served.content).hexdigest()
+    with pytest.raises(RequestError, match="was not taken over"):
+        download_model(find_public("tiny"), Progress(), lambda question: False)
+    assert not pinned() and not models_folder().exists()
+    questions: list[str] = []
+    download_model(find_public("tiny"), Progress(), lambda question: not questions.append(question))  # type: ignore[func-returns-value]
+    assert digest in questions[0] and pinned() == {"tiny": digest}
+    assert digest in find_public("tiny").card()
+    download_model(find_public("tiny"), Progress(), never)  # not asked again
+    served.content += b"more"
+    with pytest.raises(ExecutionError, match="that was there before"):
+        download_model(find_public("tiny"), Progress(), never)
+
+
+def test_a_server_that_says_no_and_a_file_without_end(
+    served: Served, listed: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(public_models, "LARGEST", 1000)
+    with pytest.raises(ExecutionError, match="larger than"):
+        download_model(find_public("tiny"), Progress(), never)
+    listed(url=f"{served.address.rpartition(':')[0]}:1/tiny.zip")
+    with pytest.raises(ExecutionError, match="cannot be downloaded"):
+        download_model(find_public("tiny"), Progress(), never)
+
+
+def test_the_proxy_of_the_environment_is_used(
+    served: Served, listed: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", served.address)
+    monkeypatch.setenv("no_proxy", "")
+    listed(url="http://models.invalid/tiny.zip")
+    assert download_model(find_public("tiny"), Progress(), never).description.id == "tiny"
+    assert served.asked[0][0] == "http://models.invalid/tiny.zip"
+
+
+def test_the_commands(served: Served, listed: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", "list", "--available"]) == 0
+    assert "tiny" in capsys.readouterr().out
+    assert cli.main(["models", "download", "tiny"]) == 2, "nobody sits at a terminal here"
+    said = capsys.readouterr()
+    assert "CC-BY-4.0" in said.out and "--yes" in said.err and not served.asked
+    assert cli.main(["models", "download", "tiny", "--yes"]) == 0
+    assert "Added tiny" in capsys.readouterr().out
