@@ -66,7 +66,8 @@ def _fetch(address: str, part: Path, progress: Progress, largest: int) -> bool:
         headers = {"Range": f"bytes={done}-", "If-Range": tag} if done and tag else {}
     request = urllib.request.Request(address, headers=headers)
     try:
-        answer: HTTPResponse = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
+        # An opener of its own: the one that urllib keeps knows the proxies of when it was made.
+        answer: HTTPResponse = urllib.request.build_opener().open(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as error:
         if error.code == _BEYOND and headers:  # all of it is there, or it is another file by now
             part.unlink(missing_ok=True)
