@@ -24,7 +24,7 @@ from BrainTumorSegLib.models.description import AccuracyRecord, Description, Pos
 
 from .datasets.case import UNKNOWN_LABEL, LabelledCase
 from .datasets.split import Split
-from .recipe import Recipe
+from .recipe import LEAKING_SLICES, Recipe
 from .studies.calibration import gather, summary
 
 # Case id → region → Dice.
@@ -36,6 +36,7 @@ def describe_run(recipe: Recipe, split: Split, steps: int) -> Description:
     packages = ("torch", "monai", "lightning", "numpy")
     # Where the files lay on this machine is nobody's business.
     public = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, folder=""), init=Path(recipe.init).name)
+    public = dataclasses.replace(public, encoder_weights=Path(recipe.encoder_weights).name)
     return recipe.describe(
         TrainingRecord(
             data=recipe.data.name,
@@ -143,13 +144,23 @@ def export(
     with atomic(destination) as part:  # a measurement that fails leaves the file of an earlier run
         checkpoint = save_sound(description, weights, part)
         if measured:
-            fold = measured[0].id in split.monitoring
-            who = "held-out fold of the training patients" if fold else "validation patients"
+            who = who_is(measured[0].id, recipe, split)
             records = measure_accuracy(checkpoint, f"{recipe.data.name}, {who}", measured, device)
             checkpoint = save_sound(dataclasses.replace(description, accuracy=tuple(records)), weights, part)
         else:
             print("There are no validation patients." if not split.measured else "Accuracy was not measured.")
     return dataclasses.replace(checkpoint, path=destination)
+
+
+def who_is(case: str, recipe: Recipe, split: Split) -> str:
+    """The part of the patients that a case is of, in words for the card."""
+    if case in split.test:
+        return "test images"
+    if case not in split.monitoring:
+        return "validation patients"
+    if recipe.data.fold_of == LEAKING_SLICES:
+        return "held-out slices of patients that also train, which says nothing about new patients"
+    return "held-out fold of the training patients"
 
 
 def measure_accuracy(

@@ -13,10 +13,11 @@ from BrainTumorSegLib.domain.errors import ExecutionError, RequestError
 from BrainTumorSegLib.networks import create_network
 from BrainTumorSegLib.networks.registry import family_of
 
+from .batch_measures import batch_measures
 from .losses import create_loss
 from .recipe import Recipe
 from .schedule import Plateau, learning_rate_factor
-from .supervision import UNKNOWN, Supervision
+from .supervision import UNKNOWN, Outputs, Supervision
 
 TRAINING_LOSS = "training_loss"
 MONITOR = "validation_loss"
@@ -24,6 +25,8 @@ DICE = "validation_dice_"
 IOU = "validation_iou_"
 MEAN_IOU = "validation_mean_iou"
 ACCURACY = "validation_accuracy"
+# Before the names of batch measures.
+TRAINING, VALIDATION = "training_", "validation_"
 
 
 class SegmentationModule(LightningModule):
@@ -78,10 +81,12 @@ class SegmentationModule(LightningModule):
         Raises:
             ExecutionError: the loss is not finite.
         """
-        loss = self.loss(*self._together((self(batch["image"]), batch["target"], batch["image"])))
+        outputs, target, images = self._together((self(batch["image"]), batch["target"], batch["image"]))
+        loss = self.loss(outputs, target, images)
         if not torch.isfinite(loss):
             raise ExecutionError(f"The loss is {loss.item()} at step {self.global_step}.", "Lower learning_rate.")
         self._log(TRAINING_LOSS, loss)
+        self._log_batch(TRAINING, outputs, target)
         return loss
 
     def _together(self, parts: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -100,6 +105,7 @@ class SegmentationModule(LightningModule):
         """Loss, and the voxels that the measures are made of; returns the logits."""
         logits = self(batch["image"])
         self._log(MONITOR, self.loss(logits, batch["target"], batch["image"]), len(batch["image"]))
+        self._log_batch(VALIDATION, logits, batch["target"])
         known = batch["target"] != UNKNOWN
         predicted, target = (logits > 0) & known, batch["target"] > 0
         space = [0, *range(2, logits.ndim)]
@@ -149,6 +155,12 @@ class SegmentationModule(LightningModule):
             optimiser, lambda step: learning_rate_factor(step, o, self.plateau.reduction)
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _log_batch(self, part: str, outputs: Outputs, target: torch.Tensor) -> None:
+        """The figures of a batch as a whole, each batch weighing alike, where the recipe asks for them."""
+        if self.recipe.monitoring.batch_measures:
+            for name, value in batch_measures(outputs, target).items():
+                self._log(f"{part}{name}", value, 1)
 
     def _log(self, name: str, value: torch.Tensor, batch: int | None = None) -> None:
         """Mean over the interval and the processes; written by the interval log, so by no logger here."""

@@ -29,13 +29,23 @@ OPTIMISERS = ("adamw", "adam", "sgd", "nadam")
 SCHEDULES = ("cosine", "poly", "plateau")
 LOSSES = ("dice_bce", "bce", "dice", "tanimoto")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
+# What a held-out fold is made of. The second one leaks: every patient of it trains, too.
+PATIENTS, LEAKING_SLICES = FOLDS_OF = ("patients", "slices_of_training_patients")
+# Kinds of data whose patients are stacks of slices.
+_STACKS = ("lgg", "images")
 
 _SEE = "Compare it with those in Training/recipes."
 
 # What neither the states nor the patches of a run depend on, so it may change when the run is resumed.
 _FREE = ("title", "version", "notes", "weights_licence", "storage", "tiling", "postprocessing", "init",
-         "sampling.workers", "data.name", "data.folder", "data.licence", "data.validation_patients",
+         "encoder_weights", "sampling.workers", "data.name", "data.folder", "data.licence", "data.validation_patients",
          "optimisation.steps", "optimisation.patience")  # fmt: skip
+
+# What an earlier version could not say yet, it did so; where it says None, as this recipe does.
+_EARLIER: dict[str, Any] = {
+    "data.labels": None, "preprocessing.brain": None, "data.fold_of": PATIENTS, "monitoring.whole_slices": False,
+    "monitoring.patches": 2, "monitoring.batch_measures": False,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,9 @@ class DataRecipe:
         folds, fold: with ``fold`` ≥ 0 the training patients are cut into ``folds`` and that one is held out,
             monitors the run and decides the best state. With -1 all of them train; then nothing is chosen
             by the monitored loss, which is taken on training patients, and the last state is exported.
+        fold_of: ``patients``. With ``slices_of_training_patients`` the fold is so many slices of every training
+            patient, as in systems that split slices at random: patients leak into it, so what is measured there
+            says nothing about new patients. Only to show what such figures are worth.
         validation_patients: how many validate where neither split.json nor folders say which; 0 is a fifth.
         training_patients: train on so many of them only, for a learning curve; more include those of fewer. 0: all.
     """
@@ -62,6 +75,7 @@ class DataRecipe:
     labels: str = "auto"
     folds: int = 5
     fold: int = -1
+    fold_of: str = PATIENTS
     validation_patients: int = 0
     training_patients: int = 0
 
@@ -148,11 +162,29 @@ class OptimisationRecipe:
 
 
 @dataclass(frozen=True)
+class MonitoringRecipe:
+    """What a run is judged by after every interval.
+
+    Attributes:
+        patches: so many of each of at most eight monitored patients, all on tumour.
+        whole_slices: instead, every slice of every monitored patient of which something is known, with or without
+            tumour, in an order that mixes the patients.
+        batch_measures: also log soft Dice and IoU of whole batches and the accuracy of their pixels, in training and
+            on what is monitored, as many published systems print them (Training/batch_measures.py).
+    """
+
+    patches: int = 2
+    whole_slices: bool = False
+    batch_measures: bool = False
+
+
+@dataclass(frozen=True)
 class Recipe:
     """All of a training run.
 
     ``init`` says which weights the run starts from: id or file of a checkpoint, or the recipe (a TOML file beside this
-    one) that makes it.
+    one) that makes it. ``encoder_weights`` is a file of weights that the encoder alone starts from, such as those that
+    it learnt on photographs (Training/pretrained.py).
     """
 
     id: str
@@ -169,9 +201,11 @@ class Recipe:
     postprocessing: PostprocessingSpec = PostprocessingSpec()
     augmentation: AugmentationRecipe = AugmentationRecipe()
     optimisation: OptimisationRecipe = OptimisationRecipe()
+    monitoring: MonitoringRecipe = MonitoringRecipe()
     version: str = "1"
     seed: int = 1
     init: str = ""
+    encoder_weights: str = ""
     weights_licence: str = "Apache-2.0"
     storage: str = "fp16"
     notes: dict[str, Any] = field(default_factory=dict)
@@ -213,8 +247,7 @@ class Recipe:
     def changed_since(self, earlier: Mapping[str, Any]) -> list[str]:
         """Names of the entries that differ from an earlier recipe (as a dict) and must not within one run."""
         old, new = _flat(earlier), _flat(dataclasses.asdict(self))
-        # What an earlier version could not say yet, it did as this one does.
-        old = {name: new.get(name) for name in ("data.labels", "preprocessing.brain")} | old
+        old = {name: new.get(name) if value is None else value for name, value in _EARLIER.items()} | old
         differing = (name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name))
         return [name for name in differing if not any(name == free or name.startswith(f"{free}.") for free in _FREE)]
 
@@ -233,6 +266,7 @@ def _problems(r: Recipe) -> Iterator[str]:
     for name, value, choices in (
         ("data.kind", d.kind, FINDERS),
         ("data.labels", d.labels, ("auto", *CONVENTIONS)),
+        ("data.fold_of", d.fold_of, FOLDS_OF),
         ("optimiser", o.optimiser, OPTIMISERS),
         ("schedule", o.schedule, SCHEDULES),
         ("loss", o.loss, LOSSES),
@@ -258,10 +292,18 @@ def _problems(r: Recipe) -> Iterator[str]:
         yield "ema must be at least 0 and below 1"
     if d.folds < 2 or not -1 <= d.fold < d.folds:
         yield f"fold must be -1 or lie between 0 and {d.folds - 1}, and folds be at least 2"
+    if d.fold_of == LEAKING_SLICES and (d.fold == -1 or d.kind not in _STACKS):
+        yield f"fold_of {d.fold_of} needs a fold (fold is {d.fold}) and data of kind {' or '.join(_STACKS)}"
+    if r.monitoring.whole_slices and r.dimensions != 2:
+        yield "monitoring.whole_slices is for 2D networks"
+    if r.monitoring.patches < 1:
+        yield "monitoring.patches must be at least 1"
     if min(d.training_patients, d.validation_patients) < 0:
         yield "training_patients and validation_patients must be at least 0"
     if o.hold_statistics and not r.init:
         yield "hold_statistics needs init: a fresh network has no statistics to hold"
+    if r.init and r.encoder_weights:
+        yield "init and encoder_weights exclude each other"
     if o.patience and d.fold == -1:
         yield "patience needs a held-out fold (fold is -1, so training patients are monitored)"
 

@@ -21,8 +21,8 @@ from BrainTumorSegLib.domain.errors import CancelledError, CheckpointError, Requ
 from BrainTumorSegLib.io.outputs import check_outputs
 
 from .command import exit_code
-from .datasets.split import FOLD, NONE, VALIDATION
-from .recipe import Recipe, load_recipe
+from .datasets.split import FOLD, NONE, TEST, VALIDATION
+from .recipe import LEAKING_SLICES, Recipe, load_recipe
 
 if TYPE_CHECKING:
     import torch
@@ -48,10 +48,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--fold", type=int, help="hold out this fold of the training patients (-1: none)")
     p.add_argument("--patients", type=int, help="train on so many patients only, for a learning curve")
     p.add_argument("--steps", type=int, help="instead of the recipe's number of steps")
+    p.add_argument("--encoder-weights", type=Path, metavar="FILE", help="weights that the encoder starts from")
     p.add_argument("--fast-dev-run", action="store_true", help="two steps on few patients, to see that all works")
     p.add_argument(
         "--measure",
-        choices=(VALIDATION, FOLD, NONE),
+        choices=(VALIDATION, FOLD, TEST, NONE),
         help="patients that the exported accuracy is of (default: the held-out fold, or validation where none is)",
     )
     return p
@@ -71,7 +72,8 @@ def adapt(recipe: Recipe, arguments: argparse.Namespace) -> Recipe:
         data = dataclasses.replace(data, training_patients=arguments.patients)
     if arguments.data is not None:
         data = dataclasses.replace(data, folder=str(arguments.data))
-    return dataclasses.replace(recipe, optimisation=optimisation, data=data)
+    weights = str(arguments.encoder_weights or recipe.encoder_weights)
+    return dataclasses.replace(recipe, optimisation=optimisation, data=data, encoder_weights=weights)
 
 
 def run_folder(recipe: Recipe, arguments: argparse.Namespace) -> Path:
@@ -105,7 +107,7 @@ def load_data(recipe: Recipe, arguments: argparse.Namespace) -> PatchData:
     Raises:
         RequestError: there are none, or the split is wrong.
     """
-    from .datasets.data_module import PatchData, find_split
+    from .datasets.data_module import PatchData, parts
     from .datasets.kinds import find_data
 
     if not recipe.data.folder:
@@ -113,7 +115,7 @@ def load_data(recipe: Recipe, arguments: argparse.Namespace) -> PatchData:
     folder = Path(recipe.data.folder)
     d = recipe.data
     found = find_data(recipe, folder)
-    split = find_split(recipe, folder, found)
+    found, split = parts(recipe, folder, found)
     if found.labels:  # the recipe that the checkpoint records says how they were read
         print(f"Label maps are read as {found.labels}{' (assumed)' * (d.labels == 'auto')}.", flush=True)
         d = dataclasses.replace(d, labels=found.labels)
@@ -268,7 +270,7 @@ def read_state(file: Path, recipe: Recipe, data: PatchData) -> dict[str, Any]:
     if changed:
         what = ", ".join(changed)
         raise RequestError(f"The run began with another {what}.", "Restore the recipe, or choose another -o.")
-    if split_then != dataclasses.asdict(data.split):
+    if {"test": ()} | split_then != dataclasses.asdict(data.split):
         raise RequestError("The run began with other patients.", "Restore data and split.json, or choose another -o.")
     return state
 
@@ -295,6 +297,7 @@ def run(arguments: argparse.Namespace) -> int:
     from .callbacks.states import BEST, LAST
     from .export import export
     from .module import SegmentationModule
+    from .pretrained import load_encoder
 
     folder = run_folder(recipe, arguments)
     destination = folder / f"{recipe.id}.safetensors"
@@ -310,6 +313,10 @@ def run(arguments: argparse.Namespace) -> int:
     state = read_state(folder / LAST, recipe, data) if arguments.resume else None
     if source and state is None:
         initialise(module, source, data)
+    if recipe.encoder_weights and state is None:
+        left_out = load_encoder(module.network, Path(recipe.encoder_weights))
+        unused = f", without {len(left_out)} of its tensors" if left_out else ""
+        print(f"The encoder begins from {recipe.encoder_weights}{unused}.", flush=True)
     if "LOCAL_RANK" not in os.environ:  # so bad data end the run before other processes are started
         data.prepare_data()
     trainer = create_trainer(recipe, folder, arguments, state["global_step"] if state else None)
@@ -343,11 +350,15 @@ def _overview(data: PatchData, state: dict[str, Any] | None) -> str:
     """What the run is about, in two lines, and what there is to know of the data."""
     split = data.split
     begin = f"Resuming at step {state['global_step']}" if state else "Training"
+    r = data.recipe
     monitored = "of the held-out fold" if split.monitoring else "that also train, so they do not show accuracy"
+    if r.data.fold_of == LEAKING_SLICES:
+        monitored = "that also train, on other slices: not a figure of new patients"
     notes = "".join(f"Note: {note}.\n" for note in data.data.notes)
+    shown = "all slices" if r.monitoring.whole_slices else "patches"
     return (
         f"{notes}{begin}: {len(split.training)} patients train, {len(split.validation)} validate at the end.\n"
-        f"Validation loss and Dice below are on patches of {len(data.monitored)} patients {monitored}."
+        f"Validation loss and Dice below are on {shown} of {len(data.monitored)} patients {monitored}."
     )
 
 

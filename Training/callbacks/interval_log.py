@@ -103,8 +103,12 @@ def draw_curves(rows: list[Row], picture: Path) -> None:
 
     groups = {
         "Loss": [name for name in rows[-1] if name.endswith("loss")],
-        "Dice": [name for name in rows[-1] if name.startswith(DICE)],
-        "IoU and accuracy": [name for name in rows[-1] if name.startswith(IOU) or name in (MEAN_IOU, ACCURACY)],
+        "Dice": [name for name in rows[-1] if name.startswith(DICE) or name.endswith("batch_dice")],
+        "IoU and accuracy": [
+            name
+            for name in rows[-1]
+            if name.startswith(IOU) or name in (MEAN_IOU, ACCURACY) or name.endswith(("batch_iou", "batch_accuracy"))
+        ],
         "Learning rate": ["learning_rate"],
     }
     steps = [row["step"] for row in rows]

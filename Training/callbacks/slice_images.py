@@ -30,7 +30,8 @@ _GAP, _HEADING = 4, 14
 
 
 class SliceImages(Callback):
-    """After each validation: image, truth and prediction of the first monitored patches, as PNG and in TensorBoard.
+    """After each validation: image, truth and prediction of the first monitored patches (those with tumour before
+    the others), as PNG and in TensorBoard.
 
     Of a 3D patch the middle axial slice is shown. The patches are the same each time, so the picture of an interval
     compares with that of another.
@@ -40,28 +41,32 @@ class SliceImages(Callback):
         self.folder, self.outputs, self.rows = folder, recipe.outputs, rows
         self.channel = min(range(len(recipe.modalities)), key=lambda channel: _SHOWN.index(recipe.modalities[channel]))
         self._tiles: list[list[np.ndarray]] = []
+        self._empty: list[list[np.ndarray]] = []
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin with none."""
-        self._tiles = []
+        self._tiles, self._empty = [], []
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Keep the first patches; ``outputs`` are the logits ``(N, outputs, …)``."""
-        for number in range(min(len(outputs), self.rows - len(self._tiles))):
-            image, target, logits = (
-                middle(part[number].float().cpu()) for part in (batch["image"], batch["target"], outputs)
-            )
-            self._tiles.append(panels(image[self.channel], target, logits > 0, self.outputs))
+        for number in range(len(outputs)):
+            tiles = self._tiles if (batch["target"][number] > 0).any() else self._empty
+            if len(tiles) < self.rows:
+                image, target, logits = (
+                    middle(part[number].float().cpu()) for part in (batch["image"], batch["target"], outputs)
+                )
+                tiles.append(panels(image[self.channel], target, logits > 0, self.outputs))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the picture, by the first process alone."""
-        if not trainer.is_global_zero or not self._tiles:
+        tiles = (self._tiles + self._empty)[: self.rows]
+        if not trainer.is_global_zero or not tiles:
             return
         from PIL import Image
 
-        picture = arrange(self._tiles)
+        picture = arrange(tiles)
         with atomic(self.folder / PICTURE) as part:
             Image.fromarray(picture).save(part, format="PNG")
         for logger in trainer.loggers:

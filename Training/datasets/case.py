@@ -53,7 +53,7 @@ class DataSet:
         problems: what is wrong with the folder as a whole, in words; the cases tell of their own files.
         notes: what a user of the data should know, for the log and the card.
         labels: the label convention of all of them, where there are several that it could be.
-        split: ``train`` and ``validation`` ids where the folder itself is so divided.
+        split: ``train``, ``validation`` and perhaps ``test`` ids where the folder itself is so divided.
     """
 
     cases: Mapping[str, LabelledCase]

@@ -1,8 +1,8 @@
 """COCO JSON with images (cocodataset.org, "Data format"): polygons, run lengths and boxes, any number an image.
 
 ``_annotations.coco.json`` (or any one ``*.json``) lies beside the images, or names them in ``images`` beside it. Two
-folders ``train`` and ``valid`` are a split. Every annotation counts as tumour, whatever its category; each image is a
-patient of its own, since COCO says nothing of patients.
+folders ``train`` and ``valid`` are a split, and ``test`` its third part. Every annotation counts as tumour, whatever
+its category; each image is a patient of its own, since COCO says nothing of patients.
 """
 
 from __future__ import annotations

@@ -9,17 +9,20 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
+
+from BrainTumorSegLib.networks.registry import family_of
 
 from ..augmentation import Augmentation
-from ..recipe import Recipe
+from ..recipe import LEAKING_SLICES, Recipe
 from .cache import CachedCase, CaseCache
 from .case import DataSet
 from .patches import PatchDataset, RunningNumbers, Sample
+from .slice_fold import hold_out_slices
+from .slices import SliceDataset
 from .split import Split, read_split
 
-# Patches a case that the run is monitored on: enough to see a trend, few enough to cost little.
-_MONITORED_PATCHES = 2
+# Cases whose patches a run is monitored on: enough to see a trend, few enough to cost little.
 _MONITORED_CASES = 8
 
 
@@ -34,11 +37,23 @@ def find_split(recipe: Recipe, folder: Path, data: DataSet) -> Split:
         folder,
         list(data.cases),
         folds=d.folds,
-        fold=d.fold,
+        fold=-1 if d.fold_of == LEAKING_SLICES else d.fold,
         given=data.split,
         validation_patients=d.validation_patients,
         training_patients=d.training_patients,
     )
+
+
+def parts(recipe: Recipe, folder: Path, data: DataSet) -> tuple[DataSet, Split]:
+    """The data, and their parts; where the fold is of slices, each training patient is there twice.
+
+    Raises:
+        RequestError: split.json is wrong, or the patients are too few.
+    """
+    split = find_split(recipe, folder, data)
+    if recipe.data.fold_of == LEAKING_SLICES:
+        return hold_out_slices(data, split, recipe.data.fold, recipe.data.folds)
+    return data, split
 
 
 class PatchData(LightningDataModule):
@@ -52,8 +67,12 @@ class PatchData(LightningDataModule):
         self.measured = split.measured if measured is None else tuple(measured)
         self.recipe, self.data, self.cases, self.split = recipe, data, data.cases, split
         # Without a held-out fold some training patients are monitored: that shows a failing run, not accuracy.
-        self.monitored = (split.monitoring or split.training)[:_MONITORED_CASES]
+        self.monitored = split.monitoring or split.training[:_MONITORED_CASES]
+        if not recipe.monitoring.whole_slices:
+            self.monitored = self.monitored[:_MONITORED_CASES]
         required = tuple(name for name in recipe.modalities if name not in recipe.optional_modalities)
+        if recipe.data.fold_of == LEAKING_SLICES:  # the same patients with other labels than in other runs
+            cache = cache / f"slices-{recipe.data.fold}-of-{recipe.data.folds}"
         self._cache = CaseCache(cache, recipe.modalities, recipe.preprocessing, required)
         self._training: list[CachedCase] = []
         self._monitoring: list[CachedCase] = []
@@ -92,9 +111,14 @@ class PatchData(LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Sample]:
-        """The same patches without augmentation each time, all of them on tumour, all of them in every process."""
-        dataset = self._patches(self._monitoring, None, _MONITORED_PATCHES * len(self._monitoring), 1.0)
-        return DataLoader(dataset, batch_size=self.recipe.sampling.batch, num_workers=0)
+        """The same patches without augmentation each time, all of them on tumour, or all slices; in every process."""
+        r = self.recipe
+        dataset: Dataset[Sample]
+        if r.monitoring.whole_slices:
+            dataset = whole_slices(r, self._monitoring)
+        else:
+            dataset = self._patches(self._monitoring, None, r.monitoring.patches * len(self._monitoring), 1.0)
+        return DataLoader(dataset, batch_size=r.sampling.batch, num_workers=0)
 
     def state_dict(self) -> dict[str, Any]:
         """The split, so that a resumed run does not train on what it validates on."""
@@ -113,3 +137,9 @@ class PatchData(LightningDataModule):
             augmentation=augmentation,
             length=length,
         )
+
+
+def whole_slices(recipe: Recipe, cases: Sequence[CachedCase]) -> SliceDataset:
+    """Every known slice of these cases, in a frame that the recipe's network takes."""
+    divisor = family_of(recipe.network.family).divisor(recipe.network.arguments)
+    return SliceDataset(cases, recipe.outputs, recipe.sampling.patch, divisor)

@@ -3,7 +3,7 @@
 A mask is ``<name>_mask.*`` beside its image, or has the image's name in a folder ``masks`` beside ``images``. A
 folder of ``<patient>/<image>`` holds the slices of one patient, which are normalised and split together; images that
 lie in the given folder itself or in its ``images`` are patients of their own. Two folders ``train`` and
-``validation`` are a split.
+``validation`` are a split, and ``test`` beside them its third part.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .stack import LabelledSlice, MaskFile, SliceStack, unique
 _MASK = re.compile(r"[-_]mask$", re.IGNORECASE)
 IMAGES, MASKS = "images", "masks"
 # Names of the folders of a split.
-PARTS = {"train": ("train", "training"), "validation": ("validation", "valid", "val")}
+PARTS = {"train": ("train", "training"), "validation": ("validation", "valid", "val"), "test": ("test",)}
 
 
 def find_images(folder: Path, modalities: Sequence[str]) -> DataSet:
@@ -48,13 +48,13 @@ def find_images(folder: Path, modalities: Sequence[str]) -> DataSet:
 
 
 def parts_of(folder: Path) -> dict[str, Path]:
-    """``train`` and ``validation`` folders, where both are there."""
+    """``train`` and ``validation`` folders, where both are there, and ``test``."""
     found = {}
     for part, names in PARTS.items():
         place = next((folder / name for name in names if (folder / name).is_dir()), None)
         if place:
             found[part] = place
-    return found if len(found) == len(PARTS) else {}
+    return found if {"train", "validation"} <= found.keys() else {}
 
 
 def _places(folder: Path, problems: list[str]) -> Iterator[Path]:

@@ -62,10 +62,7 @@ class PatchDataset(Dataset[Sample]):
             image, patch_labels = image[:, 0], patch_labels[:, 0]
         if self.augmentation:
             image, patch_labels = self.augmentation(image, patch_labels, int(generator.integers(2**31)))
-        masks = [torch.isin(patch_labels[0], torch.tensor(output.labels)) for output in self.outputs]
-        target = torch.stack(masks).float()
-        target[:, patch_labels[0] == UNKNOWN_LABEL] = UNKNOWN
-        return {"image": image, "target": target}
+        return {"image": image, "target": targets(patch_labels[0], self.outputs)}
 
     def _corner(self, labels: np.ndarray, generator: np.random.Generator) -> tuple[int, ...]:
         """First voxel of the patch; ``foreground`` of the patches are centred on tumour, each class alike."""
@@ -83,6 +80,13 @@ class PatchDataset(Dataset[Sample]):
             # Inside the image where the patch fits, around its middle where it does not.
             corner.append(min(max(c - part // 2, 0), size - part) if part <= size else (size - part) // 2)
         return tuple(corner)
+
+
+def targets(labels: torch.Tensor, outputs: Sequence[OutputSpec]) -> torch.Tensor:
+    """Labels ``(…)`` → what the network should say ``(outputs, …)`` float; unknown where nothing is known."""
+    target = torch.stack([torch.isin(labels, torch.tensor(output.labels)) for output in outputs]).float()
+    target[:, labels == UNKNOWN_LABEL] = UNKNOWN
+    return target
 
 
 def cut(array: np.ndarray, corner: Sequence[int], patch: Sequence[int]) -> np.ndarray:

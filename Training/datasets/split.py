@@ -13,7 +13,7 @@ from BrainTumorSegLib.domain.errors import RequestError
 from BrainTumorSegLib.domain.json_values import read_json
 
 # Patients to measure on, as command lines name them.
-VALIDATION, FOLD, NONE = "validation", "fold", "none"
+VALIDATION, FOLD, TEST, NONE = "validation", "fold", "test", "none"
 
 # Never the recipe's seed: a run with another one must have the same validation patients.
 _SEED = 1
@@ -27,11 +27,13 @@ class Split:
         training: patches are drawn from them.
         monitoring: the held-out fold of the training patients; empty where none is held out.
         validation: measured once, when the run is over.
+        test: a third part that the data come with, in a folder of its own; measured only where that is asked for.
     """
 
     training: tuple[str, ...]
     monitoring: tuple[str, ...]
     validation: tuple[str, ...]
+    test: tuple[str, ...] = ()
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -39,12 +41,12 @@ class Split:
         return self.monitoring or self.validation
 
     def part(self, name: str) -> tuple[str, ...]:
-        """Those called ``validation``, ``fold`` (held out) or ``none``."""
-        return {VALIDATION: self.validation, FOLD: self.monitoring, NONE: ()}[name]
+        """Those called ``validation``, ``fold`` (held out), ``test`` or ``none``."""
+        return {VALIDATION: self.validation, FOLD: self.monitoring, TEST: self.test, NONE: ()}[name]
 
     def first(self, count: int) -> Split:
         """At most ``count`` cases of each part."""
-        return Split(self.training[:count], self.monitoring[:count], self.validation[:count])
+        return Split(self.training[:count], self.monitoring[:count], self.validation[:count], self.test[:count])
 
 
 def read_split(
@@ -68,10 +70,12 @@ def read_split(
             patient is left to train or monitor on.
     """
     file = folder / "split.json"
+    test: tuple[str, ...] = ()
     if file.is_file():
         training, validation = _stored_split(file, cases)
     elif given:
         training, validation = list(given["train"]), list(given["validation"])
+        test = tuple(given.get(TEST, ()))
     else:
         order = _shuffled(cases)
         count = validation_patients or max(len(order) // 5, 1)
@@ -81,7 +85,7 @@ def read_split(
     if not rest or (fold >= 0 and not held_out):
         raise RequestError(f"{len(cases)} patients in {folder} are too few to be split.", "Give more, or fewer folds.")
     rest = rest[: training_patients or None]
-    return Split(tuple(sorted(rest)), tuple(sorted(held_out)), tuple(sorted(validation)))
+    return Split(tuple(sorted(rest)), tuple(sorted(held_out)), tuple(sorted(validation)), test)
 
 
 def _shuffled(names: Sequence[str]) -> list[str]:

@@ -3,7 +3,7 @@
 Each recipe has its run in ``DIR/<recipe id>``, as Training.train makes it: a finished run is loaded, an interrupted one
 goes on, so a comparison may be spread over as many sittings as it needs. Then all networks are measured on the
 same patients through the engine, and ``comparison.csv``, ``comparison.md``, ``comparison_masks.png`` and
-``comparison_curves.png`` appear in DIR together.
+``comparison_curves.png`` appear in DIR together; with ``--brats-table`` also ``comparison_brats.csv``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from BrainTumorSegLib.models.description import TrainingRecord
 
 from .. import train
 from ..command import exit_code
-from ..datasets.split import FOLD, VALIDATION
+from ..datasets.split import FOLD, TEST, VALIDATION
 from ..recipe import Recipe, load_recipe, recorded
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .comparison_results import Network, Results, Row
 
 TABLE, TEXT, MASKS, CURVES = "comparison.csv", "comparison.md", "comparison_masks.png", "comparison_curves.png"
+PAPER = "comparison_brats.csv"
 
 _OTHER_PLACE = "Restore the recipe and the data, or choose another -o."
 # Entries of the data that are words about them.
@@ -51,15 +52,22 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--data", help="folder of the data set (default: data.folder of the recipes)")
     p.add_argument("--cache", default="cache", help="folder for preprocessed cases")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    p.add_argument("--encoder-weights", metavar="FILE", help="weights that the encoder of every recipe starts from")
     p.add_argument("--steps", type=int, help="the budget: steps of every network, instead of the recipes' number")
     p.add_argument(
         "--fold", type=int, help="hold out this fold of the training patients, instead of the recipes' (-1: none)"
     )
     p.add_argument(
         "--measure",
-        choices=(VALIDATION, FOLD),
+        choices=(VALIDATION, FOLD, TEST),
         default=VALIDATION,
-        help="patients to measure on: the validation patients, or, to choose between variants, the held-out fold",
+        help="patients to measure on: the validation patients; to choose between variants, the held-out fold; or the"
+        " data's test folder",
+    )
+    p.add_argument(
+        "--brats-table",
+        action="store_true",
+        help="also the table of BraTS papers: sensitivity, specificity, HD95 and Dice",
     )
     p.add_argument("--only-load", action="store_true", help="train nothing: every run must be finished")
     return p
@@ -86,14 +94,26 @@ class Run:
 
 
 def requested(arguments: argparse.Namespace) -> list[Run]:
-    """A run for each recipe.
+    """A run for each recipe, comparable with each other.
 
     Raises:
         RequestError: a recipe is wrong, two have one id, or they cannot be compared.
     """
+    runs = each_run(arguments)
+    check_comparable([run.recipe for run in runs])
+    return runs
+
+
+def each_run(arguments: argparse.Namespace) -> list[Run]:
+    """A run for each recipe.
+
+    Raises:
+        RequestError: a recipe is wrong, or two have one id.
+    """
     runs = []
-    options = {name: getattr(arguments, name) for name in ("data", "cache", "device", "steps", "fold")}
-    given = [f"--{name}={value}" for name, value in options.items() if value is not None]
+    names = ("data", "cache", "device", "steps", "fold", "encoder_weights")
+    options = {name: getattr(arguments, name) for name in names}
+    given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
     for path in arguments.recipes:
         own = train.parser().parse_args([*given, "--measure=none", "--", str(path)])
         recipe = train.adapt(load_recipe(path), own)
@@ -102,7 +122,6 @@ def requested(arguments: argparse.Namespace) -> list[Run]:
     twice = [name for name, count in Counter(run.recipe.id for run in runs).items() if count > 1]
     if twice:
         raise RequestError(f"Several recipes have the id {twice[0]}.", "Give each an id of its own.")
-    check_comparable([run.recipe for run in runs])
     return runs
 
 
@@ -126,11 +145,12 @@ def check_comparable(recipes: Sequence[Recipe]) -> None:
 
 
 def _shared(recipe: Recipe) -> dict[str, Any]:
-    """What all recipes of a comparison must have in common: data, split, preprocessing, targets and steps."""
+    """What all recipes of a comparison must have in common: data, split, preprocessing, targets, monitoring, steps."""
     data = {f"data.{name}": v for name, v in dataclasses.asdict(recipe.data).items() if name not in _WORDS}
     preprocessing = {f"preprocessing.{name}": v for name, v in dataclasses.asdict(recipe.preprocessing).items()}
     own = {"modalities": recipe.modalities, "optional_modalities": recipe.optional_modalities}
     targets = {"outputs": [list(output.labels) for output in recipe.outputs]}
+    targets |= {f"monitoring.{name}": value for name, value in dataclasses.asdict(recipe.monitoring).items()}
     return data | preprocessing | own | targets | {"optimisation.steps": recipe.optimisation.steps}
 
 
@@ -250,17 +270,21 @@ def run(arguments: argparse.Namespace) -> int:
     first = data[runs[0].recipe.id]
     measured = first.split.part(arguments.measure)
     if not measured:
-        what = "validation patients" if arguments.measure == VALIDATION else "patients of a held-out fold"
-        raise RequestError(f"There are no {what} to compare on.", "Name some in split.json, or give --fold 0.")
+        what = {FOLD: "patients of a held-out fold", TEST: "images in a test folder"}
+        raise RequestError(
+            f"There are no {what.get(arguments.measure, 'validation patients')} to compare on.",
+            "Name some in split.json, or give --fold 0.",
+        )
     complete(runs, data, only_load=arguments.only_load)
     networks = load_networks(runs)
     cases = [first.cases[name] for name in measured]
     print(f"Measuring {len(networks)} networks on {len(cases)} patients", flush=True)
-    results = measure(networks, cases, device=arguments.device)
+    results = measure(networks, cases, device=arguments.device, surfaces=arguments.brats_table)
     rows = table(networks, results)
     write(arguments.output, networks, results, rows, describe(runs, first, results, outermost(networks)))
     print(aligned(markdown_lines(rows)))
-    print(f"Wrote {', '.join(str(arguments.output / name) for name in (TABLE, TEXT, MASKS, CURVES))}", flush=True)
+    written = (TABLE, TEXT, MASKS, CURVES, *[PAPER] * arguments.brats_table)
+    print(f"Wrote {', '.join(str(arguments.output / name) for name in written)}", flush=True)
     return 0
 
 
@@ -273,23 +297,36 @@ def write(
         OutputError: the folder cannot be written to.
     """
     from .comparison_figures import draw_curves, draw_masks
-    from .comparison_results import best_median_worst, csv_lines, markdown_lines, outermost, write_csv, write_markdown
+    from .comparison_results import (
+        best_median_worst,
+        csv_lines,
+        markdown_lines,
+        outermost,
+        paper_lines,
+        write_csv,
+        write_markdown,
+    )
 
     region = outermost(networks)
+    tables = [markdown_lines(rows)]
     with staged() as staging:
+        if results.surfaces:
+            write_csv(paper_lines(networks, results), staging.path(output / PAPER))
+            tables.append(paper_lines(networks, results, rounded=True))
         write_csv(csv_lines(rows), staging.path(output / TABLE))
-        write_markdown(markdown_lines(rows), notes, staging.path(output / TEXT))
+        write_markdown(tables, notes, staging.path(output / TEXT))
         draw_masks(best_median_worst(results, region), networks, results, region, staging.path(output / MASKS))
         draw_curves(networks, staging.path(output / CURVES))
 
 
 def describe(runs: Sequence[Run], data: PatchData, results: Results, region: str) -> list[str]:
     """What there is to know of the figures, a sentence or two each."""
-    from .comparison_results import SETTINGS
+    from .comparison_results import BRATS_SETTINGS, SETTINGS
 
     split, recipe = data.split, runs[0].recipe
     measured = {example.patient for example in results.examples}
     part = "validation patients" if measured == set(split.validation) else "the held-out fold"
+    part = "test images" if measured == set(split.test) else part
     fold = f"fold {recipe.data.fold} of {recipe.data.folds} ({len(split.monitoring)} patients)"
     state = f"the state with the lowest loss on {fold}" if split.monitoring else "the last state"
     batches = _by_value(
@@ -299,17 +336,32 @@ def describe(runs: Sequence[Run], data: PatchData, results: Results, region: str
     return [
         f"Trained on {len(split.training)} patients, measured on {len(measured)} ({part}) through the engine, on the"
         f" images' own grid. Of each run {state} is taken.",
-        f"Budget: {recipe.optimisation.steps} steps for all, {batches}.",
+        f"{_budget(runs)}, {batches}.",
         f"Loss: {losses}.{' Curves of different losses differ in height.' if ';' in losses else ''}",
         "Dice, IoU, sensitivity and specificity are of a patient's whole volume, then averaged over the patients; sd"
         " divides by n, quartiles interpolate linearly.",
-        *SETTINGS.words(),
+        *(BRATS_SETTINGS if results.surfaces else SETTINGS).words(),
         "Seconds a slice: from images to label map, preparation included, median over the patients; all networks in"
         f" one run, taking turns ({results.device}).",
         f"The masks are of the patients with the highest, middle and lowest mean Dice of {region} over the networks,"
         " each in the slice with most tumour in the reference, which is outlined in magenta.",
         *(f"{note}." for note in data.data.notes),
     ]
+
+
+def _budget(runs: Sequence[Run]) -> str:
+    """How long the networks were trained; where a run may end early, when."""
+
+    def ends(r: Recipe) -> str:
+        o = r.optimisation
+        if not o.patience:
+            return "run to the end"
+        return f"ended when the loss on the fold had not fallen for {o.patience} validations of {o.interval} steps each"
+
+    steps = runs[0].recipe.optimisation.steps
+    if not any(run.recipe.optimisation.patience for run in runs):
+        return f"Budget: {steps} steps for all"
+    return f"Budget: at most {steps} steps for all; {_by_value(runs, ends)}"
 
 
 def _by_value(runs: Sequence[Run], value: Callable[[Recipe], str]) -> str:

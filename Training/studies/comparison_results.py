@@ -7,7 +7,7 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,9 @@ from BrainTumorSegLib.domain.text_table import spreadsheet_cell
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.evaluation import Settings
 from BrainTumorSegLib.evaluation.metrics import Summary, summarise
-from BrainTumorSegLib.evaluation.results import Measures
-from BrainTumorSegLib.evaluation.tables import markdown
+from BrainTumorSegLib.evaluation.pairs import compare_volumes
+from BrainTumorSegLib.evaluation.results import CaseResult, Evaluation, Measures
+from BrainTumorSegLib.evaluation.tables import BRATS_MEASURES, brats_lines, exact, markdown
 from BrainTumorSegLib.inference.pipeline import segment_case
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint
 from BrainTumorSegLib.report.figures.views import ORIENTATION, on_grid
@@ -31,6 +32,8 @@ from ..datasets.case import UNKNOWN_LABEL, LabelledCase
 from ..export import compare_known
 
 SETTINGS = Settings(measures=("dice", "iou", "sensitivity", "specificity"))
+# Of the table that BraTS papers print.
+BRATS_SETTINGS = Settings(measures=(*BRATS_MEASURES, "dice"))
 # The sequence on which a whole tumour is seen best comes first.
 _SHOWN_ON = (FLAIR, T2, T1CE, T1)
 
@@ -90,12 +93,14 @@ class Results:
         seconds: network id → seconds a slice.
         examples: one a patient.
         device: what computed, in words.
+        surfaces: network id → patient → what BraTS papers print; empty where that was not asked for.
     """
 
     measures: Mapping[str, Mapping[str, Measures]]
     seconds: Mapping[str, float]
     examples: tuple[Example, ...]
     device: str
+    surfaces: Mapping[str, Mapping[str, CaseResult]] = field(default_factory=dict)
 
 
 def read_log(file: Path) -> tuple[dict[str, float], ...]:
@@ -115,21 +120,30 @@ def read_log(file: Path) -> tuple[dict[str, float], ...]:
     return tuple(rows)
 
 
-def measure(networks: Sequence[Network], cases: Sequence[LabelledCase], *, device: str = "auto") -> Results:
+def measure(
+    networks: Sequence[Network], cases: Sequence[LabelledCase], *, device: str = "auto", surfaces: bool = False
+) -> Results:
     """Segment every patient with every network through the engine, as a user gets it.
 
     The networks take turns, patient by patient, so that what else the machine does slows all of them alike. Voxels
     of which nothing is known do not count. Seconds a slice are the median over the patients: images given, label map
-    wanted, so preparation and building the network are in it.
+    wanted, so preparation and building the network are in it. ``surfaces`` adds what BraTS papers print, with distances
+    of surfaces.
+
+    Raises:
+        InputError: distances are asked for, and of some voxels of a reference nothing is known.
     """
     from tqdm import tqdm
 
     measures: dict[str, dict[str, Measures]] = {network.id: {} for network in networks}
     seconds: dict[str, list[float]] = {network.id: [] for network in networks}
+    papers: dict[str, dict[str, CaseResult]] = {network.id: {} for network in networks if surfaces}
     examples, devices = [], set()
     for labelled in tqdm(cases, desc="Measuring", leave=False, disable=not sys.stderr.isatty()):
         case, reference = labelled.load()
         found: dict[str, Volume] = {}
+        if surfaces and (reference.array == UNKNOWN_LABEL).any():
+            raise InputError(f"Of {labelled.id} only some slices are annotated.", "Leave --brats-table out.")
         slices = Grid.of(reference).oriented(ORIENTATION).shape[0]
         for network in networks:
             began = time.perf_counter()
@@ -137,10 +151,14 @@ def measure(networks: Sequence[Network], cases: Sequence[LabelledCase], *, devic
             seconds[network.id].append((time.perf_counter() - began) / slices)
             found[network.id] = result.labels
             measures[network.id][labelled.id] = measure_labels(result.labels.array, reference.array)
+            if surfaces:
+                papers[network.id][labelled.id] = compare_volumes(
+                    labelled.id, result.labels.array, reference.array, reference.spacing, BRATS_SETTINGS
+                )
             devices.add(f"{result.provenance['device']}, {result.provenance['precision']}")
         examples.append(example_of(labelled.id, case, reference, found))
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    return Results(measures, medians, tuple(examples), "; ".join(sorted(devices)))
+    return Results(measures, medians, tuple(examples), "; ".join(sorted(devices)), papers)
 
 
 def measure_labels(prediction: np.ndarray, reference: np.ndarray) -> Measures:
@@ -197,6 +215,7 @@ class Row:
         seconds_per_slice: see :func:`measure`.
         steps, measured_step: trained, and those of the state that was exported and measured.
         training_seconds: as the training log has it.
+        mean_iou: mean over the network's regions, then over the patients; the same in each of its rows.
     """
 
     network: Network
@@ -207,6 +226,7 @@ class Row:
     steps: int
     measured_step: int
     training_seconds: float
+    mean_iou: float
 
 
 def table(networks: Sequence[Network], results: Results) -> list[Row]:
@@ -216,6 +236,7 @@ def table(networks: Sequence[Network], results: Results) -> list[Row]:
         description = network.checkpoint.description
         parameters = sum(parameter.numel() for parameter in network.checkpoint.build().parameters())
         patients = results.measures[network.id].values()
+        mean_iou = float(np.mean([[p[region]["iou"] for region in description.regions] for p in patients]))
         for region in reversed(description.regions):
             rows.append(
                 Row(
@@ -227,6 +248,7 @@ def table(networks: Sequence[Network], results: Results) -> list[Row]:
                     steps=int(network.log[-1]["step"]),
                     measured_step=description.training.steps,
                     training_seconds=network.log[-1]["seconds"],
+                    mean_iou=mean_iou,
                 )
             )
     return rows
@@ -239,7 +261,7 @@ def csv_lines(rows: Sequence[Row]) -> Lines:
         "specificity": ("mean",),
     }  # fmt: skip
     names = [(measure, statistic) for measure, some in statistics_of.items() for statistic in some]
-    last = ["seconds_per_slice", "steps", "measured_step", "training_seconds"]
+    last = ["mean_iou", "seconds_per_slice", "steps", "measured_step", "training_seconds"]
     head = ["id", "network", "region", "parameters", "patients", *(f"{m}_{s}" for m, s in names), *last]
     lines = [head]
     for r in rows:
@@ -253,16 +275,19 @@ def csv_lines(rows: Sequence[Row]) -> Lines:
 def markdown_lines(rows: Sequence[Row]) -> Lines:
     """For people: rounded, quartiles as a range; the region only where there are several."""
     several = len({r.region for r in rows}) > 1
+    early = any(r.measured_step != r.steps for r in rows)
     head = ["network", *["region"] * several, "parameters", "Dice mean", "sd", "median", "quartiles", "IoU",
-            "sensitivity", "specificity", "seconds a slice", "steps", "training, min"]  # fmt: skip
+            *["mIoU"] * several, "sensitivity", "specificity", "seconds a slice", "steps", *["best step"] * early,
+            "training, min"]  # fmt: skip
     lines = [head]
     for r in rows:
         dice = r.summaries["dice"]
         numbers = [f"{v:.3f}" for v in (dice.mean, dice.sd, dice.median)] + [f"{dice.q25:.3f} to {dice.q75:.3f}"]
-        numbers += [f"{r.summaries[m].mean:.{digits}f}" for m, digits in (("iou", 3), ("sensitivity", 3))]
+        numbers += [f"{r.summaries['iou'].mean:.3f}", *[f"{r.mean_iou:.3f}"] * several]
+        numbers += [f"{r.summaries['sensitivity'].mean:.3f}"]
         numbers += [f"{r.summaries['specificity'].mean:.4f}", f"{r.seconds_per_slice:.3g}"]
         parameters = f"{r.parameters / 1e6:.2f} M" if r.parameters >= 1e5 else str(r.parameters)
-        ends = [str(r.steps), f"{r.training_seconds / 60:.1f}"]
+        ends = [str(r.steps), *[str(r.measured_step)] * early, f"{r.training_seconds / 60:.1f}"]
         lines.append([r.network.name, *[r.region] * several, parameters, *numbers, *ends])
     return lines
 
@@ -273,6 +298,19 @@ def write_csv(lines: Lines, path: Path) -> None:
         csv.writer(file).writerows([spreadsheet_cell(cell) for cell in line] for line in lines)
 
 
-def write_markdown(lines: Lines, notes: Sequence[str], path: Path) -> None:
-    """A table, and what there is to know of it below."""
-    path.write_text(markdown(lines) + "\n" + "".join(f"- {note}\n" for note in notes), encoding="utf-8")
+def write_markdown(tables: Sequence[Lines], notes: Sequence[str], path: Path) -> None:
+    """Tables, and what there is to know of them below."""
+    text = "\n".join([*map(markdown, tables), "".join(f"- {note}\n" for note in notes)])
+    path.write_text(text, encoding="utf-8")
+
+
+def paper_lines(networks: Sequence[Network], results: Results, *, rounded: bool = False) -> Lines:
+    """Mean, standard deviation, median and quartiles as BraTS papers print them, five rows a network."""
+    lines: Lines = []
+    for network in networks:
+        evaluation = Evaluation(BRATS_SETTINGS, results.surfaces[network.id], title=network.name)
+        head, *body = brats_lines(evaluation) if rounded else brats_lines(evaluation, exact)
+        if not lines:
+            lines.append(["network" if rounded else "id", "statistic", *head[1:]])
+        lines += [[network.name if rounded else network.id, *line] for line in body]
+    return lines

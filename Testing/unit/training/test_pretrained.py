@@ -1,0 +1,62 @@
+"""An encoder's weights from a file: taken over, fitted to other channels, refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from BrainTumorSegLib.domain.errors import CheckpointError, RequestError
+from BrainTumorSegLib.networks import create_network
+from Training.pretrained import load_encoder
+
+
+def network(channels: int = 3, encoder: str = "resnet10", seed: int = 0) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    arguments = {"encoder": encoder, "decoder": [16, 8, 8, 8, 8]}
+    return create_network("flexible_unet", dimensions=2, in_channels=channels, out_channels=1, arguments=arguments)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_an_encoder_takes_over_the_weights_of_a_classifier(tmp_path: Path, suffix: str) -> None:
+    source, taught = network(seed=1), network(seed=2)
+    weights = {f"module.{name}": tensor for name, tensor in source.encoder.state_dict().items()}  # type: ignore[operator, union-attr]
+    weights["module.fc.weight"] = torch.ones(7, 3)
+    file = tmp_path / f"encoder{suffix}"
+    if suffix == ".pth":
+        torch.save({"state_dict": weights}, file)
+    else:
+        save_file(weights, file)
+    decoder = taught.segmentation_head[0].weight.clone()  # type: ignore[index, union-attr]
+    assert "fc.weight" in load_encoder(taught, file)
+    wanted, found = source.encoder.state_dict(), taught.encoder.state_dict()  # type: ignore[operator, union-attr]
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    assert torch.equal(taught.segmentation_head[0].weight, decoder)  # type: ignore[index, union-attr]
+
+
+def test_grey_images_are_seen_as_grey_photographs(tmp_path: Path) -> None:
+    """One channel, or four: the encoder answers as to a photograph whose three channels are that image."""
+    source = network(seed=1).eval()
+    file = tmp_path / "encoder.safetensors"
+    save_file(source.encoder.state_dict(), file)  # type: ignore[operator, union-attr]
+    image = torch.randn(1, 1, 64, 64)
+    wanted = source.encoder(image.repeat(1, 3, 1, 1))[0]  # type: ignore[operator]
+    for channels in (1, 6):
+        taught = network(channels, seed=2).eval()
+        load_encoder(taught, file)
+        found = taught.encoder(image.repeat(1, channels, 1, 1))[0]  # type: ignore[operator]
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "other.safetensors"
+    save_file(network(encoder="resnet18").encoder.state_dict(), file)  # type: ignore[operator, union-attr]
+    with pytest.raises(CheckpointError, match="another encoder"):
+        load_encoder(network(encoder="resnet34"), file)
+    (tmp_path / "text.pth").write_text("no weights")
+    with pytest.raises(RequestError, match="no weights that can be read"):
+        load_encoder(network(), tmp_path / "text.pth")
+    with pytest.raises(RequestError, match="no encoder"):
+        load_encoder(create_network("unet", dimensions=2, in_channels=1, out_channels=1), file)
