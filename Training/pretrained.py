@@ -51,7 +51,7 @@ def _read(file: Path) -> dict[str, torch.Tensor]:
             state = load_file(file)
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)  # tensors alone: runs no code
-        state = state.get("state_dict", state)
+            state = state.get("state_dict", state)
         weights = {str(name): tensor for name, tensor in state.items() if isinstance(tensor, torch.Tensor)}
     except Exception as error:  # unpickling raises anything
         raise RequestError(f"{file} holds no weights that can be read ({error}).", "Give a state dict.") from error

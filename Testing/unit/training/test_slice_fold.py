@@ -29,7 +29,6 @@ id = "leaky"
 title = "Leaky"
 dimensions = 2
 modalities = ["t1", "flair", "t1ce"]
-optional_modalities = ["t1", "t1ce"]
 outputs = [{ name = "WT", labels = [1, 2, 3] }]
 network = { family = "unet", arguments = { width = 8, levels = 1 } }
 sampling = { patch = [16, 16], batch = 4, workers = 0 }
