@@ -86,7 +86,9 @@ def stage_tables(outcomes: Iterable[Outcome], folder: Path, staging: Staging) ->
     if results and all(importlib.util.find_spec(name) for name in ("pandas", "pyarrow")):
         import pandas
 
-        pandas.DataFrame(results, columns=list(RESULT_COLUMNS)).to_parquet(staging.path(folder / PARQUET))
+        table = pandas.DataFrame(results, columns=list(RESULT_COLUMNS))
+        sizes = [name for name in RESULT_COLUMNS if name.startswith(tuple(f"{region}_" for region in REGIONS))]
+        table.astype(dict.fromkeys(sizes, "float64")).to_parquet(staging.path(folder / PARQUET))
 
 
 def _write(file: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:

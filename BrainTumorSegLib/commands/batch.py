@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ..cohort.local import LocalWorkers, Workers
 from ..cohort.outcome import Outcome
 from ..cohort.run import CohortRun, Plan, Request, plan
 from ..cohort.tables import FAILURES, RESULTS, stage_tables
-from ..domain.errors import ExecutionError
+from ..domain.errors import BrainTumorSegError, ExecutionError
 from ..domain.interruption import uninterrupted
 from ..domain.options import OPTION_NAMES, RunOptions, add_options
 from ..domain.progress import Progress
@@ -85,13 +86,19 @@ def _carry_out(
         if not outcome.is_done:
             console.warn(f"{outcome.case}: {outcome.failure.error.sentence()}")
 
+    def write_tables() -> None:
+        with staged([cohort.root]) as staging:
+            stage_tables(heard, folder, staging)
+
     try:
         running = CohortRun(planned, folder, listener)
         if planned.tasks:
             running.work(_workers(arguments, claim, progress), claim, progress)
-    finally:
-        with uninterrupted(), staged([cohort.root]) as staging:  # of what there is, also where it was ended
-            stage_tables(heard, folder, staging)
+    except BaseException:  # also where it was ended: the tables hold what there is
+        with uninterrupted(), suppress(OSError, BrainTumorSegError):  # what has happened is said, not what follows
+            write_tables()
+        raise
+    write_tables()
     if arguments.report and len(running.failed) < len(running.outcomes):
         from ..cohort.page import PAGE, write_page
 
