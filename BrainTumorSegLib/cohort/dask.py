@@ -150,8 +150,7 @@ def _threads(worker: Any, slots: Mapping[str, int]) -> dict[str, str]:
         return {}
     shares = os.cpu_count() == CPU_COUNT  # no container, cgroup or affinity has divided them
     others = slots.get(worker.ip, worker.state.nthreads) if shares else worker.state.nthreads
-    count = str(max(CPU_COUNT // max(others, 1), 1))
-    return {"OMP_NUM_THREADS": count, "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": count}
+    return {"OMP_NUM_THREADS": str(max(CPU_COUNT // max(others, 1), 1))}
 
 
 # --- In the process that gives the orders.

@@ -156,11 +156,13 @@ class LocalWorkers:
 
 
 def threads_each(count: int) -> dict[str, str]:
-    """Variables that divide the usable cores among so many processes, unless the user has divided them."""
+    """Variables that divide the usable cores among so many processes, unless the user has divided them.
+
+    ITK's threads are left alone: its sums, and with them a few voxels, depend on their number.
+    """
     if "OMP_NUM_THREADS" in os.environ:
         return {}
-    share = str(max(usable_cores() // count, 1))
-    return {"OMP_NUM_THREADS": share, "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": share}
+    return {"OMP_NUM_THREADS": str(max(usable_cores() // count, 1))}
 
 
 def _environments(count: int, cores: int, gpus: Sequence[str]) -> list[dict[str, str]]:
