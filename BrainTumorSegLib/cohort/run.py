@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import __version__
-from ..domain.errors import BrainTumorSegError, ExecutionError, ModalityError
+from ..domain.errors import BrainTumorSegError, ExecutionError, RequestError
 from ..domain.options import RunOptions
 from ..domain.progress import Progress
 from ..io.case_folder import CaseFiles
@@ -74,8 +74,11 @@ def plan(cohort: Cohort, request: Request, checkpoint: Checkpoint) -> Plan:
     options are the same.
     """
     tasks, done, failed = [], [], []
+    taken: dict[Path, str] = {}
     for case in cohort.cases:
-        task = _task(case, request, checkpoint)
+        other = taken.setdefault(LAYOUTS[request.layout].label_map(case.id), case.id)
+        clash = f"Its result would be called as that of {other}" if other != case.id else ""  # BIDS knows letters alone
+        task = _task(case, case.problem or clash, request, checkpoint)
         if task.expected.failure.code:
             failed.append(task.expected)
             continue
@@ -88,15 +91,15 @@ def plan(cohort: Cohort, request: Request, checkpoint: Checkpoint) -> Plan:
     return Plan(tuple(tasks), tuple(done), tuple(failed))
 
 
-def _task(case: CaseFiles, request: Request, checkpoint: Checkpoint) -> Task:
+def _task(case: CaseFiles, problem: str, request: Request, checkpoint: Checkpoint) -> Task:
     options, d = request.options, checkpoint.description
     named = dataclasses.replace(options, model=d.id, probabilities=None, preprocessed=None, report=None)
     expected = Outcome(
         case.id, model=(d.id, checkpoint.digest), options=tuple(named.arguments()), attempts=1, version=__version__
     )
     try:
-        if case.problem:
-            raise ModalityError(f"{case.problem.rstrip('.')}.", "Mend it, and run the same command again.")
+        if problem:
+            raise RequestError(f"{problem.rstrip('.')}.", "Mend it, and run the same command again.")
         expected = dataclasses.replace(expected, inputs=stamps(case))
     except BrainTumorSegError as error:
         expected = dataclasses.replace(expected, attempts=0, failure=Failure.of(error))

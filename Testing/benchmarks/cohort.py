@@ -75,7 +75,7 @@ def make_patients(cases: Sequence[CaseFiles], root: Path, count: int, *, small: 
             shape = np.asarray(image.shape)
             low = shape // 3 if small else np.minimum(margin, shape // 20)
             high = 2 * shape // 3 - margin if small else shape - low
-            cut = image.slicer[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]  # type: ignore[attr-defined]
+            cut = image.slicer[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
             nibabel.save(cut, root / name / f"{name}_{modality}.nii.gz")
 
 

@@ -111,7 +111,7 @@ def test_bad_cases_are_named_and_the_rest_goes_on(root: Path, cli: Cli, model: P
     assert {name: row["code"] for name, row in failures.items()} == {
         "cut": "input",
         "lacking": "modality",
-        "twice": "modality",
+        "twice": "request",
     }
     assert all(row["remedy"] for row in failures.values())
     assert list(rows(tmp_path / "out" / "results.csv")) == ["P0"]

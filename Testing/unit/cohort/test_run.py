@@ -1,0 +1,186 @@
+"""A cohort's run: outcomes that stand, cases that are tried again, folders that are taken, disks that are full."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from BrainTumorSegLib.cohort import run as cohort_run
+from BrainTumorSegLib.cohort.case_run import Task
+from BrainTumorSegLib.cohort.claim import Claim
+from BrainTumorSegLib.cohort.layouts import LAYOUTS
+from BrainTumorSegLib.cohort.local import Ended, LocalWorkers, threads_each, visible_gpus
+from BrainTumorSegLib.cohort.outcome import Failure, Outcome, outcome_file, read_outcome
+from BrainTumorSegLib.cohort.run import CohortRun, Plan, spoken_time
+from BrainTumorSegLib.cohort.tables import FAILURES, stage_tables
+from BrainTumorSegLib.domain.errors import CancelledError, ExecutionError, OutputError, RequestError
+from BrainTumorSegLib.domain.progress import Progress
+from BrainTumorSegLib.io.staging import staged
+
+
+class Script:
+    """Workers that play what they are told: case → how its attempts end (failure code; empty: done; "lost")."""
+
+    def __init__(self, acts: dict[str, list[str]]) -> None:
+        self._acts, self._given = acts, list[Task]()
+        self.started: list[str] = []
+        self.progress, self.doing, self.waits_for, self.is_closed = 0.0, "", "", False
+
+    @property
+    def free(self) -> int:
+        return 1 - len(self._given)
+
+    @property
+    def under_way(self) -> int:
+        return len(self._given)
+
+    def start(self, task: Task) -> None:
+        self._given.append(task)
+        self.started.append(task.case)
+
+    def wait(self, seconds: float) -> list[Ended]:
+        task = self._given.pop()
+        act = self._acts[task.case].pop(0)
+        outcome = dataclasses.replace(task.expected, failure=Failure(act, act, "do something") if act else Failure())
+        return [Ended(task, outcome, act == "lost")]
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+def task(case: str, output: Path) -> Task:
+    return Task((case,), (), output, "plain", "", Outcome(case, attempts=1, model=("m", "0")))
+
+
+def carried_out(acts: dict[str, list[str]], output: Path, progress: Progress | None = None) -> tuple[CohortRun, Script]:
+    workers = Script(acts)
+    running = CohortRun(Plan(tuple(task(case, output) for case in acts), (), ()), output, lambda outcome, before: None)
+    claim = Claim.make(output)
+    try:
+        running.work(workers, claim, progress or Progress())
+    finally:
+        claim.release()
+    return running, workers
+
+
+def test_a_case_whose_worker_dies_is_tried_once_more(tmp_path: Path) -> None:
+    running, workers = carried_out({"A": ["lost", ""], "B": ["lost", "lost"], "C": ["input"]}, tmp_path)
+    assert workers.started == ["A", "B", "C", "A", "B"] and workers.is_closed
+    assert {case: outcome.attempts for case, outcome in running.outcomes.items()} == {"A": 2, "B": 2, "C": 1}
+    assert set(running.failed) == {"B", "C"}
+    assert read_outcome(tmp_path, "C") == running.outcomes["C"]
+
+
+def test_a_cancel_closes_the_workers(tmp_path: Path) -> None:
+    progress = Progress()
+    progress.cancelled.set()
+    workers = Script({"A": [""], "B": [""]})
+    running = CohortRun(
+        Plan((task("A", tmp_path), task("B", tmp_path)), (), ()), tmp_path, lambda outcome, before: None
+    )
+    claim = Claim.make(tmp_path)
+    with pytest.raises(CancelledError):
+        running.work(workers, claim, progress)
+    assert workers.is_closed and list(running.outcomes) == ["A"], "what was done by then stays"
+
+
+def test_a_full_disk_ends_the_run_before_the_next_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cohort_run, "LEAST_ROOM", 1 << 80)
+    with pytest.raises(ExecutionError, match="is full") as caught:
+        carried_out({"A": [""]}, tmp_path)
+    assert "same command again" in caught.value.remedy
+
+
+def test_an_outcome_that_cannot_be_written_ends_the_run(tmp_path: Path) -> None:
+    (tmp_path / "outcomes").touch()
+    with pytest.raises(ExecutionError, match="outcome of A cannot be written"):
+        carried_out({"A": ["input"]}, tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"schema": 99, "case": "A"}', '{"schema": 1, "case": 3}', "{"])
+def test_outcomes_that_cannot_be_read_are_none(tmp_path: Path, content: str) -> None:
+    outcome_file(tmp_path, "A").parent.mkdir()
+    outcome_file(tmp_path, "A").write_text(content)
+    assert read_outcome(tmp_path, "A") is None
+
+
+def test_a_result_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    Outcome("A").write(tmp_path)  # done, and without a record
+    assert read_outcome(tmp_path, "A") is None
+
+
+def test_a_claim_is_for_one(tmp_path: Path) -> None:
+    claim = Claim.make(tmp_path)
+    with pytest.raises(OutputError, match="Another run"):
+        Claim.make(tmp_path)
+    claim.beat()
+    claim.release()
+    Claim.make(tmp_path).release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_silent_claim_of_another_machine_is_dead(tmp_path: Path) -> None:
+    (tmp_path / ".running").mkdir()
+    other = tmp_path / ".running" / ".bts-00000000-1-00000000.run"
+    other.touch()
+    with pytest.raises(OutputError, match="Another run") as caught:
+        Claim.make(tmp_path)
+    assert str(other) in caught.value.remedy
+    long_ago = time.time() - 3600
+    os.utime(other, (long_ago, long_ago))
+    Claim.make(tmp_path).release()
+    assert not other.exists()
+
+
+def test_tables_hold_no_formulas(tmp_path: Path) -> None:
+    bad = Outcome("=cmd()", failure=Failure("input", "+1 is no file", ""))
+    with staged() as staging:
+        stage_tables([bad], tmp_path, staging)
+    assert "'=cmd(),input,'+1 is no file" in (tmp_path / FAILURES).read_text().replace('"', "")
+
+
+@pytest.mark.parametrize(
+    ("case", "name"),
+    [
+        ("sub-01_ses-a", "sub-01/ses-a/anat/sub-01_ses-a_space-orig_dseg.nii.gz"),
+        ("sub-01", "sub-01/anat/sub-01_space-orig_dseg.nii.gz"),
+        ("BraTS2021_00005", "sub-BraTS202100005/anat/sub-BraTS202100005_space-orig_dseg.nii.gz"),
+    ],
+)
+def test_names_of_bids(case: str, name: str) -> None:
+    assert LAYOUTS["bids"].label_map(case).as_posix() == name
+
+
+def test_cores_are_divided_unless_the_user_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert threads_each(10_000) == {"OMP_NUM_THREADS": "1"}
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads_each(2) == {}
+
+
+def test_a_gpu_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4, GPU-7")
+    assert visible_gpus() == ("4", "GPU-7")
+    workers = LocalWorkers(None, "auto")
+    assert workers.count == workers.free == 2
+    workers.close()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_gpus() == ()
+    with pytest.raises(RequestError):
+        LocalWorkers(0, "cpu")
+
+
+def test_an_outcome_says_what_it_is(tmp_path: Path) -> None:
+    Outcome("A", failure=Failure("input", "no", "yes")).write(tmp_path)
+    values = json.loads(outcome_file(tmp_path, "A").read_text())
+    assert (values["schema"], values["state"], values["failure"]["code"]) == (1, "failed", "input")
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(5, "5 s"), (600, "10 min"), (36_000, "10.0 h")])
+def test_remaining_time(seconds: float, words: str) -> None:
+    assert spoken_time(seconds) == words
