@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..domain.labels import REGIONS
-from ..domain.modalities import TITLES, taken
+from ..domain.modalities import TITLES, listed, taken
 from ..domain.text_table import markdown_text
 from .description import BRAIN, AccuracyRecord, Description, PostprocessingSpec
 
@@ -116,6 +116,9 @@ def _networks(d: Description) -> Iterator[str]:
             f"orientation {p.orientation}, normalisation {p.normalisation}"
             + (", bias field corrected by N4" if p.bias_correction == "n4" else "")
         )
+        if d.tiling.slice_distance:
+            near = f", and all beside one that shows {listed(d.tiling.every_slice)}" if d.tiling.every_slice else ""
+            yield f"Slices {d.tiling.slice_distance:g} mm apart are run{near}; those between are interpolated"
 
 
 def _postprocessing(q: PostprocessingSpec) -> Iterator[str]:

@@ -7,7 +7,13 @@ import dataclasses
 import pytest
 
 from BrainTumorSegLib.domain.modalities import MODALITIES
-from BrainTumorSegLib.models.description import AccuracyRecord, PostprocessingSpec, PreprocessingSpec, TrainingRecord
+from BrainTumorSegLib.models.description import (
+    AccuracyRecord,
+    PostprocessingSpec,
+    PreprocessingSpec,
+    TilingSpec,
+    TrainingRecord,
+)
 from BrainTumorSegLib.models.model_card import model_card
 from Testing.samples import describe_model
 
@@ -93,3 +99,12 @@ def test_a_card_has_a_table_of_the_subsets() -> None:
     whole, subsets = card.split("where only these sequences are given")
     assert "| Dice | 0.800 | 0.900 | 6 |" in whole and "0.250" not in whole
     assert "| Given | ET | WT |" in subsets and "| T1, FLAIR | 0.250 | 0.850 |" in subsets
+
+
+def test_a_card_says_which_slices_are_run() -> None:
+    d = describe_model()
+    some = dataclasses.replace(d, dimensions=2, tiling=TilingSpec((0, 0), 0.0, slice_distance=4.0, every_slice=("ET",)))
+    assert "Slices 4 mm apart are run, and all beside one that shows ET; those between are interpolated.\n" in (
+        model_card(some)
+    )
+    assert "are run" not in model_card(d)
