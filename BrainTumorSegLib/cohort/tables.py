@@ -33,6 +33,8 @@ def result_row(outcome: Outcome) -> dict[str, Any]:
     record = outcome.record
     row: dict[str, Any] = dict.fromkeys(RESULT_COLUMNS)
     for region, sizes in record.measurements.items():
+        if region not in REGIONS:  # a model's own, which its record has
+            continue
         values = {**dataclasses.asdict(sizes), "expected_dice": record.confidence.get(region)}
         row |= {f"{region}_{name}": _finite(value) for name, value in values.items()}
     made, label_map = record.provenance, next(iter(outcome.outputs), "")

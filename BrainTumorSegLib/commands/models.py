@@ -51,7 +51,10 @@ def _add_wishes(p: argparse._ArgumentGroup) -> None:
         "--channels", default="", metavar="NAME,…", help=f"sequences in the network's order: {','.join(MODALITIES)}"
     )
     p.add_argument(
-        "--labels", default="", metavar="NAME=LABEL,…", help=f"what labels stand for: one of {', '.join(MEANINGS)}"
+        "--labels",
+        default="",
+        metavar="NAME=LABEL,…",
+        help=f"what labels stand for: one of {', '.join(MEANINGS)} or own",
     )
     p.add_argument("--orientation", default="", help="of the images that it was trained on (default: LPS, as BraTS)")
     p.add_argument("--brain", default="", choices=("", "extracted", "head"), help="what those images show")

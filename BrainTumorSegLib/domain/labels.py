@@ -1,7 +1,8 @@
 """Regions, tissue classes, and the label conventions of the BraTS years and the Decathlon.
 
 Inside this library voxel labels are always those of BraTS 2023: 0 background, 1 necrotic and
-non-enhancing core (NCR), 2 peritumoral oedema and invaded tissue (ED), 3 enhancing tumour (ET).
+non-enhancing core (NCR), 2 peritumoral oedema and invaded tissue (ED), 3 enhancing tumour (ET). Models that tell other
+tissues have labels of their own, from 5 on: 4 is enhancing tumour in files up to 2021.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import numpy as np
 from .errors import InputError, RequestError
 
 BACKGROUND, NCR, ED, ET = 0, 1, 2, 3
+OWN_FIRST, OWN_LAST = 5, 255
+# Colours of what has none of its own, in turn; none is that of a region or tissue here.
+_OWN_COLOURS = ((214, 120, 60), (60, 150, 140), (190, 90, 150), (120, 140, 60), (90, 110, 190), (160, 120, 100))
 
 # Some tools store labels as floats, scaled and back; so far from a whole number one is still meant.
 WHOLE_NUMBER_TOLERANCE = 1e-3
@@ -71,6 +75,22 @@ TISSUES: dict[str, Region] = {
         REGIONS["ET"],
     )
 }
+
+
+def own_region(name: str, labels: Collection[int], number: int, colour: Sequence[int] = ()) -> Region:
+    """A region of a model's own, with a code of this program's own scheme.
+
+    Args:
+        name: as the model has it, also the title.
+        labels: from :data:`OWN_FIRST` on.
+        number: which of the model's own it is, for a colour where it has none.
+        colour: red, green, blue.
+    """
+    red, green, blue = colour or _OWN_COLOURS[number % len(_OWN_COLOURS)]
+    value = "".join(c if c.isalnum() and c.isascii() else "-" for c in name.upper())[:16]
+    return Region(name, name, frozenset(labels), (red, green, blue), Code("99BRAINTUMORSEG", value, name[:64]), 0.7)
+
+
 # A tissue class is what two neighbouring regions differ by: only who knows both can tell it.
 _TELLING_REGIONS = {"NCR": {"ET", "TC"}, "ED": {"TC", "WT"}, "ET": {"ET"}}
 
@@ -279,7 +299,7 @@ def write_labels(labels: np.ndarray, convention: str = "brats2023") -> np.ndarra
     """Translate labels of this library (uint8) to the values of a file."""
     if convention not in WRITABLE:
         raise RequestError(f"Cannot write label convention {convention!r}.", f"Choose {' or '.join(WRITABLE)}.")
-    table = np.zeros(4, dtype=np.uint8)
+    table = np.arange(256, dtype=np.uint8)  # a model's own labels stay
     for value, label in CONVENTIONS[convention].values.items():
         table[label] = value
     return table[labels]

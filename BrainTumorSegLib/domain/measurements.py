@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from .grid import Grid, reorient
-from .labels import REGIONS, to_regions
+from .labels import REGIONS, Region, to_regions
 from .volume import Volume, bounding_box
 
 
@@ -17,7 +18,7 @@ class RegionMeasurement:
 
     Attributes:
         volume_ml: millilitres.
-        share: part of the whole tumour, 0 to 1; NaN where there is none.
+        share: part of the whole tumour, 0 to 1, where there is none of all that was found; NaN where that is nothing.
         lesions: connected components (26 neighbours).
         largest_diameter_mm: longest distance between two voxel centres of the largest lesion, in 3D.
         largest_axial_diameter_mm: the same within one axial slice of it.
@@ -30,13 +31,17 @@ class RegionMeasurement:
     largest_axial_diameter_mm: float
 
 
-def measure(labels: Volume, regions: tuple[str, ...] = tuple(REGIONS)) -> dict[str, RegionMeasurement]:
-    """Sizes of the regions of a label map in the convention of this library."""
+def measure(
+    labels: Volume, regions: tuple[str, ...] = tuple(REGIONS), own: Sequence[Region] = ()
+) -> dict[str, RegionMeasurement]:
+    """Sizes of the regions of a label map in the convention of this library, and of a model's own."""
     # Along LPS the first array axis is the axial one, however the image was acquired.
     volume = Volume(reorient(labels.array, labels.affine, "LPS"), Grid.of(labels).oriented("LPS").affine)
     masks = to_regions(volume.array[bounding_box(volume.array > 0)])
-    whole = int(np.count_nonzero(masks["WT"]))
-    return {name: _measure(masks[name], volume, whole) for name in regions}
+    inside = volume.array[bounding_box(volume.array > 0)]
+    masks |= {region.name: np.isin(inside, list(region.labels)) for region in own}
+    whole = int(np.count_nonzero(masks["WT"])) or int(np.count_nonzero(inside))
+    return {name: _measure(masks[name], volume, whole) for name in (*regions, *(region.name for region in own))}
 
 
 def _measure(mask: np.ndarray, volume: Volume, whole: int) -> RegionMeasurement:

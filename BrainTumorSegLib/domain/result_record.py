@@ -16,7 +16,7 @@ from typing import Any, Self
 from .alignment_record import AlignmentRecord
 from .errors import InputError
 from .json_values import read_json
-from .labels import CONVENTIONS, REGIONS, label_names
+from .labels import CONVENTIONS, Region, label_names, own_region
 from .measurements import RegionMeasurement
 from .modalities import stem
 from .segmentation import Segmentation
@@ -68,6 +68,14 @@ class Provenance:
 
 
 @dataclass(frozen=True)
+class OwnRegion:
+    """A region of a model's own: the voxel values of the file that make it up, and red, green, blue."""
+
+    labels: tuple[int, ...]
+    colour: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
 class ResultRecord:
     """All about a result but its voxels.
 
@@ -83,6 +91,7 @@ class ResultRecord:
         images: names of the 2D images that the masks belong to, slice by slice; empty for volumes.
         left_out: file of the case that was not used → why.
         use: what the result is for.
+        own: name → regions of the model's own, where it has any.
     """
 
     case: str
@@ -96,6 +105,7 @@ class ResultRecord:
     images: tuple[str, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
     use: str = USE
+    own: Mapping[str, OwnRegion] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -109,7 +119,7 @@ class ResultRecord:
         """The record of a result whose file has the labels of ``convention``."""
         return cls(
             case=result.case_id,
-            labels=_labels(result.regions, convention),
+            labels=_labels(result, convention),
             convention=convention,
             regions=tuple(result.regions),
             measurements=result.measurements,
@@ -118,7 +128,14 @@ class ResultRecord:
             provenance=_provenance(result),
             images=images,
             left_out=left_out or {},
+            own={region.name: OwnRegion(tuple(sorted(region.labels)), region.colour) for region in result.own},
         )
+
+    @property
+    def own_regions(self) -> tuple[Region, ...]:
+        """The regions of the model's own."""
+        found = enumerate(self.own.items())
+        return tuple(own_region(name, each.labels, number, each.colour) for number, (name, each) in found)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; numbers to three decimals, null for undefined ones."""
@@ -135,6 +152,8 @@ class ResultRecord:
             "images": list(self.images),
             "left_out": dict(self.left_out),
             "use": self.use,
+            # Readers of before know no such field, and most results have none.
+            **({"own": {name: dataclasses.asdict(each) for name, each in self.own.items()}} if self.own else {}),
         }
 
     def write(self, file: Path) -> None:
@@ -201,12 +220,14 @@ def is_record(values: Any) -> bool:
     return isinstance(values, Mapping) and {"case", "measurements", "provenance", "use"} <= set(values)
 
 
-def _labels(regions: tuple[str, ...], convention: str) -> dict[str, str]:
-    """Voxel value → tissue, or segment → region, for a file of a model that knows these regions."""
+def _labels(result: Segmentation, convention: str) -> dict[str, str]:
+    """Voxel value → tissue, or segment → region."""
     if convention == SEGMENTS:
-        return {str(number): REGIONS[region].title for number, region in enumerate(regions, start=1)}
-    names = label_names(regions)
-    return {str(value): names[label] for value, label in CONVENTIONS[convention].values.items() if label in names}
+        return {str(number): region.title for number, region in enumerate(result.segments.values(), start=1)}
+    names = label_names(result.regions)
+    found = {str(value): names[label] for value, label in CONVENTIONS[convention].values.items() if label in names}
+    outside_in = sorted(result.own, key=lambda region: -len(region.labels))
+    return found | {str(label): region.name for region in outside_in for label in sorted(region.labels)}
 
 
 def _provenance(result: Segmentation) -> Provenance:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .labels import REGIONS
+from .labels import REGIONS, Region
 from .measurements import RegionMeasurement, measure
 from .volume import Volume
 
@@ -26,6 +26,7 @@ class Segmentation:
         confidence: region → the Dice that the model's calibrated probabilities promise, for regions that were found.
         probabilities: region → float32 ``(Z, Y, X)`` on the same grid, where asked for.
         native: modality → the same labels on that image's own grid, where asked for.
+        own: regions of the model's own, whose labels the label map has, too.
     """
 
     case_id: str
@@ -36,12 +37,18 @@ class Segmentation:
     confidence: Mapping[str, float] = field(default_factory=dict)
     probabilities: Mapping[str, np.ndarray] = field(default_factory=dict)
     native: Mapping[str, Volume] = field(default_factory=dict)
+    own: tuple[Region, ...] = ()
+
+    @property
+    def segments(self) -> dict[str, Region]:
+        """All that the model tells, by name: regions of BraTS, then its own."""
+        return {name: REGIONS[name] for name in self.regions} | {region.name: region for region in self.own}
 
     def mask(self, region: str) -> np.ndarray:
-        """Boolean mask ``(Z, Y, X)`` of ET, TC or WT."""
-        return np.isin(self.labels.array, list(REGIONS[region].labels))
+        """Boolean mask ``(Z, Y, X)`` of ET, TC, WT or a region of the model's own."""
+        return np.isin(self.labels.array, list((self.segments | REGIONS)[region].labels))
 
     @property
     def measurements(self) -> dict[str, RegionMeasurement]:
-        """Region → sizes, for the regions that the model knows."""
-        return measure(self.labels, self.regions)
+        """Region → sizes, for the regions that the model knows, and its own."""
+        return measure(self.labels, self.regions, self.own)

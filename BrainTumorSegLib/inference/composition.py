@@ -37,7 +37,8 @@ class Composition:
 def compose(opinions: Sequence[Opinion], spec: PostprocessingSpec, case: Case, *, keep: bool) -> Composition:
     """Label map and confidence, one region at a time so that only one probability map is alive."""
     masks, expected, probabilities = {}, {}, {}
-    chosen = _chosen(opinions, spec)
+    likeliest = _likeliest(opinions)
+    chosen = _regions_of(opinions, likeliest, spec)
     for region in known_regions(opinions):
         temperature = spec.temperatures.get(region)
         if chosen and temperature is None and not keep:
@@ -52,37 +53,67 @@ def compose(opinions: Sequence[Opinion], spec: PostprocessingSpec, case: Case, *
     doubted = _doubted(masks, expected, spec)
     if doubted is not None:
         masks["ET"][:] = False
-    labels = clean(masks, spec, case.reference_volume.voxel_volume)
+    labels = _cleaned(masks, spec, case.reference_volume)
+    _paint_own(labels, opinions, likeliest)
     found = {label for label in (NCR, ED, ET) if (labels == label).any()}
     expected = {region: value for region, value in expected.items() if found & REGIONS[region].labels}
     return Composition(labels, expected, probabilities, doubted)
 
 
-def _chosen(opinions: Sequence[Opinion], spec: PostprocessingSpec, grid: Grid | None = None) -> dict[str, np.ndarray]:
-    """Region → mask of where its classes are the likeliest, of one network with a softmax; else empty."""
+def _likeliest(opinions: Sequence[Opinion], grid: Grid | None = None) -> np.ndarray | None:
+    """Number of the likeliest output, counted from 1, and 0 where that is the background, of one softmax; else None."""
     if len(opinions) != 1 or opinions[0].description.activation != "softmax":
-        return {}
+        return None
     (opinion,) = opinions
-    likeliest: np.ndarray | None = None
+    highest: np.ndarray | None = None
     for channel, output in enumerate(opinion.description.outputs):
         if not output.labels:
             continue
         probability = opinion.prepared.restore(opinion.outputs[channel], grid)
-        if likeliest is None:
-            likeliest, rest = np.zeros_like(probability), 1 - probability
+        if highest is None:
+            highest, rest = np.zeros_like(probability), 1 - probability
             number = np.zeros(probability.shape, dtype=np.uint8)
         else:
             rest -= probability
-        higher = probability > likeliest
-        likeliest[higher], number[higher] = probability[higher], channel
-    assert likeliest is not None, "a softmax has more than the background"
-    is_tumour = likeliest > rest  # outside the box, too, where all are 0
+        higher = probability > highest
+        highest[higher], number[higher] = probability[higher], channel + 1
+    assert highest is not None, "a softmax has more than the background"
+    number[highest <= rest] = 0  # also outside the box, where all are 0
+    return number
+
+
+def _regions_of(
+    opinions: Sequence[Opinion], likeliest: np.ndarray | None, spec: PostprocessingSpec
+) -> dict[str, np.ndarray]:
+    """Region → mask of where its classes are the likeliest; empty where there is no softmax."""
+    if likeliest is None:
+        return {}
     found = {}
     for region in known_regions(opinions):
-        found[region] = np.isin(number, list(opinion.description.outputs_of(region))) & is_tumour
+        channels = opinions[0].description.outputs_of(region)
+        found[region] = np.isin(likeliest, [channel + 1 for channel in channels])
         if region in spec.filled:
             fill_holes(found[region])
     return found
+
+
+def _paint_own(
+    labels: np.ndarray, opinions: Sequence[Opinion], likeliest: np.ndarray | None, grid: Grid | None = None
+) -> None:
+    """The regions of a model's own into a label map, in place: they have no post-processing."""
+    if len(opinions) != 1:
+        return
+    (opinion,) = opinions
+    for channel, label in opinion.description.painted.items():
+        if likeliest is None:
+            labels[opinion.prepared.restore(opinion.outputs[channel], grid) >= 0.5] = label
+        else:
+            labels[likeliest == channel + 1] = label
+
+
+def _cleaned(masks: Mapping[str, np.ndarray], spec: PostprocessingSpec, volume: Volume) -> np.ndarray:
+    """The label map of regions; of none, an empty one."""
+    return clean(masks, spec, volume.voxel_volume) if masks else np.zeros(volume.array.shape, dtype=np.uint8)
 
 
 def _doubted(masks: Mapping[str, np.ndarray], expected: Mapping[str, float], spec: PostprocessingSpec) -> float | None:
@@ -107,11 +138,14 @@ def on_native_grids(
         if name == case.reference:
             continue
         grid = Grid.of(volume)
-        masks = _chosen(opinions, spec, grid) or {
+        likeliest = _likeliest(opinions, grid)
+        masks = _regions_of(opinions, likeliest, spec) or {
             region: region_mask(mean_probability(opinions, region, grid), region, spec)
             for region in known_regions(opinions)
         }
         if doubted:
             masks["ET"][:] = False
-        found[name] = case.images[name].with_array(clean(masks, spec, volume.voxel_volume))
+        labels = _cleaned(masks, spec, volume)
+        _paint_own(labels, opinions, likeliest, grid)
+        found[name] = case.images[name].with_array(labels)
     return found

@@ -107,6 +107,7 @@ def segment_case(
         confidence=composed.expected,
         probabilities=composed.probabilities,
         native=native,
+        own=description.own,
     )
     nonsense = implausible(result.labels, examined.filled) or _unlearnt(opinions)
     # What a network promises of a result that cannot be true is worth nothing.

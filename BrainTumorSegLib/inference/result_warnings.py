@@ -51,10 +51,12 @@ def about_enhancement(
 
 def about_model(case: Case, description: Description, regions: Collection[str]) -> list[str]:
     """Regions of which nothing is known, and what the sequences that were not given cost."""
-    return [*_about_regions(regions), *_about_missing(case, description)]
+    return [*_about_regions(regions, bool(description.own)), *_about_missing(case, description)]
 
 
-def _about_regions(regions: Collection[str]) -> list[str]:
+def _about_regions(regions: Collection[str], own: bool) -> list[str]:
+    if own and not regions:
+        return ["This model has labels of its own, none of which is ET, TC or WT."]
     unknown = [region for region in REGIONS if region not in regions]
     if not unknown:
         return []

@@ -9,13 +9,14 @@ from typing import Any
 
 from ..domain.errors import CheckpointError
 from ..domain.json_values import json_of
-from ..domain.labels import REGIONS
+from ..domain.labels import OWN_FIRST, OWN_LAST, REGIONS, TISSUES, Region, own_region
 from ..domain.modalities import MODALITIES
 from ..domain.structure import from_json
 from .limits import exceeded, wrong_value
 from .quantisation import STORAGES
 
 SCHEMA_VERSION = 5
+_OWN = range(OWN_FIRST, OWN_LAST + 1)
 ENSEMBLE = "ensemble"  # the network family of what has members
 # What a network finds: tumours, or (label 1) the brain in an image of any sequence.
 TUMOUR, BRAIN = "tumour", "brain"
@@ -42,11 +43,18 @@ class NetworkSpec:
 class OutputSpec:
     """One output channel: what it says is of the union of voxel labels (BraTS 2023: 1 NCR, 2 ED, 3 ET).
 
-    Of a softmax, the background's has none.
+    Of a softmax, the background's has none. Labels from 5 on are the model's own; ``name`` and ``colour`` (red, green,
+    blue) are then those of the segment.
     """
 
     name: str
     labels: tuple[int, ...]
+    colour: tuple[int, ...] = ()
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a region of the model's own."""
+        return bool(self.labels) and min(self.labels) >= OWN_FIRST
 
 
 @dataclass(frozen=True)
@@ -209,6 +217,20 @@ class Description:
         """Regions that the outputs determine: those with an output whose labels are all theirs."""
         return tuple(name for name in REGIONS if self.outputs_of(name))
 
+    @property
+    def own(self) -> tuple[Region, ...]:
+        """Regions of the model's own."""
+        found = [output for output in self.outputs if output.is_own]
+        return tuple(own_region(o.name, o.labels, number, o.colour) for number, o in enumerate(found))
+
+    @property
+    def painted(self) -> dict[int, int]:
+        """Channel → label for the model's own regions, outer ones first, so that inner ones are painted over them."""
+        found = {i: set(output.labels) for i, output in enumerate(self.outputs) if output.is_own}
+        inner = {i: set().union(*(other for other in found.values() if other < labels)) for i, labels in found.items()}
+        order = sorted(found, key=lambda i: -len(found[i]))
+        return {i: min(found[i] - inner[i], default=min(found[i])) for i in order}
+
     def outputs_of(self, region: str) -> tuple[int, ...]:
         """Channels whose union is the region.
 
@@ -273,12 +295,13 @@ def _problems(d: Description) -> Iterator[str]:
         yield f"modalities must be distinct and among {', '.join(known)}"
     if not set(d.optional_modalities) <= set(d.modalities):
         yield "an optional modality is not among its modalities"
-    if not d.outputs or any(not set(output.labels) <= {1, 2, 3} for output in d.outputs):
-        yield "every output needs labels among 1, 2, 3"
+    if not d.outputs or not all(set(o.labels) <= ({*_OWN} if o.is_own else {1, 2, 3}) for o in d.outputs):
+        yield f"every output needs labels among 1, 2, 3, or of its own from {OWN_FIRST} on"
     elif sum(not output.labels for output in d.outputs) != (d.activation == "softmax" and not d.members):
         yield "every output needs labels among 1, 2, 3, but for one of a softmax, the background's"
-    elif d.task == TUMOUR and not d.regions:
-        yield "its outputs make up none of ET, TC, WT"
+    elif d.task == TUMOUR and not d.regions and not d.own:
+        yield "its outputs make up none of ET, TC, WT, and it has no labels of its own"
+    yield from _problems_of_own(d)
     if len(d.preprocessing.orientation) != 3 or any(
         len(set(d.preprocessing.orientation) & set(pair)) != 1 for pair in ("LR", "PA", "SI")
     ):
@@ -320,6 +343,17 @@ def _problems(d: Description) -> Iterator[str]:
         yield "a threshold is not above 0 and at most 1"
     yield from _problems_of_accuracy(d)
     yield from exceeded(d)
+
+
+def _problems_of_own(d: Description) -> Iterator[str]:
+    names = [region.name.casefold() for region in d.own]
+    taken = {name.casefold() for name in (*REGIONS, *TISSUES)}
+    if len(set(names)) < len(names) or taken & set(names) or not all(0 < len(name.strip()) <= 64 for name in names):
+        yield "its own labels need names of their own, of at most 64 characters"
+    if len(set(d.painted.values())) < len(d.painted):
+        yield "two of its own regions are made of the same labels"
+    if any(o.colour and (len(o.colour) != 3 or not all(0 <= c <= 255 for c in o.colour)) for o in d.outputs):
+        yield "a colour is not three numbers of 0 to 255"
 
 
 def _problems_of_preprocessing(d: Description) -> Iterator[str]:

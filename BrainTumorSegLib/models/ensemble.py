@@ -37,6 +37,10 @@ def average_of(models: Sequence[Checkpoint], name: str) -> tuple[Description, di
         raise CheckpointError(
             f"{listed([d.id for d in descriptions])} and their average {name} need ids of their own.", "Rename one."
         )
+    if own := [d.id for d in descriptions if d.own or d.activation == "softmax"]:
+        raise CheckpointError(
+            f"{listed(own)} cannot be averaged: it has labels of its own, or a softmax.", "Choose models of regions."
+        )
     brains = {d.preprocessing.brain for d in descriptions}
     if len(brains) > 1:
         raise CheckpointError(

@@ -111,7 +111,8 @@ def _description(case: Case, measurements: Mapping[str, RegionMeasurement]) -> s
     """The picture in words, for those who cannot see it."""
     sequences = ", ".join(TITLES[modality] for modality in case.modalities)
     sizes = ", ".join(
-        f"{REGIONS[name].title.lower()} {millilitres(size.volume_ml)} mL" for name, size in measurements.items()
+        f"{REGIONS[name].title.lower() if name in REGIONS else name} {millilitres(size.volume_ml)} mL"
+        for name, size in measurements.items()
     )
     return (
         f"Axial slices of {sequences} with the outlines of the segmented regions ({sizes}), and projections of the "

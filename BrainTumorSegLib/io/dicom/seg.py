@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from ...domain.errors import InputError, OutputError, RequestError
-from ...domain.labels import REGIONS
 from ...domain.measurements import RegionMeasurement
 from ...domain.segmentation import Segmentation
 from ...domain.volume import Volume
@@ -128,12 +127,12 @@ def _segmentation(result: Segmentation, sources: Sequence[Any]) -> Any:
 
     model = result.provenance["model"]
     slices = _slices(result.labels, sources)
-    masks = np.stack([result.mask(region)[slices] for region in result.regions], axis=-1)
+    masks = np.stack([result.mask(region)[slices] for region in result.segments], axis=-1)
     return highdicom.seg.Segmentation(
         source_images=sources,
         pixel_array=masks,
         segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[_segment(number, name, result) for number, name in enumerate(result.regions, start=1)],
+        segment_descriptions=[_segment(number, name, result) for number, name in enumerate(result.segments, start=1)],
         series_number=_SERIES_NUMBERS + int(sources[0].get("SeriesNumber") or 0),
         series_description=f"Brain tumour, {model['id']}"[:64],
         content_label="BRAIN_TUMOUR",
@@ -176,7 +175,7 @@ def _segment(number: int, name: str, result: Segmentation) -> Any:
     import highdicom
     from pydicom.sr.codedict import codes
 
-    region, model = REGIONS[name], result.provenance["model"]
+    region, model = result.segments[name], result.provenance["model"]
     segment = highdicom.seg.SegmentDescription(
         segment_number=number,
         segment_label=name,
@@ -212,7 +211,7 @@ def _report(result: Segmentation, sources: Sequence[Any], segmentation: Any) -> 
     content = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=device),
         procedure_reported=codes.cid100.MRIUnspecifiedBodyRegion,
-        imaging_measurements=[_measured(name, result, segmentation) for name in result.regions],
+        imaging_measurements=[_measured(name, result, segmentation) for name in result.segments],
         title=codes.DCM.ImagingMeasurementReport,
     )
     return sr.Comprehensive3DSR(
@@ -230,7 +229,7 @@ def _measured(name: str, result: Segmentation, segmentation: Any) -> Any:
     from highdicom import sr
     from pydicom.sr.codedict import codes
 
-    number = result.regions.index(name) + 1
+    number = list(result.segments).index(name) + 1
     segment = segmentation.SegmentSequence[number - 1]
     size, model = result.measurements[name], result.provenance["model"]
     series = segmentation.ReferencedSeriesSequence[0].SeriesInstanceUID
@@ -246,7 +245,7 @@ def _measured(name: str, result: Segmentation, segmentation: Any) -> Any:
             number,
             source_series=sr.SourceSeriesForSegmentation(series),
         ),
-        finding_type=_concept(REGIONS[name].code),
+        finding_type=_concept(result.segments[name].code),
         finding_category=codes.SCT.MorphologicallyAbnormalStructure,
         finding_sites=[sr.FindingSite(codes.SCT.Brain)],
         algorithm_id=sr.AlgorithmIdentification(model["id"], model["version"] or "1"),

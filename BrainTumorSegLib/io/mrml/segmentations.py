@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,10 +36,18 @@ def terminology_of(style: Region) -> str:
     return f"{TERMINOLOGY}~{_CATEGORY}~{code.scheme}^{code.value}^{code.meaning}~^^~{_ANATOMY}"
 
 
-def segment_styles(known: tuple[str, ...], *, regions: bool, classes: bool) -> tuple[Region, ...]:
-    """The segments to make for a model that knows these regions: its classes only where it tells them apart."""
+def segment_styles(
+    known: tuple[str, ...], *, regions: bool, classes: bool, own: Sequence[Region] = ()
+) -> tuple[Region, ...]:
+    """The segments to make for a model that knows these regions: its classes only where it tells them apart.
+
+    Args:
+        known: regions that the model knows.
+        regions, classes: what is wanted of them.
+        own: the model's own, which are always made.
+    """
     chosen = {name: REGIONS[name] for name in known} if regions else {}
-    return tuple((chosen | tissues_of(known) if classes else chosen).values())
+    return (*(chosen | tissues_of(known) if classes else chosen).values(), *own)
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,9 @@ def write_segments(node: Any, labels: np.ndarray, styles: tuple[Region, ...], pl
     affine = _local_affine(node, place)
     with slicer.util.NodeModify(node):
         _set_geometry(node, affine, labels.shape, place.reference)
-        for name in STYLES:  # a former result goes whole, also what this one does not have
+        former = (node.GetAttribute(f"{ATTRIBUTE}own") or "").split("\n")
+        own = [style.name for style in styles if style.name not in STYLES]
+        for name in filter(None, (*STYLES, *former, *own)):  # a former result goes whole, also what this one lacks
             if segmentation.GetSegment(name) is not None:
                 segmentation.RemoveSegment(name)
         segmentation.SetSourceRepresentationName("Binary labelmap")
@@ -83,6 +93,7 @@ def write_segments(node: Any, labels: np.ndarray, styles: tuple[Region, ...], pl
             segment.SetTag("Description", style.title)
             segment.AddRepresentation("Binary labelmap", _labelmap(np.isin(labels, list(style.labels)), affine))
             segmentation.AddSegment(segment, style.name)
+    node.SetAttribute(f"{ATTRIBUTE}own", "\n".join(own))
     node.SetAttribute(f"{ATTRIBUTE}fingerprint", fingerprint(node))
     _show(node, styles)
 

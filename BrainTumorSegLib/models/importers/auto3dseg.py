@@ -20,7 +20,7 @@ from .foreign_files import Fields, names_in, unpack
 from .monai_parts import network_of, original_of, refused, without_module, without_supervision
 from .self_check import check_written
 from .torch_file import read_torch_file, state_dict
-from .wishes import MEANINGS, Wishes
+from .wishes import Wishes, outputs_for
 
 _WANTED = re.compile(r"(^|/)(model\.pt|labels\.csv)$")
 _NORMALISATIONS = {
@@ -134,7 +134,7 @@ def _outputs(file: Path, config: Fields, wishes: Wishes, count: int, sigmoid: bo
             "Say it in their order: --labels '1=WT,2=TC,3=ET'.",
         )
     meanings = [wishes.meaning(name, str(number), str(file)) for number, name in enumerate(names, 1)]
-    found = tuple(OutputSpec(name[:200], MEANINGS[each]) for name, each in zip(names, meanings, strict=True))
+    found = tuple(outputs_for(names, [[number] for number in range(1, len(names) + 1)], meanings))
     return found if sigmoid else (OutputSpec("background", ()), *found)
 
 

@@ -19,7 +19,7 @@ from .foreign_files import LARGEST_JSON, Fields, names_in, unpack
 from .monai_parts import network_of, original_of, refused, without_module, without_supervision
 from .self_check import check_written
 from .torch_file import read_torch_file, state_dict
-from .wishes import MEANINGS, Wishes
+from .wishes import Wishes, outputs_for
 
 _WANTED = re.compile(r"(^|/)(configs/(metadata\.json|inference\.(json|ya?ml))|models/model\.pt)$")
 _CONFIGURATIONS = ("inference.json", "inference.yaml", "inference.yml")
@@ -233,12 +233,11 @@ def _description(
 ) -> Description:
     activation = _activation(config)
     names = _channels(metadata, "outputs", "pred", outputs)
-    found = []
-    for number, name in enumerate(names):
-        if activation == "softmax" and number == 0:
-            found.append(OutputSpec("background", ()))
-        else:
-            found.append(OutputSpec(name, MEANINGS[wishes.meaning(name, str(number), metadata.where)]))
+    first = 1 if activation == "softmax" else 0
+    meanings = [wishes.meaning(name, str(number), metadata.where) for number, name in enumerate(names)][first:]
+    found = outputs_for(names[first:], [[number] for number in range(1, len(meanings) + 1)], meanings)
+    if first:
+        found.insert(0, OutputSpec("background", ()))
     name = metadata.text("name", root.name)
     return Description(
         id=wishes.id or re.sub(r"[^A-Za-z0-9._-]+", "-", root.name).strip("-._")[:100] or "bundle",

@@ -20,7 +20,7 @@ from .nnunet_plans import Configuration, labels_of
 from .nnunet_reference import reference_of
 from .self_check import check_written
 from .torch_file import read_torch_file, state_dict
-from .wishes import MEANINGS, Wishes
+from .wishes import MEANINGS, OWN, Wishes, outputs_for
 
 if TYPE_CHECKING:
     import torch
@@ -176,12 +176,15 @@ def _outputs(dataset: Fields, wishes: Wishes) -> tuple[tuple[OutputSpec, ...], s
             raise dataset.wrong("regions_class_order", f"{len(found)} labels")
         means = {name: wishes.meaning(name, str(value), dataset.where) for name, value in found.items()}
         _check_order(found, order, means, dataset)
-        return tuple(OutputSpec(name[:200], MEANINGS[means[name]]) for name in found), "sigmoid"
+        outputs = tuple(outputs_for(list(found), list(found.values()), list(means.values())))
+        _check_painting(outputs, list(found.values()), order, dataset)
+        return outputs, "sigmoid"
     numbered = {value[0] if isinstance(value, list) else value: name for name, value in labels.items()}
     if sorted(numbered) != list(range(1, len(labels) + 1)):
         raise dataset.wrong("labels", "labels 1, 2, …")
     classes = [(numbered[n], wishes.meaning(numbered[n], str(n), dataset.where)) for n in sorted(numbered)]
-    outputs = tuple(OutputSpec(name[:200], MEANINGS[meaning]) for name, meaning in classes)
+    numbers = [[number] for number in sorted(numbered)]
+    outputs = tuple(outputs_for([name for name, _ in classes], numbers, [meaning for _, meaning in classes]))
     if len({label for output in outputs for label in output.labels}) < sum(len(o.labels) for o in outputs):
         raise CheckpointError(f"{dataset.where} has two labels of one meaning.", "Say what they are: --labels NAME=ET.")
     return (OutputSpec("background", ()), *outputs), "softmax"
@@ -195,6 +198,7 @@ def _check_order(
     Raises:
         CheckpointError: they do not.
     """
+    found = {name: numbers for name, numbers in found.items() if means[name] != OWN}
     for name, numbers in found.items():
         for other, others in found.items():
             if set(MEANINGS[means[name]]) < set(MEANINGS[means[other]]) and not set(numbers) <= set(others):
@@ -207,6 +211,22 @@ def _check_order(
         raise CheckpointError(
             f"{dataset.where} has its regions in an order in which outer ones hide inner ones.", _AGAIN
         )
+
+
+def _check_painting(
+    outputs: Sequence[OutputSpec], numbers: Sequence[list[int]], order: Sequence[int], dataset: Fields
+) -> None:
+    """Regions of the model's own are painted over each other as nnU-Net paints them.
+
+    Raises:
+        CheckpointError: they are not.
+    """
+    own = [i for i, output in enumerate(outputs) if output.is_own]
+    for i in own:
+        inner = set().union(*(numbers[j] for j in own if set(numbers[j]) < set(numbers[i])))
+        late = [j for j in own if j < i and set(numbers[j]) < set(numbers[i])]
+        if set(numbers[i]) - inner != {order[i]} or late:
+            raise CheckpointError(f"{dataset.where} paints its regions in an order that is not known here.", _AGAIN)
 
 
 def _renamed(state: Mapping[str, Any]) -> dict[str, Any]:

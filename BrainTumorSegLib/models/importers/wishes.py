@@ -7,8 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...domain.errors import CheckpointError, ModalityError, RequestError
-from ...domain.modalities import MODALITIES, TITLES, from_name, listed
+from ...domain.labels import OWN_FIRST, REGIONS
+from ...domain.modalities import MODALITIES, TITLES, from_name
+from ..description import OutputSpec
 
+# Stands for a label that is none of BraTS's and keeps its own name.
+OWN = "own"
 # Meaning -> voxel labels of BraTS 2023 that it is made of.
 MEANINGS: dict[str, tuple[int, ...]] = {"NCR": (1,), "ED": (2,), "ET": (3,), "TC": (1, 3), "WT": (1, 2, 3)}
 # What data sets call them, in small letters without anything but letters.
@@ -33,7 +37,7 @@ class Wishes:
     Attributes:
         id: of the new model.
         channels: sequences in the order of the network's channels.
-        labels: name or number of a label in the file → one of :data:`MEANINGS`.
+        labels: name or number of a label in the file → one of :data:`MEANINGS`, or ``own``.
         orientation: of the images that it was trained on.
         brain: ``extracted`` or ``head``.
         configuration: part of the name of the folder to take, where there are several.
@@ -58,9 +62,9 @@ class Wishes:
             raise RequestError(
                 f"{', '.join(self.channels)} are no channels.", f"Name each once, of {', '.join(MODALITIES)}."
             )
-        unknown = [meaning for meaning in self.labels.values() if meaning not in MEANINGS]
+        unknown = [meaning for meaning in self.labels.values() if meaning not in (*MEANINGS, OWN)]
         if unknown:
-            raise RequestError(f"{unknown[0]!r} is no label.", f"Choose of {', '.join(MEANINGS)}.")
+            raise RequestError(f"{unknown[0]!r} is no label.", f"Choose of {', '.join(MEANINGS)} or {OWN}.")
 
     def modalities(self, names: Sequence[str], source: str) -> tuple[str, ...]:
         """The sequences of a network's channels, by their names in its files or as they were said.
@@ -84,7 +88,7 @@ class Wishes:
         return tuple(name for name in found if name)
 
     def meaning(self, name: str, number: str, source: str) -> str:
-        """One of :data:`MEANINGS` for a label of a file.
+        """One of :data:`MEANINGS` for a label of a file, or ``own``.
 
         Raises:
             CheckpointError: nothing says what it stands for.
@@ -96,9 +100,29 @@ class Wishes:
         if not found:
             raise CheckpointError(
                 f"{source} has a label {name[:80]!r} ({number[:20]}), of which it is not known what it is.",
-                f"Say it: --labels '{name[:80]}=WT' (or {listed(list(MEANINGS))}).",
+                f"Say it: --labels '{name[:80]}=WT' ({', '.join(MEANINGS)}, or {OWN}: it keeps its name).",
             )
         return found
+
+
+def outputs_for(names: Sequence[str], numbers: Sequence[Sequence[int]], meanings: Sequence[str]) -> list[OutputSpec]:
+    """Output channels of labels or regions.
+
+    Args:
+        names: of the labels in the file.
+        numbers: of the voxel labels there that each stands for.
+        meanings: what each is, see :meth:`Wishes.meaning`. Of a label of BraTS that makes up no region with the others
+            nothing could be said but its own name.
+    """
+    known = [set(MEANINGS[meaning]) for meaning in meanings if meaning != OWN]
+    regions = [set(region.labels) for region in REGIONS.values()]
+    whole = [region for region in regions if set().union(*(labels for labels in known if labels <= region)) == region]
+    found = []
+    for name, those, meaning in zip(names, numbers, meanings, strict=True):
+        own = meaning == OWN or not any(set(MEANINGS[meaning]) <= region for region in whole)
+        labels = tuple(OWN_FIRST - 1 + number for number in those) if own else MEANINGS[meaning]
+        found.append(OutputSpec(name[: 64 if own else 200], labels))
+    return found
 
 
 def titles(modalities: Sequence[str]) -> str:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...domain.case import Case
-from ...domain.labels import REGIONS
 from ...domain.measurements import RegionMeasurement
 from ...domain.modalities import TITLES
 from ...domain.segmentation import Segmentation
@@ -29,6 +28,7 @@ _MARGIN, _GAP, _HEADER, _FOOTER, _LABEL = 28, 8, 118, 44, 26
 
 _GROUND, _PANEL, _TEXT, _QUIET = "#0d1117", "#000000", "#f0f3f6", "#9aa5b1"
 # Where two contours coincide the inner region's thinner line leaves the outer one visible on both sides.
+_SIZES_SHOWN = 4  # there is no room for more
 _LINE = {"WT": 2.0, "TC": 2.3, "ET": 1.3}
 
 
@@ -114,8 +114,8 @@ def _draw_header(figure: Figure, plan: _Plan, segmentation: Segmentation) -> Non
     _text(figure, _MARGIN, 26, shortened(printable(segmentation.case_id), 40), 30, weight="bold")
     _text(figure, _MARGIN, 72, subtitle(segmentation, sizes), 17, color=_QUIET)
     x = WIDTH - _MARGIN + 38
-    for name, measured in reversed(sizes.items()):
-        region = REGIONS[name]
+    for name, measured in list(reversed(sizes.items()))[:_SIZES_SHOWN]:
+        region = segmentation.segments[name]
         colour = [part / 255 for part in region.colour]
         x -= 238
         _bar(figure, x, 30, 5, 60, colour)
@@ -196,8 +196,8 @@ def _draw_contours(axes: Axes, scene: Scene, level: int) -> None:
         inside = np.pad(mask[level][scene.box[1:]], 1).astype(np.float32)  # closes contours at the border
         if inside.any():
             y, x = ((np.arange(n) - 0.5) * mm for n, mm in zip(inside.shape, (dy, dx), strict=True))
-            colour = [part / 255 for part in REGIONS[name].colour]
-            axes.contour(x, y, inside, levels=[0.5], colors=[colour], linewidths=_LINE[name])
+            colour = [part / 255 for part in scene.styles[name].colour]
+            axes.contour(x, y, inside, levels=[0.5], colors=[colour], linewidths=_LINE.get(name, 1.5))
 
 
 def _frame(axes: Axes, wide: float, deep: float, plan: _Plan) -> None:

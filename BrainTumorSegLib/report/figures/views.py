@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from ...domain.case import Case
 from ...domain.grid import Grid, reorient
-from ...domain.labels import REGIONS
+from ...domain.labels import Region
 from ...domain.segmentation import Segmentation
 from ...domain.volume import Volume, bounding_box
 from ...preprocessing.resampling import onto
@@ -42,12 +42,14 @@ class Scene:
         masks: region → boolean ``(Z, Y, X)`` on it, outermost region first.
         head: boolean ``(Z, Y, X)``, where the reference image is not background.
         box: the part of the grid worth showing.
+        styles: region → its colour and title.
     """
 
     grid: Grid
     masks: Mapping[str, np.ndarray]
     head: np.ndarray
     box: tuple[slice, ...]
+    styles: Mapping[str, Region]
 
     @property
     def extent(self) -> tuple[float, float, float]:
@@ -67,13 +69,12 @@ def scene_of(case: Case, segmentation: Segmentation) -> Scene:
     grid = Grid.of(labels).oriented(ORIENTATION)
     masks = {
         name: reorient(segmentation.mask(name), labels.affine, ORIENTATION)
-        for name in reversed(REGIONS)
-        if name in segmentation.regions
+        for name in (*reversed(segmentation.regions), *(region.name for region in segmentation.own))
     }
     head = foreground(on_grid(case.reference_volume, grid))
     tumour = np.logical_or.reduce(list(masks.values()))
     margin = [round(wanted / mm) for wanted, mm in zip(_MARGIN_MM, grid.spacing, strict=True)]
-    return Scene(grid, masks, head, bounding_box(head | tumour, margin))
+    return Scene(grid, masks, head, bounding_box(head | tumour, margin), segmentation.segments)
 
 
 def on_grid(volume: Volume, grid: Grid) -> np.ndarray:
@@ -129,8 +130,9 @@ def projections(scene: Scene) -> dict[str, np.ndarray]:
     layers = [_layer(ndimage.binary_fill_holes(_isotropic(scene.head, scene)), _HEAD_COLOUR, _HEAD_OPACITY)]
     for name, mask in scene.masks.items():
         if mask.any():
-            colour = tuple(part / 255 for part in REGIONS[name].colour)
-            layers.append(_layer(_isotropic(mask, scene), colour, _OPACITY[name]))
+            style = scene.styles[name]
+            colour = tuple(part / 255 for part in style.colour)
+            layers.append(_layer(_isotropic(mask, scene), colour, _OPACITY.get(name, style.opacity)))
     return {title: _composed(layers, turn) for title, turn in _VIEWS.items()}
 
 
