@@ -23,7 +23,9 @@ from .console import Console
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """Arguments of the subcommand."""
-    actions = p.add_subparsers(dest="action", metavar="list | info | add | download | remove | ensemble | verify")
+    actions = p.add_subparsers(
+        dest="action", metavar="list | info | add | download | remove | ensemble | export | verify"
+    )
     listing = actions.add_parser("list", help="installed models (the default)")
     listing.add_argument("--available", action="store_true", help="public models that can be downloaded")
     download = actions.add_parser("download", help="download a public model and take it over; asks first")
@@ -42,6 +44,10 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     ensemble = actions.add_parser("ensemble", help="make one model that averages several, in one file")
     ensemble.add_argument("models", nargs="+", metavar="ID|FILE")
     ensemble.add_argument("-o", "--output", type=Path, required=True, metavar=f"FILE{catalogue.SUFFIX}")
+    export = actions.add_parser("export", help="write a model's network for other programs")
+    export.add_argument("model", metavar="ID|FILE")
+    export.add_argument("--format", choices=("onnx", "openvino", "torchscript"), required=True)
+    export.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: ID with the format's suffix")
     actions.add_parser("verify", help="read every byte of every model")
 
 
@@ -106,6 +112,8 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         console.say(f"Removed {removed}")
     elif arguments.action == "ensemble":
         make_ensemble(arguments.models, arguments.output, console)
+    elif arguments.action == "export":
+        export(arguments.model, arguments.format, arguments.output, console)
     elif arguments.action == "verify":
         verify(console)
     elif getattr(arguments, "available", False):
@@ -189,6 +197,26 @@ def make_ensemble(models: Sequence[str], output: Path, console: Console) -> None
     save_checkpoint(description, weights, output)
     console.placed()
     console.say(f"Wrote {output}: {description.title}. Add it to your models: braintumorseg models add {output}")
+
+
+def export(model: str, kind: str, output: Path | None, console: Console) -> None:
+    """Write a model's network as another program reads it.
+
+    Raises:
+        CheckpointError: the model cannot be read, or has several networks.
+        RequestError: a library is missing, or the name does not end as the format's.
+        ExecutionError: it cannot be exported.
+        OutputError: the file is the model.
+    """
+    from ..inference.network_export import FORMATS, export_network
+
+    found = catalogue.find(model)
+    output = output or Path(f"{found.description.id}{FORMATS[kind]}")
+    check_outputs([output], [found.path])
+    checkpoint = found.load()
+    files = export_network(checkpoint, kind, output)
+    console.placed()
+    console.say(f"Wrote {', '.join(map(str, files))}: images (N, C, …) to logits, compared with the network here.")
 
 
 def verify(console: Console) -> None:

@@ -121,9 +121,9 @@ def _sound_model(network: nn.Module, d: Description, divisor: int) -> Any:
     size = max(2 * divisor, 32)
     sizes = [size * 2, size, size + divisor][-d.dimensions :]
     try:
-        model = _converted(network, _tile(len(d.modalities), [size] * d.dimensions))
+        model = converted(network, noise_tile(len(d.modalities), [size] * d.dimensions))
         # On another shape than that of the conversion, which must not have become a part of the network.
-        apart = _distance(network, model, _tile(len(d.modalities), sizes))
+        apart = _distance(network, model, noise_tile(len(d.modalities), sizes))
     except (RuntimeError, TypeError, ValueError) as error:
         if is_shortage(error):
             raise
@@ -135,7 +135,7 @@ def _sound_model(network: nn.Module, d: Description, divisor: int) -> Any:
     return model
 
 
-def _tile(channels: int, sizes: Sequence[int]) -> np.ndarray:
+def noise_tile(channels: int, sizes: Sequence[int]) -> np.ndarray:
     """Noise with a bright ball in it, float32 ``(1, C, …)``."""
     axes = np.meshgrid(*(np.linspace(-1, 1, size) for size in sizes), indexing="ij")
     ball = sum(axis**2 for axis in axes) < 0.25
@@ -143,7 +143,8 @@ def _tile(channels: int, sizes: Sequence[int]) -> np.ndarray:
     return (noise + 2 * ball).astype(np.float32)
 
 
-def _converted(network: nn.Module, tile: np.ndarray) -> Any:
+def converted(network: nn.Module, tile: np.ndarray) -> Any:
+    """The network as OpenVINO has it, for images of any size; not compared."""
     import torch
 
     with torch.inference_mode(), warnings.catch_warnings():

@@ -143,18 +143,18 @@ def test_a_network_that_comes_out_differently_is_refused(
     monkeypatch: pytest.MonkeyPatch, home: Path, patient: Patient, tiny_checkpoint: Callable[..., Path]
 ) -> None:
     """As a faulty release of OpenVINO might: a weight of the converted network is another one."""
-    convert = conversions._converted
+    convert = conversions.converted
 
     def faulty(network: Any, tile: np.ndarray) -> Any:
         other = copy.deepcopy(network)
         other.head.bias.data += 0.5
         return convert(other, tile)
 
-    monkeypatch.setattr(conversions, "_converted", faulty)
+    monkeypatch.setattr(conversions, "converted", faulty)
     checkpoint = load_checkpoint(tiny_checkpoint())
     with pytest.raises(DeviceError, match="another result"):
         segment_case(patient.case(), checkpoint, RunOptions(backend="openvino"))
-    monkeypatch.setattr(conversions, "_converted", convert)
+    monkeypatch.setattr(conversions, "converted", convert)
     with pytest.raises(DeviceError, match="another result"):  # remembered: trying takes its time
         conversions.kept(checkpoint)
 
