@@ -2,8 +2,10 @@
 
 ``python -m Testing.benchmarks.importers nnunet WORK BRATS [NAME…]`` takes the folders that ``nnunet_models`` trained
 and predicted in ``WORK`` (with an environment that has nnunetv2), imports each model by ``braintumorseg models add``,
-segments the same patients of ``BRATS`` by ``braintumorseg segment`` with its settings (mirrorings, steps of half a
-window) and prints a line a patient: Dice of every label.
+segments the same patients (``WORK/cropped``) by ``braintumorseg segment`` with its settings (mirrorings, steps of half
+a window) and prints a line a patient: Dice of every label. ``python -m Testing.benchmarks.importers monai WORK BRATS``
+trains a bundle's SegResNet and an Auto3DSeg SegResNetDS for some steps on these patients, and compares them with what
+MONAI's own configuration parser, transforms and windows make of them.
 """
 
 from __future__ import annotations
@@ -11,11 +13,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from BrainTumorSegLib.domain.labels import read_labels, to_regions
 from BrainTumorSegLib.io.registry import read_volume
 
 LABELS = {"NCR": 1, "ED": 2, "ET": 3}
@@ -38,12 +44,13 @@ def braintumorseg(*arguments: str) -> str:
     return done.stdout
 
 
-def compare(model: str, case: Path, wanted: np.ndarray, folder: Path, precision: str) -> float:
+def compare(model: str, case: Path, wanted: np.ndarray, folder: Path, precision: str, *, mirrored: bool) -> float:
     """Segment a case and print the Dice of each label; the least of them."""
     file = folder / model / f"{case.name}.nii.gz"
     file.parent.mkdir(parents=True, exist_ok=True)
     started = time.time()
-    braintumorseg("segment", str(case), "-o", str(file), "--model", model, "--tta", "--precision", precision)
+    tta = ["--tta"] if mirrored else []
+    braintumorseg("segment", str(case), "-o", str(file), "--model", model, "--precision", precision, *tta)
     found = read_volume(file).array
     values = {name: dice(found == label, wanted == label) for name, label in LABELS.items()}
     values["whole map"] = dice(found > 0, wanted > 0)
@@ -63,7 +70,78 @@ def nnunet(work: Path, brats: Path, names: list[str]) -> None:
         for file in sorted((work / "predicted" / name).glob("*.nii.gz")):
             values = read_volume(file).array
             wanted = np.vectorize(table.__getitem__)(values.astype(int))
-            least = min(least, compare(name, brats / file.name.removesuffix(".nii.gz"), wanted, work / "here", "fp32"))
+            least = min(
+                least,
+                compare(name, brats / file.name.removesuffix(".nii.gz"), wanted, work / "here", "fp32", mirrored=True),
+            )
+    say(least)
+
+
+def monai(work: Path, brats: Path, names: list[str]) -> None:
+    """A bundle and an Auto3DSeg model."""
+    import torch
+
+    from Testing import monai_samples as made
+
+    cases = sorted(brats.iterdir())
+    least = 1.0
+    config = {**made.BUNDLE, "spatial_size": [96, 80, 64]}
+    config["inferer"] = {**config["inferer"], "mode": "gaussian"}
+    auto = made.auto3dseg_config(roi_size=[96, 96, 64])
+    folder = Path(tempfile.mkdtemp(dir=work))
+    bundle = made.write_bundle(folder / "bundle", config)
+    trained(bundle, cases, made.ORDER, ("TC", "WT", "ET"))
+    torch.save(bundle.state_dict(), folder / "bundle" / "models" / "model.pt")
+    network = made.write_auto3dseg(folder / "model.pt", auto)
+    trained(network, cases, made.AUTO_ORDER, ("WT", "TC", "ET"))
+    torch.save({"state_dict": network.state_dict(), "config": auto}, folder / "model.pt")
+    braintumorseg("models", "add", str(folder / "bundle"), "--id", "bundle")
+    braintumorseg(
+        "models", "add", str(folder / "model.pt"), "--id", "auto3dseg", "--channels", ",".join(made.AUTO_ORDER)
+    )
+    for case in cases:
+        files = {name: case / f"{case.name}_{name}.nii.gz" for name in made.ORDER}
+        wanted = made.run_bundle(config, bundle, [files[name] for name in made.ORDER])
+        least = min(least, compare("bundle", case, wanted, work / "here", "fp32", mirrored=False))
+        wanted = made.run_auto3dseg(auto, network, [files[name] for name in made.AUTO_ORDER])
+        least = min(least, compare("auto3dseg", case, wanted, work / "here", "fp32", mirrored=False))
+    say(least)
+
+
+def trained(network: Any, cases: list[Path], order: Sequence[str], regions: Sequence[str], steps: int = 60) -> None:
+    """Train in place, on random patches with tumour in them."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    optimiser = torch.optim.Adam(network.parameters(), 3e-3)
+    data = []
+    for case in cases:
+        images = np.stack([read_volume(case / f"{case.name}_{name}.nii.gz").array for name in order]).astype(np.float32)
+        for channel in images:
+            inside = channel != 0
+            channel[inside] = (channel[inside] - channel[inside].mean()) / channel[inside].std()
+        labels = read_labels(read_volume(case / f"{case.name}_seg.nii.gz").array)
+        masks = to_regions(labels)
+        # MONAI's arrays have x first.
+        data.append((images.transpose(0, 3, 2, 1), np.stack([masks[name] for name in regions]).transpose(0, 3, 2, 1)))
+    network.train()
+    for step in range(steps):
+        images, masks = data[step % len(data)]
+        low = [rng.integers(0, size - 48 + 1) for size in images.shape[1:]]
+        part = (slice(None), *(slice(first, first + 48) for first in low))
+        logits = network(torch.from_numpy(images[part][None].copy()))
+        logits = logits[0] if isinstance(logits, list | tuple) else logits
+        target = torch.from_numpy(masks[part][None].astype(np.float32))
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, target, pos_weight=torch.tensor(3.0))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    print(f"trained {steps} steps, last loss {loss.item():.3f}", flush=True)
+    network.eval()
+
+
+def say(least: float) -> None:
+    """The verdict."""
     print(f"least Dice {least:.4f}: {'equal' if least >= LEAST else 'NOT EQUAL'} (line {LEAST})")
 
 
@@ -71,7 +149,7 @@ def main() -> None:
     """See the module."""
     kind, work, brats, *names = sys.argv[1:]
     os.environ["BRAINTUMORSEG_HOME"] = str(Path(work) / "home")
-    {"nnunet": nnunet}[kind](Path(work), Path(brats), names)
+    {"nnunet": nnunet, "monai": monai}[kind](Path(work), Path(brats), names)
 
 
 if __name__ == "__main__":

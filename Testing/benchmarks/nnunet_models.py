@@ -2,6 +2,7 @@
 
 ``PYTHON -P nnunet_models.py train WORK BRATS`` prepares two data sets of five BraTS cases (regions; classes in the
 Decathlon's order, with its channels), plans them, makes the plans small and trains 3d_fullres (two folds) and 2d (one).
+Three more cases are cropped to what is around their tumours, in ``WORK/cropped``, and become the test images.
 ``PYTHON -P nnunet_models.py predict WORK NAME`` predicts the test images of a model with nnU-Net's own predictor: steps
 of half a window, mirrorings, Gaussian weights. ``importers`` compares.
 """
@@ -20,6 +21,7 @@ import nibabel
 import numpy as np
 
 TRAINING, TESTED = 5, 3
+CROP = (112, 112, 80)  # voxels (x, y, z) around the tumour of a test patient: a tenth of the windows of a whole head
 REGIONS: dict[str, Any] = {
     "channel_names": {"0": "T1", "1": "T1ce", "2": "T2", "3": "FLAIR"},
     "labels": {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [1, 3], "enhancing tumor": [3]},
@@ -59,10 +61,11 @@ def prepare(work: Path, brats: Path, name: str) -> None:
         (folder / place).mkdir(parents=True, exist_ok=True)
     for index, case in enumerate(cases):
         place = "imagesTr" if index < TRAINING else "imagesTs"
+        source = case if index < TRAINING else cropped(case, work / "cropped" / case.name)
         for channel, title in dataset["channel_names"].items():
             link = folder / place / f"{case.name}_{int(channel):04d}.nii.gz"
             link.unlink(missing_ok=True)
-            link.symlink_to(case / f"{case.name}_{FILES[title]}.nii.gz")
+            link.symlink_to(source / f"{case.name}_{FILES[title]}.nii.gz")
         if index < TRAINING:
             image = nibabel.load(case / f"{case.name}_seg.nii.gz")
             labels = np.asarray(image.dataobj).astype(np.uint8)
@@ -73,6 +76,18 @@ def prepare(work: Path, brats: Path, name: str) -> None:
             out = nibabel.Nifti1Image(values[labels], image.affine)
             nibabel.save(out, folder / "labelsTr" / f"{case.name}.nii.gz")
     (folder / "dataset.json").write_text(json.dumps(dataset, indent=1))
+
+
+def cropped(case: Path, folder: Path) -> Path:
+    """What is around a case's tumour, in a folder of its own."""
+    labels = np.asarray(nibabel.load(case / f"{case.name}_seg.nii.gz").dataobj)
+    size = np.asarray(CROP)
+    low = np.clip(np.argwhere(labels > 0).mean(axis=0).astype(int) - size // 2, 0, np.asarray(labels.shape) - size)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in case.glob("*.nii.gz"):
+        part = tuple(slice(first, first + count) for first, count in zip(low, size, strict=True))
+        nibabel.save(nibabel.load(file).slicer[part], folder / file.name)
+    return folder
 
 
 def shrink(plans: dict[str, Any], configuration: str, patch: list[int], features: list[int]) -> None:

@@ -8,14 +8,14 @@ anterior up, the patient's left on the right.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import ndimage
 
 from ...domain.case import Case
 from ...domain.grid import Grid, reorient
-from ...domain.labels import Region
+from ...domain.labels import REGIONS, Region
 from ...domain.segmentation import Segmentation
 from ...domain.volume import Volume, bounding_box
 from ...preprocessing.resampling import onto
@@ -49,7 +49,7 @@ class Scene:
     masks: Mapping[str, np.ndarray]
     head: np.ndarray
     box: tuple[slice, ...]
-    styles: Mapping[str, Region]
+    styles: Mapping[str, Region] = field(default_factory=lambda: REGIONS)
 
     @property
     def extent(self) -> tuple[float, float, float]:
