@@ -13,14 +13,12 @@ from pathlib import Path
 
 from ..domain.errors import BrainTumorSegError, CheckpointError, ExecutionError
 from ..domain.result_record import ResultRecord, record_path
-from ..engine_process import EngineProcesses
+from ..engine_process import IDLE_SECONDS, EngineProcesses
 from ..engine_run import EngineRun
 from ..io.run_folder import RunFolder
 from .layouts import LAYOUTS
 from .outcome import Failure, Outcome, digests
 
-# A process that waits for the next case does so until the run ends.
-_IDLE_SECONDS = 24 * 3600.0
 _DIED = "Memory may have run out: run fewer workers, or see what else the machine was doing."
 
 
@@ -86,7 +84,7 @@ class Engine:
         Raises:
             OSError: there is no place for its temporary folder.
         """
-        self._processes = EngineProcesses(_IDLE_SECONDS, variables)
+        self._processes = EngineProcesses(IDLE_SECONDS, variables)
         self._folder = RunFolder.make()
         self._count = 0
 

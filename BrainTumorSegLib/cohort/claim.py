@@ -23,8 +23,9 @@ class Claim:
         path: the file; workers that see it share the folder.
     """
 
-    def __init__(self, mark: RunMark) -> None:
-        self._mark, self._beaten = mark, time.monotonic()
+    def __init__(self, mark: RunMark, is_new: bool = False) -> None:
+        """``is_new`` is whether the folder was made for it."""
+        self._mark, self._beaten, self._is_new = mark, time.monotonic(), is_new
         self.path = mark.path
 
     @classmethod
@@ -34,10 +35,10 @@ class Claim:
         Raises:
             OutputError: another run has it, or it cannot be written to.
         """
-        folder = output / FOLDER
+        folder, is_new = output / FOLDER, not output.exists()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            claim = cls(RunMark.make(folder))
+            claim = cls(RunMark.make(folder), is_new)
         except OSError as error:
             raise OutputError(
                 f"The output folder {output} cannot be written to ({error.strerror or error}).", "Choose another one."
@@ -85,7 +86,9 @@ class Claim:
             ) from error
 
     def release(self) -> None:
-        """Give the folder back."""
+        """Give the folder back; one that was made for it goes where nothing was written to it."""
         self._mark.remove()
-        with suppress(OSError):  # another one is about to claim it
+        with suppress(OSError):  # another one is about to claim it, or there are results
             self.path.parent.rmdir()
+            if self._is_new:
+                self.path.parent.parent.rmdir()

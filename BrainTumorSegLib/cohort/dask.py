@@ -37,7 +37,7 @@ _MOST = 100_000
 _CONNECT_SECONDS = 10.0
 # A scheduler that was restarted is back by then; a try must not keep a cancel from being heard.
 _RETURN_SECONDS, _TRY_SECONDS = 600.0, 1.0
-_POLL_SECONDS = 0.05
+_POLL_SECONDS, _KNOWN_SECONDS = 0.05, 1.0
 # What lies elsewhere than in the output folder is not sent back.
 _NOT_SENT = ("--probabilities", "--preprocessed")
 
@@ -179,6 +179,8 @@ class DaskWorkers:
         self._address, self._claim = address, claim
         self._client = self._connect(_CONNECT_SECONDS)
         self._check_versions()
+        self._known: Mapping[str, Any] = {}
+        self._asked = 0.0
         self._futures: dict[str, tuple[Future, Task]] = {}
         self._lost: list[Task] = []
         self._lost_since: float | None = None
@@ -283,9 +285,12 @@ class DaskWorkers:
         _place(reply.files, task.output)
         return [Ended(task, reply.outcome, reply.is_lost, reply.is_written)]
 
-    def _workers(self) -> dict[str, Any]:
-        workers: dict[str, Any] = self._client.scheduler_info(n_workers=-1).get("workers", {})
-        return workers
+    def _workers(self) -> Mapping[str, Any]:
+        """Address → what the scheduler knows of a worker, as it was a second ago."""
+        if time.monotonic() - self._asked > _KNOWN_SECONDS:
+            self._known = self._client.scheduler_info(n_workers=-1).get("workers", {})
+            self._asked = time.monotonic()
+        return self._known
 
     def _connect(self, seconds: float) -> Client:
         from distributed import Client

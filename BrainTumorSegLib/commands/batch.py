@@ -75,6 +75,7 @@ def _carry_out(
     arguments: argparse.Namespace, cohort: Cohort, planned: Plan, claim: Claim, console: Console, progress: Progress
 ) -> None:
     folder = claim.path.parent.parent
+    workers = _workers(arguments, claim, progress) if planned.tasks else None
     begin = LAYOUTS[arguments.layout].begin
     if begin:
         begin(folder, cohort.root, arguments.labels)
@@ -92,8 +93,8 @@ def _carry_out(
 
     try:
         running = CohortRun(planned, folder, listener)
-        if planned.tasks:
-            running.work(_workers(arguments, claim, progress), claim, progress)
+        if workers:
+            running.work(workers, claim, progress)
     except BaseException:  # also where it was ended: the tables hold what there is
         with uninterrupted(), suppress(OSError, BrainTumorSegError):  # what has happened is said, not what follows
             write_tables()

@@ -120,7 +120,7 @@ def test_a_claim_is_for_one(tmp_path: Path) -> None:
         Claim.make(tmp_path)
     claim.beat()
     claim.release()
-    Claim.make(tmp_path).release()
+    Claim.make(tmp_path / "new").release()
     assert list(tmp_path.iterdir()) == []
 
 
