@@ -28,12 +28,20 @@ class EngineRun:
     Attributes:
         stage, progress, message: how far it is; ``progress`` goes from 0 to 1.
         log: its last lines that are no progress: warnings, and what went wrong.
+        cases: of many, what became of each that has ended, as the command says it.
     """
 
-    def __init__(self, arguments: Sequence[str], cancel_file: Path, engines: EngineProcesses | None = None) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        cancel_file: Path,
+        engines: EngineProcesses | None = None,
+        grace_seconds: float = _CANCEL_GRACE_SECONDS,
+    ) -> None:
         """Start ``braintumorseg`` with these arguments; it is cancelled by ``cancel_file``, which must not exist.
 
-        ``engines`` are the processes that it may run in; those of this program if not given.
+        ``engines`` are the processes that it may run in, those of this program if not given; after a cancel it has
+        ``grace_seconds`` to end by itself.
 
         It works in the folder of that file, so that no module of the current folder is taken for one of its own: files
         are named from the root on.
@@ -43,13 +51,14 @@ class EngineRun:
         """
         self.stage, self.progress, self.message = "", 0.0, "Starting"
         self.log: deque[str] = deque(maxlen=_LOG_LINES)
+        self.cases: list[dict[str, Any]] = []
         self._answer: dict[str, Any] = {}
         self._predicting: tuple[float, float] | None = None
         self._cancel_file = cancel_file.absolute()
         self._cancelled = False
         # Right behind the command, since what follows an action of `models` belongs to that action.
         command, *rest = arguments
-        self._engines = engines or processes
+        self._engines, self._grace_seconds = engines or processes, grace_seconds
         self._start([command, "--progress", "json", "--cancel-file", str(self._cancel_file), *rest])
 
     def _start(self, arguments: list[str]) -> None:
@@ -63,6 +72,9 @@ class EngineRun:
         values = _object(line)
         if isinstance(values.get("result"), dict) or "error" in values:
             self._answer = values
+            return
+        if isinstance(values.get("case"), dict):
+            self.cases.append(values["case"])
             return
         stage, fraction, message = (values.get(name) for name in ("stage", "fraction", "message"))
         if not (isinstance(stage, str) and isinstance(message, str) and _is_share(fraction)):
@@ -142,7 +154,7 @@ class EngineRun:
         except OSError:  # the disk is full, or the folder gone: there is no other way to say it
             self._job.kill()
             return
-        timer = threading.Timer(_CANCEL_GRACE_SECONDS, self._job.kill)
+        timer = threading.Timer(self._grace_seconds, self._job.kill)
         timer.daemon = True
         timer.start()
 

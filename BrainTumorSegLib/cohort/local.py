@@ -16,8 +16,8 @@ from .case_run import CaseRun, Engine, Task
 from .outcome import Failure, Outcome
 
 _POLL_SECONDS = 0.02
-# A case needs about so many cores to be done in good time.
-_CORES_EACH = 2
+# A case wants about so many cores, and so much of the machine's memory, of which others need some.
+_CORES_EACH, _BYTES_EACH = 2, 3 << 30
 _NAMED = 3
 
 
@@ -77,7 +77,7 @@ class LocalWorkers:
         """No process is started yet.
 
         Args:
-            count: of the processes; by default one a GPU, or one for every two cores.
+            count: of the processes; by default one a GPU, or one for every two cores, as memory allows.
             device: that cases are run on.
 
         Raises:
@@ -87,7 +87,7 @@ class LocalWorkers:
             raise RequestError(f"{count} workers are not possible.", "Give --workers 1 or more.")
         cores = usable_cores()
         gpus = visible_gpus() if device in ("auto", "cuda") else ()
-        self.count = count or len(gpus) or max(cores // _CORES_EACH, 1)
+        self.count = count or len(gpus) or max(min(cores // _CORES_EACH, _memory() // _BYTES_EACH), 1)
         self._engines = [Engine(variables) for variables in _environments(self.count, cores, gpus)]
         self._idle = list(self._engines)
         self._runs: dict[int, tuple[Engine, CaseRun]] = {}
@@ -184,3 +184,8 @@ def visible_gpus() -> tuple[str, ...]:
     except (OSError, subprocess.TimeoutExpired):
         return ()
     return tuple(str(i) for i, line in enumerate(x for x in done.stdout.splitlines() if x.startswith("GPU ")))
+
+
+def _memory() -> int:
+    """Bytes of memory that the machine has; on Windows, where Python cannot tell, what a small one has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 << 30
