@@ -22,6 +22,7 @@ from ..models.checkpoint_file import Checkpoint
 from ..models.description import Description
 from ..models.ensemble import able
 from ..preprocessing import AlignedCase, Prepared, align_case, prepare
+from ..preprocessing.normalisation import CLIP
 from ..quality import Examined, check_input, implausible, unlearnt
 from .backends import Backend, ready_backend
 from .composition import compose, on_native_grids
@@ -181,14 +182,17 @@ def _prepare(aligned: AlignedCase, description: Description, options: RunOptions
 
 
 def _examined(description: Description, prepared: Prepared) -> Examined:
-    """What the checks of quality look at."""
+    """What the checks of quality look at; they know z-scores as the included models take them."""
+    spec = description.preprocessing
+    unlike = spec.normalisation in ("zscore_tanh", "zscore_box", "window", "rescale")
+    foreign = spec.normalisation in ("zscore_unclipped", "zscore_nonzero")
     return Examined(
         prepared.reference,
-        prepared.array,
+        np.clip(prepared.array, -CLIP, CLIP) if foreign else prepared.array,
         description.modalities,
         prepared.grid.spacing,
-        description.preprocessing.orientation,
-        description.preprocessing.brain,
+        spec.orientation,
+        "head" if unlike else spec.brain,
         partly=prepared.partial,
     )
 
