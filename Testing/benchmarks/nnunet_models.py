@@ -21,7 +21,7 @@ import nibabel
 import numpy as np
 
 TRAINING, TESTED = 5, 3
-CROP = (112, 112, 80)  # voxels (x, y, z) around the tumour of a test patient: a tenth of the windows of a whole head
+CROP = (80, 112, 80)  # voxels (x, y, z) around the tumour of a test patient: two windows in place of 36
 REGIONS: dict[str, Any] = {
     "channel_names": {"0": "T1", "1": "T1ce", "2": "T2", "3": "FLAIR"},
     "labels": {"background": 0, "whole tumor": [1, 2, 3], "tumor core": [1, 3], "enhancing tumor": [3]},
