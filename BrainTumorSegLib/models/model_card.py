@@ -88,11 +88,16 @@ def _interface(d: Description) -> tuple[str, ...]:
     lines = [
         f"Sequences: {_takes(d)}",
         f"The network sees images that are {stripped}registered; scans that are not are made so first",
-        f"Regions: {', '.join(f'{name} ({REGIONS[name].title.lower()})' for name in d.regions)}",
+        f"Regions: {', '.join(_region_names(d))}",
         *_networks(d),
         f"Post-processing: {'; '.join(_postprocessing(d.postprocessing))}",
     ]
     return tuple(f"{line}." for line in lines)
+
+
+def _region_names(d: Description) -> list[str]:
+    own = [f"{region.name} (its own)" for region in d.own]
+    return [*(f"{name} ({REGIONS[name].title.lower()})" for name in d.regions), *own]
 
 
 def _takes(d: Description) -> str:
@@ -110,7 +115,8 @@ def _networks(d: Description) -> Iterator[str]:
     if not d.members:
         p = d.preprocessing
         spacing = " × ".join(f"{mm:g}" if mm else "own" for mm in reversed(p.spacing))
-        yield f"Outputs: {', '.join(output.name for output in d.outputs)}, each a sigmoid"
+        kind = "a softmax over them" if d.activation == "softmax" else "each a sigmoid"
+        yield f"Outputs: {', '.join(output.name for output in d.outputs)}, {kind}"
         yield (
             f"Runs {'slice-wise' if d.dimensions == 2 else 'volumetrically'} at {spacing} mm, "
             f"orientation {p.orientation}, normalisation {p.normalisation}"

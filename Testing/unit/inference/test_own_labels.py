@@ -93,7 +93,7 @@ def test_files_and_records(tmp_path: Path, write_case: Callable[..., Path], caps
     assert "dural tail" in (tmp_path / "out" / "men.html").read_text("utf-8")
     capsys.readouterr()
     assert cli.main(["models", "info", "men"]) == 0
-    assert "dural tail" in capsys.readouterr().out
+    assert "dural tail (its own)" in capsys.readouterr().out
 
 
 def test_a_record_without_own_labels_is_as_before(patient: Patient, tmp_path: Path) -> None:

@@ -63,6 +63,10 @@ def logits_of(output: torch.Tensor | Sequence[torch.Tensor]) -> list[torch.Tenso
         ("segresnet", 3, (4, 3), {"width": 32}, 18_798_627),
         ("segresnet", 3, (4, 3), {"norm": "batch"}, 4_702_227),
         ("dynunet", 3, (4, 3), {}, 31_192_035),
+        ("nnunet", 3, (4, 3), {}, 31_196_675),
+        # nnU-Net's ResEnc L
+        ("nnunet", 3, (4, 3), {"residual": True, "encoder": [1, 3, 4, 6, 6, 6], "decoder": [1] * 5}, 102_350_851),
+        ("segresnet_ds", 3, (4, 3), {}, 87_165_923),
         ("u2net", 2, (3, 1), {}, 44_009_869),  # this and the next three as in the authors' code
         ("u2net", 2, (4, 3), {}, 44_038_155),
         ("u2net", 2, (3, 1), {"form": "small"}, 1_131_181),
