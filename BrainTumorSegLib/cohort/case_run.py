@@ -127,9 +127,11 @@ class CaseRun:
 
     @property
     def has_died(self) -> bool:
-        """Whether its process was killed, or memory ran out: it may go well elsewhere, or later."""
+        """Whether its process was ended by others, or memory ran out: it may go well elsewhere, or later."""
         error = self._engine.error
-        return error is not None and (self._engine.has_died or error.code in ("memory", "device_memory"))
+        if error is None or self._engine.cancelling:
+            return False
+        return self._engine.has_died or error.code in ("memory", "device_memory", "cancelled")
 
     @property
     def pid(self) -> int:
@@ -162,6 +164,8 @@ class CaseRun:
             reason = f"{error.filename or task.label_map} cannot be read ({error.strerror})."
             return dataclasses.replace(ran, failure=Failure.of(ExecutionError(reason, "Check the disk.")))
         except BrainTumorSegError as error:
+            if self.has_died and error.code == "cancelled":
+                error = ExecutionError("The worker was ended from outside.", "Run the same command again.")
             remedy = _DIED if self._engine.has_died else error.remedy
             return dataclasses.replace(ran, failure=Failure(error.code, str(error), remedy))
 
