@@ -116,7 +116,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.comparison = ComparisonPart(self.ui, lambda: self.results.node)
         self.alignment = AlignmentPart(self.ui, self.inputs.volumes)
         turns = Turns()
-        self.cohort = CohortPart(self.ui, self._startFolder, self.log.add, turns)
+        self.cohort = CohortPart(self.ui, self._startFolder, self.log.add, turns, self._showOpened)
         parts = (self.inputs, self.models, self.log)
         self.segmenting = SegmentPart(self.ui, self.logic, parts, lambda: self._parameterNode, self._showResult, turns)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
@@ -233,6 +233,14 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.comparison.refresh()
         self.ui.resultsCollapsibleButton.collapsed = False
 
+    def _showOpened(self, node: Any) -> None:
+        """A patient of the folder was opened."""
+        assert self.logic is not None
+        (self._parameterNode or self.logic.getParameterNode()).result = node
+        self.results.show(node)
+        self.results.show_slices()
+        self.ui.resultsCollapsibleButton.collapsed = False
+
     def _startFolder(self, source: Path, destination: Path) -> FolderRun | None:
         assert self.logic is not None
         if not self.models.licence_accepted():
@@ -346,9 +354,10 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
         preprocess: str = "auto",
         brainExtraction: str = "auto",
     ) -> FolderRun:
-        """Segment a folder of patients, one after another, into ``<case>.nii.gz`` and ``measurements.csv``.
+        """Segment a folder of patients into ``<case>.nii.gz`` and ``results.csv``, as ``braintumorseg batch`` does.
 
-        A case that fails is named in the table and in ``cases`` of what is returned; the others go on.
+        A case that fails is named in ``failures.csv`` and in ``cases`` of what is returned; the others go on. What was
+        done before stays.
 
         Raises:
             BrainTumorSegError: there is no patient, or the output folder cannot be made.

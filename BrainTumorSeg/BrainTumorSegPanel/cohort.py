@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from BrainTumorSegLib.runner import POLL_SECONDS
 
-from .folder import CaseOutcome, FolderRun
+from .folder import CaseOutcome, FolderRun, open_case
 from .tables import Table, fill
 from .turns import Turns
 from .widgets import errors_shown, remember, setting
@@ -21,11 +21,20 @@ class CohortPart:
     """Folders in and out, progress, and what became of each patient."""
 
     def __init__(
-        self, ui: Any, start: Callable[[Path, Path], FolderRun | None], log: Callable[[str], None], turns: Turns
+        self,
+        ui: Any,
+        start: Callable[[Path, Path], FolderRun | None],
+        log: Callable[[str], None],
+        turns: Turns,
+        opened: Callable[[Any], None],
     ) -> None:
-        """``start`` begins a run, or gives None where the user declined; ``log`` takes the engine's words."""
-        self._ui, self._start, self._log, self._turns = ui, start, log, turns
+        """``start`` begins a run, or gives None where the user declined; ``log`` takes the engine's words.
+
+        ``opened`` takes the segmentation of a patient that was opened from the table.
+        """
+        self._ui, self._start, self._log, self._turns, self._opened = ui, start, log, turns, opened
         self._run: FolderRun | None = None
+        self._cases: list[CaseOutcome] = []
         self._seen: list[str] = []
         self._timer = qt.QTimer()
         self._timer.setInterval(round(1000 * POLL_SECONDS))
@@ -36,6 +45,7 @@ class CohortPart:
             path.connect("currentPathChanged(QString)", self.refresh)
         ui.cohortRunButton.connect("clicked()", self._on_run)
         ui.cohortCancelButton.connect("clicked()", self.cancel)
+        ui.cohortTable.connect("cellDoubleClicked(int,int)", self._on_open)
         turns.join(self)
         self.refresh()
 
@@ -65,7 +75,7 @@ class CohortPart:
         if not reason and not self._ui.cohortOutputPath.currentPath:
             reason = _("Choose the output folder.")
         self._ui.cohortRunButton.enabled = not reason
-        self._ui.cohortRunButton.toolTip = reason or _("Segment the patients of the folder one after another.")
+        self._ui.cohortRunButton.toolTip = reason or _("Segment the patients of the folder; those that are done stay.")
         self._ui.cohortCancelButton.enabled = self._run is not None
 
     def _on_run(self) -> None:
@@ -75,10 +85,17 @@ class CohortPart:
             if self._run is not None:
                 remember("CohortInput", source)
                 remember("CohortOutput", destination)
-                self._seen = []
+                self._seen, self._cases = [], self._run.cases
                 self._timer.start()
                 self._show(self._run)
         self._turns.changed()
+
+    def _on_open(self, row: int, _column: int) -> None:
+        """A patient that is done is loaded, images and result."""
+        case = self._cases[row] if row < len(self._cases) else None
+        if case is not None and case.label_map is not None:
+            with errors_shown():
+                self._opened(open_case(case))
 
     def _poll(self) -> None:
         run = self._run
@@ -112,7 +129,7 @@ class CohortPart:
 
 def _state(case: CaseOutcome) -> str:
     words = {
-        "waiting": _("waiting"), "running": _("running"), "done": _("done"), "cancelled": _("cancelled"),
+        "waiting": _("waiting"), "done": _("done"), "cancelled": _("cancelled"),
         "failed": _("failed: {error}").format(error=case.error),
     }  # fmt: skip
     return words[case.state]

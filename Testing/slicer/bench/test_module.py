@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 import sys
+import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -193,15 +194,50 @@ def test_a_folder_of_patients(panel: Panel, case: Path, tmp_path: Path) -> None:
     assert states["A"] == states["C"] == "done"
     assert states["B"].startswith("failed")
     assert "FLAIR" in states["B"]
-    assert sorted(path.name for path in output.iterdir()) == ["A.nii.gz", "C.nii.gz", "measurements.csv"]
-    with (output / "measurements.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["case"], row["region"]) for row in rows if row["region"]][:3] == [
-        ("A", "ET"),
-        ("A", "TC"),
-        ("A", "WT"),
-    ]
+    assert sorted(path.name for path in output.glob("*.nii.gz")) == ["A.nii.gz", "C.nii.gz"]
+    with (output / "results.csv").open() as file:
+        rows = {row["case"]: float(row["WT_volume_ml"]) for row in csv.DictReader(file)}
+    assert set(rows) == {"A", "C"} and all(rows.values())
     assert snapshot() == before
+    panel.ui.cohortTable.cellDoubleClicked.emit(0, 0)
+    panel.raise_uncaught()
+    opened = panel.widget.results.node
+    assert opened.GetName() == "A"
+    sizes = panel.widget.logic.measurements(opened)
+    assert sizes["WT"].volume_ml == pytest.approx(rows["A"], rel=0.01)
+
+
+def test_what_is_done_of_a_folder_stays(panel: Panel, case: Path, tmp_path: Path) -> None:
+    """BIDS, with a result from before."""
+    anat = tmp_path / "patients" / "sub-1" / "anat"
+    shutil.copytree(case, anat)
+    for file in anat.iterdir():
+        file.rename(anat / f"sub-1_{file.name.rsplit('-', 1)[1]}")
+    panel.ui.cohortInputPath.currentPath = str(tmp_path / "patients")
+    panel.ui.cohortOutputPath.currentPath = str(tmp_path / "out")
+    times = []
+    for _ in range(2):
+        panel.click("cohortRunButton")
+        panel.wait_until(lambda: not panel.ui.cohortCancelButton.enabled)
+        assert panel.table("cohortTable")[1][:2] == ["sub-1", "done"]
+        times.append((tmp_path / "out" / "sub-1.nii.gz").stat().st_mtime_ns)
+    assert times[0] == times[1]
+
+
+def test_a_folder_is_cancelled_within_two_seconds(panel: Panel, case: Path, tmp_path: Path) -> None:
+    for name in ("A", "B"):
+        shutil.copytree(case, tmp_path / "patients" / name)
+    panel.choose_model("slow")
+    panel.ui.cohortInputPath.currentPath = str(tmp_path / "patients")
+    panel.ui.cohortOutputPath.currentPath = str(tmp_path / "out")
+    panel.click("cohortRunButton")
+    panel.wait_until(lambda: list(tmp_path.glob("out/.bts-*")))  # a case is under way
+    since = time.monotonic()
+    panel.click("cohortCancelButton")
+    panel.wait_until(lambda: not panel.ui.cohortCancelButton.enabled)
+    assert time.monotonic() - since < 2.5
+    assert {row[1] for row in panel.table("cohortTable")[1:]} == {"cancelled"}
+    assert not list(tmp_path.glob("out/*.nii.gz"))
 
 
 def test_patients_in_one_folder(panel: Panel, case: Path, tmp_path: Path) -> None:
@@ -217,9 +253,8 @@ def test_patients_in_one_folder(panel: Panel, case: Path, tmp_path: Path) -> Non
     panel.wait_until(lambda: not panel.ui.cohortCancelButton.enabled)
     states = {row[0]: row[1] for row in panel.table("cohortTable")[1:]}
     assert states["A"] == "done" and "B-t1gd" in states["B"] and states["B"].startswith("failed")
-    assert sorted(path.name for path in output.iterdir()) == ["A.nii.gz", "measurements.csv"]
-    rows = [line for line in (output / "measurements.csv").read_text().splitlines() if line.startswith("B,")]
-    assert len(rows) == 1 and "B-t1gd" in rows[0]
+    assert [path.name for path in output.glob("*.nii.gz")] == ["A.nii.gz"]
+    assert "B-t1gd" in (output / "failures.csv").read_text()
 
 
 def test_one_run_at_a_time(panel: Panel, case: Path, tmp_path: Path) -> None:
