@@ -13,6 +13,9 @@ from .wishes import Wishes
 
 IMPORTERS: tuple[str, ...] = ("nnunet", "monai_bundle", "auto3dseg")
 
+# Where only files can be chosen, these stand for their folder, so many above.
+_STANDS_FOR = {"plans.json": 0, "dataset.json": 0, "metadata.json": 1, "inference.json": 1}
+
 
 class Importer(Protocol):
     """What a module of this folder offers."""
@@ -38,6 +41,8 @@ def checkpoint_of(path: Path, folder: Path, wishes: Wishes | None = None) -> Pat
         CheckpointError: its importer cannot take it over.
         RequestError: what was said of it does not fit it, or more has to be said.
     """
+    if path.name in _STANDS_FOR and path.is_file():
+        path = path.absolute().parents[_STANDS_FOR[path.name]]
     for name in IMPORTERS:
         importer = cast(Importer, importlib.import_module(f"{__name__}.{name}"))
         if importer.recognises(path):

@@ -7,6 +7,7 @@ of what is not 0, windows with Gaussian weights that overlap by five eighths.
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 import zipfile
 from dataclasses import replace
@@ -16,12 +17,15 @@ from typing import Any
 from ...domain.errors import CheckpointError
 from ..checkpoint_file import save_checkpoint
 from ..description import Description, OutputSpec, PreprocessingSpec, TilingSpec, TrainingRecord
+from . import monai_bundle
 from .foreign_files import Fields, names_in, unpack
 from .monai_parts import network_of, original_of, refused, without_module, without_supervision
 from .self_check import check_written
 from .torch_file import read_torch_file, state_dict
 from .wishes import Wishes, outputs_for
 
+# Where it may lie in a folder: there is no search of whole disks.
+_PLACES = ("model.pt", "*/model.pt", "*/*/model.pt")
 _WANTED = re.compile(r"(^|/)(model\.pt|labels\.csv)$")
 _NORMALISATIONS = {
     "meanstd": "zscore_unclipped",
@@ -37,7 +41,7 @@ _BRATS = ("whole tumor", "tumor core", "enhancing tumor")
 def recognises(path: Path) -> bool:
     """Whether it is such a ``model.pt``, a folder with one alone, or an archive that holds one and no bundle."""
     if path.is_dir():
-        return len(_models(path)) == 1 and not any(path.rglob("metadata.json"))
+        return len(_models(path)) == 1 and not monai_bundle.recognises(path)
     if path.suffix.lower() == ".zip" and path.is_file():
         names = names_in(path)
         has_bundle = any(name.endswith("metadata.json") for name in names)
@@ -80,7 +84,8 @@ def convert(path: Path, folder: Path, wishes: Wishes) -> Path:
 
 def _models(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in folder.rglob("model.pt") if path.is_file())[:2]
+        found = (file for name in _PLACES for file in folder.glob(name) if file.is_file())
+        return list(itertools.islice(found, 2))
     except OSError:
         return []
 

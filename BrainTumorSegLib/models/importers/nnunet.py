@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 PLANS, DATASET = "plans.json", "dataset.json"
 _CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth")
 _WANTED = re.compile(r"(^|/)(plans\.json|dataset\.json|fold_(\d+|all)/checkpoint_(final|best)\.pth)$")
-_DEEPEST = 3
+_DEEPEST, _MOST_FOLDERS = 3, 2000
 _AGAIN = "Export it again: nnUNetv2_export_model_to_zip."
 
 
@@ -91,17 +92,20 @@ def _write(
     save_checkpoint(whole, together, file)
 
 
-def _model_folders(path: Path, depth: int = 0) -> list[Path]:
-    """Folders with plans and a data set, at or below a folder."""
-    try:
-        if (path / PLANS).is_file() and (path / DATASET).is_file():
-            return [path]
-        if depth == _DEEPEST:
-            return []
-        inner = sorted(each for each in path.iterdir() if each.is_dir() and not each.is_symlink())
-        return [found for each in inner[:1000] for found in _model_folders(each, depth + 1)]
-    except OSError:
-        return []
+def _model_folders(path: Path) -> list[Path]:
+    """Folders with plans and a data set, at or below a folder; of a whole disk only a part is looked at."""
+    found, level, seen = [], [path], 0
+    for _ in range(_DEEPEST + 1):
+        inner: list[Path] = []
+        for folder in level:
+            seen += 1
+            with suppress(OSError):
+                if (folder / PLANS).is_file() and (folder / DATASET).is_file():
+                    found.append(folder)
+                elif seen < _MOST_FOLDERS:
+                    inner += sorted(each for each in folder.iterdir() if each.is_dir() and not each.is_symlink())
+        level = inner[:_MOST_FOLDERS]
+    return found
 
 
 def _chosen(folders: Sequence[Path], wishes: Wishes, source: Path) -> Path:

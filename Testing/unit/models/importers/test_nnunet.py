@@ -121,6 +121,12 @@ def test_an_archive_and_a_choice_of_folds(tmp_path: Path) -> None:
     assert "0, 1, 2" in caught.value.remedy
 
 
+def test_a_file_of_the_folder_stands_for_it(tmp_path: Path) -> None:
+    """As a dialogue of files gives it."""
+    write_model(tmp_path)
+    assert add(next(tmp_path.rglob("plans.json")), Wishes(id="tiny")).description.id == "tiny"
+
+
 def test_several_models_in_a_folder(tmp_path: Path) -> None:
     write_model(tmp_path, 3)
     write_model(tmp_path / "more", 2)
