@@ -86,8 +86,11 @@ class PatchData(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Open the cached cases."""
-        self._training = [self._cache.get(self.cases[name]) for name in self.split.training]
-        self._monitoring = [self._cache.get(self.cases[name]) for name in self.monitored]
+        self._training, self._monitoring = self.cached(self.split.training), self.cached(self.monitored)
+
+    def cached(self, names: Sequence[str]) -> list[CachedCase]:
+        """Cases preprocessed as the recipe says, now where they are not yet."""
+        return [self._cache.get(self.cases[name]) for name in names]
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """``interval`` batches a process, another stretch of running numbers each epoch."""

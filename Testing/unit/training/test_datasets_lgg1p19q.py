@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from BrainTumorSegLib.io.registry import read_volume, write_volume
 from BrainTumorSegLib.models.description import OutputSpec, PreprocessingSpec
 from Testing.image_data import write_lgg1p19q
 from Testing.samples import AFFINE, make_oracle, make_patient
+from Testing.training_data import write_brats
+from Training.datasets import make_lgg1p19q
+from Training.datasets.brats import find_brats
 from Training.datasets.cache import CaseCache
 from Training.datasets.case import UNKNOWN_LABEL
 from Training.datasets.lgg1p19q import find_lgg1p19q, mark_unknown
@@ -141,3 +145,38 @@ def test_all_that_is_wrong_is_listed_at_once(tmp_path: Path) -> None:
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="holds no patient"):
         find_lgg1p19q(tmp_path)
+
+
+def test_brats_patients_as_sparse_ones(tmp_path: Path) -> None:
+    """Three slices round the largest diameter; the same split; what is written is read as annotated there alone."""
+    brats, out = write_brats(tmp_path / "brats", 3), tmp_path / "sparse"
+    assert make_lgg1p19q.main([str(brats), "-o", str(out), "--distance", "1"]) == 0
+    assert json.loads((out / "split.json").read_text()) == json.loads((brats / "split.json").read_text())
+    found = find_lgg1p19q(out)
+    assert sorted(found.cases) == ["P00", "P01", "P02"] and not found.problems
+    for name, labelled in found.cases.items():
+        case, labels = labelled.load(("t1ce", "t2"))
+        whole, truth = find_brats(brats).cases[name].load()
+        known = (labels.array != UNKNOWN_LABEL).all(axis=(1, 2))
+        levels = np.flatnonzero(known)
+        assert len(levels) == 3 and np.ptp(levels) == 2
+        assert np.array_equal(labels.array[levels] > 0, truth.array[levels] > 0)
+        widths = [max(np.ptp(np.argwhere(z), axis=0), default=0) if z.any() else 0 for z in truth.array > 0]
+        assert widths[levels[1]] == max(widths)
+        assert np.array_equal(case.images["t2"].array, whole.images["t2"].array)
+
+
+def test_annotated_slices_end_where_the_tumour_does() -> None:
+    labels = np.zeros((12, 20, 20), np.uint8)
+    for z, reach in ((3, 4), (4, 9), (5, 6), (6, 2)):
+        labels[z, 5, 2 : 2 + reach] = 1
+    assert make_lgg1p19q.chosen_slices(labels, np.eye(4), 3.0) == [3, 4, 6]
+    assert make_lgg1p19q.chosen_slices(labels, np.diag([1, 1, 3, 1]), 3.0) == [3, 4, 5]
+    assert make_lgg1p19q.chosen_slices(labels[4:], np.eye(4), 3.0) == [0, 2]
+    assert make_lgg1p19q.chosen_slices(labels * 0, np.eye(4), 3.0) == []
+
+
+def test_nothing_is_written_among_the_patients(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    brats = write_brats(tmp_path / "brats", 2)
+    assert make_lgg1p19q.main([str(brats), "-o", str(brats / "sparse")]) == 2
+    assert "among the patients" in capsys.readouterr().err
