@@ -1,8 +1,8 @@
 """``python -m Training.datasets.make_lgg1p19q BRATS_FOLDER -o DIR``: BraTS patients as LGG-1p19qDeletion has its own.
 
-Of each patient T2 and post-contrast T1, and a segmentation of three axial slices: the one where the whole tumour has its
-largest diameter, and one on either side. Nothing is said of the others. ``split.json`` goes along, so a recipe of kind
-``lgg1p19q`` trains on the same patients and is scored on their annotated slices.
+Of each patient T2 and post-contrast T1, and a segmentation of three axial slices: the one where the whole tumour has
+its largest diameter, and one on either side. Nothing is said of the others. ``split.json`` goes along, so a recipe of
+kind ``lgg1p19q`` trains on the same patients and is scored on their annotated slices.
 """
 
 from __future__ import annotations

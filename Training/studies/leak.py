@@ -244,12 +244,14 @@ def notes(rows: Sequence[Figures], data: Sequence[PatchData]) -> str:
                         for r in rows if r.place == WHOLE)  # fmt: skip
     said = [
         f"One network and budget ({o.steps} steps at most, {recipe.sampling.batch} slices a step, ended after"
-        f" {o.patience} validations without a lower loss); {len(split.validation)} new patients train and choose nothing in both.",
+        f" {o.patience} validations without a lower loss); {len(split.validation)} new patients train and choose"
+        " nothing in both.",
         f"Held out is one of {recipe.data.folds} parts: {len(split.monitoring)} patients, or that share of the slices"
         f" of each of the {len(data[1].split.training)} that train.",
         "Batches: soft Dice and IoU over all pixels of a batch of whole slices from many patients, 1 added above and"
         " below, then the mean over the batches. New patients: Dice and IoU of each whole volume through the engine,"
-        " then the mean; on them all slices count, where training patients may come with some of the empty ones left out.",
+        " then the mean; on them all slices count, where training patients may come with some of the empty ones left"
+        " out.",
         f"Trained: {trained}.",
     ]
     return "".join(f"- {sentence}\n" for sentence in said)

@@ -15,6 +15,7 @@ from BrainTumorSegLib.networks import create_network, encoders
 from BrainTumorSegLib.networks.family import MultitaskLogits
 from BrainTumorSegLib.networks.instance_norm import allow_single_voxels
 from BrainTumorSegLib.networks.resunet_a import PyramidPooling
+from Testing.torchvision_operators import declare_missing
 
 
 def test_u2net_learns_from_seven_maps_and_answers_with_one() -> None:
@@ -78,6 +79,7 @@ def test_instance_normalisation_of_one_voxel_is_the_bias() -> None:
 
 def library_reason() -> str:
     """Why segmentation-models-pytorch cannot be used here; empty where it can."""
+    declare_missing()
     try:
         encoders.library()
     except CheckpointError as error:

@@ -8,6 +8,7 @@ import torch
 from BrainTumorSegLib.domain.errors import CheckpointError
 from BrainTumorSegLib.networks import create_network, family_of
 from BrainTumorSegLib.networks.outline import shapes_only, without_values
+from Testing.torchvision_operators import declare_missing
 
 from .test_registry import every_small_network
 
@@ -60,6 +61,7 @@ def test_the_largest_within_the_limits_have_an_outline(family: str, arguments: d
 
 @pytest.mark.parametrize("encoder", ["resnext101_32x48d", "tu-regnety_2560"])
 def test_the_largest_encoders_have_an_outline(encoder: str) -> None:
+    declare_missing()
     pytest.importorskip("segmentation_models_pytorch", reason="the extra [encoders]", exc_type=ImportError)
     with shapes_only():
         network = made("encoders", 2, {"encoder": encoder})

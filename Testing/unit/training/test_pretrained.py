@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,12 @@ import torch
 from safetensors.torch import save_file
 
 from BrainTumorSegLib.domain.errors import CheckpointError, RequestError
+from BrainTumorSegLib.models.checkpoint_file import read_description
 from BrainTumorSegLib.networks import create_network
+from Testing.image_data import write_lgg
+from Testing.unit.training.test_slice_fold import RECIPE
 from Training.pretrained import load_encoder
+from Training.train import main
 
 
 def network(channels: int = 3, encoder: str = "resnet10", seed: int = 0) -> torch.nn.Module:
@@ -66,3 +71,23 @@ def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
         load_encoder(network(), tmp_path / "text.pth")
     with pytest.raises(RequestError, match="no encoder"):
         load_encoder(create_network("unet", dimensions=2, in_channels=1, out_channels=1), file)
+
+
+def test_a_run_begins_from_the_file_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_lgg(tmp_path / "data", ("A", "B", "C"), slices=4)
+    (tmp_path / "data" / "split.json").write_text(json.dumps({"train": ["A", "B"], "validation": ["C"]}))
+    recipe, file, run = tmp_path / "recipe.toml", tmp_path / "encoder.safetensors", tmp_path / "run"
+    over_encoder = '"flexible_unet", arguments = { encoder = "resnet10", decoder = [16, 8, 8, 8, 8] }'
+    text = RECIPE.replace('"unet", arguments = { width = 8, levels = 1 }', over_encoder)
+    recipe.write_text(text.replace("patch = [16, 16]", "patch = [32, 32]").replace("2.0, 2.0", "8.0, 8.0"))
+    save_file(state_of(network(seed=1)), file)
+    places = ["--data", str(tmp_path / "data"), "--cache", str(tmp_path / "cache"), "-o", str(run), "--measure=none"]
+    assert main([str(recipe), *places, "--device=cpu", "--encoder-weights", str(file)]) == 0
+    assert f"begins from {file}" in capsys.readouterr().out
+    recorded = read_description(run / "leaky.safetensors").training.recipe
+    assert recorded["encoder_weights"] == file.name  # where it lay is nobody's business
+    save_file(state_of(network(encoder="resnet18")), file)
+    places[5] = str(tmp_path / "other")
+    recipe.write_text(recipe.read_text().replace("resnet10", "resnet34"))
+    assert main([str(recipe), *places, "--device=cpu", "--encoder-weights", str(file)]) == 2
+    assert "another encoder" in capsys.readouterr().err
