@@ -342,6 +342,38 @@ def test_a_held_out_fold_decides_the_state_but_is_measured_only_when_asked_for(k
     assert "Of each run the state with the lowest loss on fold 0 of 3 (1 patients) is taken." in text
 
 
+def test_a_network_ends_when_its_curve_is_flat_and_the_table_says_when(known: Path) -> None:
+    changes = {"kind": 'kind = "lgg"\nfolds = 3\nfold = 0', "steps": "steps = 8\npatience = 2"}
+    recipe = load_recipe(write_recipe(known / "early.toml", changes))
+    write_run(known / "out" / "early", recipe, read_split(known / "data", PATIENTS, folds=3, fold=0))
+    log = known / "out" / "early" / "metrics.csv"
+    log.write_text(log.read_text() + "6,0.0005,0.5,0.7,0.7,95\n")
+    assert compare(known, "out", "--only-load", recipes=("early",)) == 0
+    (row,) = read_table(known / "out" / "comparison.csv")
+    assert (row["steps"], row["measured_step"]) == ("6", "4")
+    text = (known / "out" / "comparison.md").read_text(encoding="utf-8")
+    assert "steps | best step |" in text and "| 6 | 4 |" in text
+    assert "Budget: at most 8 steps for all; ended when the loss on the fold had not fallen for 2 validations" in text
+
+
+def test_the_table_of_brats_papers(known: Path) -> None:
+    assert compare(known, "out", "--only-load", "--brats-table", recipes=("oracle", "blind")) == 0
+    rows = read_table(known / "out" / "comparison_brats.csv")
+    assert [(row["id"], row["statistic"]) for row in rows] == [
+        (name, statistic)
+        for name in ("oracle", "blind")
+        for statistic in ("Mean", "StdDev", "Median", "25quantile", "75quantile")
+    ]
+    oracle, blind = read_table(known / "out" / "comparison.csv")
+    assert float(rows[0]["Sensitivity_WT"]) == 1 and float(rows[5]["Sensitivity_WT"]) == 0
+    assert float(rows[0]["Dice_WT"]) == pytest.approx(float(oracle["dice_mean"]))
+    assert float(rows[2]["Dice_WT"]) == pytest.approx(float(oracle["dice_median"]))
+    assert float(rows[0]["Specificity_WT"]) == pytest.approx(float(oracle["specificity_mean"]))
+    assert 0 < float(rows[0]["Hausdorff95_WT"]) < float(rows[5]["Hausdorff95_WT"])
+    assert float(blind["mean_iou"]) == 0 and float(oracle["mean_iou"]) == pytest.approx(float(oracle["iou_mean"]))
+    assert "Hausdorff95_WT" in (known / "out" / "comparison.md").read_text(encoding="utf-8")
+
+
 def test_without_a_fold_there_is_none_to_measure_on(known: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compare(known, "out", "--only-load", "--measure", "fold", recipes=("oracle",)) == 2
     assert "no patients of a held-out fold" in capsys.readouterr().err

@@ -160,6 +160,15 @@ def test_folders_are_a_split(tmp_path: Path, names: tuple[str, str]) -> None:
     assert (split.training, split.validation) == (("A", "B", "C"), ("D",)) and not found.problems
 
 
+def test_a_third_folder_is_measured_when_asked_for(tmp_path: Path) -> None:
+    for part, names in {"train": ["A", "B", "C"], "valid": ["D"], "test": ["E", "F"]}.items():
+        write_lgg(tmp_path / part, names)
+    found = find_images(tmp_path, CHANNELS)
+    split = read_split(tmp_path, list(found.cases), folds=3, fold=0, given=found.split)
+    assert len(split.training) == 2 and split.part("test") == ("E", "F") and split.part("validation") == ("D",)
+    assert not {*split.training, *split.monitoring} & {"D", "E", "F"}
+
+
 def test_a_patient_in_both_parts_is_refused(tmp_path: Path) -> None:
     write_lgg(tmp_path / "train", ["A", "B"])
     write_lgg(tmp_path / "valid", ["B"])

@@ -47,7 +47,7 @@ def test_figures_stand_beside_the_published_ones(tmp_path: Path) -> None:
     write_study(
         runs / "lgg-dice", ("leak_masks.png", "leak_curves.png"), "leak.md", "# What the leak is worth\n\nMuch.\n"
     )
-    log = [
+    log: list[dict[str, object]] = [
         {"step": s, "validation_loss": loss, "validation_batch_dice": 1 - loss} for s, loss in ((1, 0.4), (2, 0.125))
     ]
     write_table(runs / "lgg-dice" / "lgg-unet-dice-slices" / "metrics.csv", [*log, log[0]])
