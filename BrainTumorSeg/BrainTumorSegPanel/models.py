@@ -27,6 +27,10 @@ from .widgets import chosen_value, errors_shown, fill_list, remember, setting
 _known_devices: list[tuple[Device, ...]] = []
 
 
+# Of other programs: archives, weights with their configuration, and what stands for the folder that it lies in.
+_FOREIGN = "*.zip *.pt *.pth plans.json metadata.json"
+
+
 class ModelsPart:
     """Which network runs, and where."""
 
@@ -150,7 +154,7 @@ class ModelsPart:
 
     def _on_add(self) -> None:
         file = qt.QFileDialog.getOpenFileName(
-            slicer.util.mainWindow(), _("Checkpoint"), "", f"{_('Checkpoints')} (*{catalogue.SUFFIX})"
+            slicer.util.mainWindow(), _("Model"), "", f"{_('Models')} (*{catalogue.SUFFIX} {_FOREIGN})"
         )
         if not file:
             return

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from Testing.nnunet_samples import write_model
 from Testing.slicer.harness.module import ROOT
 
 from .driving import Panel, Traces, idle_engine, only_message, snapshot
@@ -124,6 +125,18 @@ def test_a_model_is_added_and_removed(panel: Panel, models: dict[str, Path], hom
     assert installed.is_file()
     assert panel.ui.modelSelector.itemData(panel.ui.modelSelector.currentIndex) == "whole"
     panel.desk.take()
+
+
+def test_a_model_of_another_program_is_added(panel: Panel, tmp_path: Path, home: Path) -> None:
+    """The plans of nnU-Net stand for their folder; what is missing is said with its option."""
+    write_model(tmp_path / "known")
+    panel.desk.answer(str(next((tmp_path / "known").rglob("plans.json"))))
+    panel.click("addModelButton")
+    assert "Dataset001" in panel.ui.modelSelector.itemData(panel.ui.modelSelector.currentIndex)
+    write_model(tmp_path / "unknown", channels={str(number): f"channel {number}" for number in range(4)})
+    panel.desk.answer(str(next((tmp_path / "unknown").rglob("plans.json"))))
+    panel.click("addModelButton")
+    assert "--channels" in panel.desk.take()[-1].text
 
 
 def test_a_file_that_is_no_model(panel: Panel, tmp_path: Path) -> None:
