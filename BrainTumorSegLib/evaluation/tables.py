@@ -289,5 +289,6 @@ def _with_labels(lines: Lines, evaluation: Evaluation) -> Lines:
 
 def markdown(lines: Lines) -> str:
     """A Markdown table: the first line is its head, the first column stands to the left."""
-    marked = [lines[0], ["---", *["---:"] * (len(lines[0]) - 1)], *lines[1:]]
-    return "".join(f"| {' | '.join(markdown_text(cell) for cell in line)} |\n" for line in marked)
+    head, *body = [[markdown_text(cell) for cell in line] for line in lines]
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in (head, rule, *body))
