@@ -228,10 +228,11 @@ def words(rows: Sequence[Figures]) -> str:
     for split in dict.fromkeys(row.split for row in rows):
         at = {row.place: row.dice for row in rows if row.split == split}
         lost = at[HELD_OUT] - at[NEW]
+        than = f"{abs(lost):.3f} {'less' if lost > 0 else 'more'}"
         said.append(
             f"Split {split}, the held-out fold promises a Dice of {at[HELD_OUT]:.3f}. On patients that the network has"
-            f" never seen the same figure is {at[NEW]:.3f} ({lost:+.3f} was promised too much), and the mean over whole"
-            f" patients {at[WHOLE]:.3f}."
+            f" never seen the same figure is {at[NEW]:.3f}, which is {than}, and the mean over whole patients"
+            f" {at[WHOLE]:.3f}."
         )
     return "\n\n".join(said)
 

@@ -71,4 +71,4 @@ def test_what_was_promised_too_much_by_hand() -> None:
     row = Figures("x", "slices at random", HELD_OUT, 0.9, 0.8, 0.99, 4, 8, 60.0)
     rows = [row, dataclasses.replace(row, place=NEW, dice=0.7), dataclasses.replace(row, place=WHOLE, dice=0.6)]
     said = leak.words(rows)
-    assert "0.900" in said and "0.700 (+0.200" in said and "0.600" in said
+    assert "0.900" in said and "0.700, which is 0.200 less" in said and "0.600" in said
