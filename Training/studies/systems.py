@@ -21,6 +21,7 @@ from BrainTumorSegLib.domain.errors import InputError, RequestError
 from BrainTumorSegLib.domain.structure import from_json
 from BrainTumorSegLib.evaluation.tables import markdown
 from BrainTumorSegLib.io.staging import Staging, staged
+from BrainTumorSegLib.models.checkpoint_file import read_description
 
 from ..callbacks.interval_log import LOG
 from ..command import exit_code
@@ -180,10 +181,24 @@ def _commands(study: Study) -> str:
 
 def _outcome(study: Study, folder: Path, pictures: str) -> list[str]:
     """Figures beside the published ones, pictures, then the command's own text with lower headings."""
-    parts = [markdown(figures_table(study.figures, folder)).rstrip()] if study.figures else []
+    parts = _shortened(study, folder)
+    parts += [markdown(figures_table(study.figures, folder)).rstrip()] if study.figures else []
     parts += [f"![{what}]({pictures}/{_copy_name(study, file)})" for file, what in study.pictures.items()]
     text = (folder / study.text).read_text(encoding="utf-8").strip()
     return [*parts, re.sub(r"(?m)^(#+) ", r"###\1 ", text)]
+
+
+def _shortened(study: Study, folder: Path) -> list[str]:
+    """Which runs had another budget than their recipe says: a run of two steps is not to look like a training."""
+    said = []
+    for name in study.recipes:
+        recipe = load_recipe(RECIPES / f"{name}.toml")
+        file = folder / recipe.id / f"{recipe.id}.safetensors"
+        if file.is_file():
+            steps = read_description(file).training.recipe.get("optimisation", {}).get("steps")
+            if steps != recipe.optimisation.steps:
+                said.append(f"`{name}` had at most {steps} steps here, not {recipe.optimisation.steps}.")
+    return ["\n".join(said)] if said else []
 
 
 def figures_table(figures: Sequence[Figure], folder: Path) -> list[list[str]]:

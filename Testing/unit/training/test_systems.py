@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from BrainTumorSegLib.domain.errors import InputError
-from Training.studies.systems import NOT_YET, SYSTEMS, load_systems, main
+from BrainTumorSegLib.models.checkpoint_file import save_checkpoint
+from BrainTumorSegLib.models.description import NetworkSpec
+from Testing import samples
+from Training.datasets.split import Split
+from Training.export import describe_run
+from Training.recipe import load_recipe
+from Training.studies.systems import NOT_YET, RECIPES, SYSTEMS, load_systems, main
 
 
 def write_table(file: Path, rows: list[dict[str, object]]) -> None:
@@ -61,6 +68,21 @@ def test_figures_stand_beside_the_published_ones(tmp_path: Path) -> None:
     assert "\n#### What the leak is worth\n" in text and "- a note of the run" in text
     for name in ("u2net-comparison-masks.png", "lgg-dice-leak-curves.png"):
         assert f"(systems/{name})" in text and (page.parent / "systems" / name).read_bytes() == b"picture"
+
+
+def test_a_run_of_a_few_steps_does_not_look_like_a_training(tmp_path: Path) -> None:
+    runs, page = tmp_path / "runs", tmp_path / "systems.md"
+    write_study(runs / "coco", PICTURES, "comparison.md")
+    full = load_recipe(RECIPES / "coco_encoder_unet.toml")
+    small = dataclasses.replace(full, network=NetworkSpec("unet", {"width": 8, "levels": 1}))
+    for steps in (full.optimisation.steps, 50):
+        recipe = dataclasses.replace(small, optimisation=dataclasses.replace(small.optimisation, steps=steps))
+        description = describe_run(recipe, Split(("A",), (), ("B",)), steps=50)
+        folder = runs / "coco" / full.id
+        folder.mkdir(exist_ok=True)
+        save_checkpoint(description, samples.oracle_weights(description), folder / f"{full.id}.safetensors")
+        assert main([str(runs), "-o", str(page)]) == 0
+        assert ("at most 50 steps here, not" in page.read_text(encoding="utf-8")) == (steps == 50)
 
 
 @pytest.mark.parametrize("broken", ["picture", "table"])
