@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import stat
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -19,6 +20,8 @@ MOST_ENTRIES, MOST_BYTES = 20_000, 12 << 30
 # Weights do not shrink; JSON does, ten times.
 MOST_SHRUNK, ALWAYS_ALLOWED = 200, 1 << 20
 _CHUNK = 1 << 20
+# What a damaged archive makes of its reader.
+_DAMAGES = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, ValueError)
 _ITS_MAKER = "Export it again with the program that made it."
 
 
@@ -27,7 +30,7 @@ class Fields:
 
     def __init__(self, values: Any, where: str) -> None:
         if not isinstance(values, dict):
-            raise CheckpointError(f"{where} is no JSON object.", _ITS_MAKER)
+            raise CheckpointError(f"{where} is no table of names and values.", _ITS_MAKER)
         self.values: dict[str, Any] = values
         self.where = where
 
@@ -108,16 +111,12 @@ def _is_number(value: Any) -> bool:
 def _zip_errors(source: Path) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, UnicodeDecodeError, ValueError) as error:
+    except _DAMAGES as error:
         raise CheckpointError(f"{source} is damaged ({str(error)[:200]}).", "Download it again.") from error
     except OSError as error:
         raise CheckpointError(
             f"{source} cannot be unpacked ({error.strerror or error}).", "Download it again."
         ) from error
-    except Exception as error:
-        if type(error).__module__ == "zlib":
-            raise CheckpointError(f"{source} is damaged ({error}).", "Download it again.") from error
-        raise
 
 
 def names_in(archive: Path) -> list[str]:
