@@ -33,11 +33,11 @@ def load_encoder(network: nn.Module, file: Path) -> list[str]:
     wanted = [name for name in fresh if not name.endswith("num_batches_tracked")]
     missing = [name for name in wanted if name not in weights]
     if missing:
-        raise _foreign(file, f"it lacks {_some(missing)}")
+        raise _foreign(file, f"it lacks {some(missing)}")
     fitted = {name: _fitted(weights[name], fresh[name]) for name in wanted}
     differing = [name for name in wanted if fitted[name].shape != fresh[name].shape]
     if differing:
-        raise _foreign(file, f"{_some(differing)} of other sizes")
+        raise _foreign(file, f"{some(differing)} of other sizes")
     encoder.load_state_dict(fitted, strict=False)
     return sorted(set(weights) - set(fresh))
 
@@ -77,6 +77,7 @@ def _foreign(file: Path, why: str) -> CheckpointError:
     return CheckpointError(f"{file} is of another encoder: {why}.", "Give weights of the recipe's encoder.")
 
 
-def _some(names: list[str]) -> str:
+def some(names: list[str]) -> str:
+    """The first names of a list, and how many more there are."""
     shown = ", ".join(names[:_SHOWN])
     return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown

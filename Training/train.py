@@ -297,7 +297,7 @@ def run(arguments: argparse.Namespace) -> int:
     from .callbacks.states import BEST, LAST
     from .export import export
     from .module import SegmentationModule
-    from .pretrained import load_encoder
+    from .pretrained import load_encoder, some
 
     folder = run_folder(recipe, arguments)
     destination = folder / f"{recipe.id}.safetensors"
@@ -315,7 +315,7 @@ def run(arguments: argparse.Namespace) -> int:
         initialise(module, source, data)
     if recipe.encoder_weights and state is None:
         left_out = load_encoder(module.network, Path(recipe.encoder_weights))
-        unused = f", without {len(left_out)} of its tensors" if left_out else ""
+        unused = f", without {some(left_out)}" if left_out else ""
         print(f"The encoder begins from {recipe.encoder_weights}{unused}.", flush=True)
     if "LOCAL_RANK" not in os.environ:  # so bad data end the run before other processes are started
         data.prepare_data()

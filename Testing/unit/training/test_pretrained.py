@@ -80,10 +80,10 @@ def test_a_run_begins_from_the_file_and_says_so(tmp_path: Path, capsys: pytest.C
     over_encoder = '"flexible_unet", arguments = { encoder = "resnet10", decoder = [16, 8, 8, 8, 8] }'
     text = RECIPE.replace('"unet", arguments = { width = 8, levels = 1 }', over_encoder)
     recipe.write_text(text.replace("patch = [16, 16]", "patch = [32, 32]").replace("2.0, 2.0", "8.0, 8.0"))
-    save_file(state_of(network(seed=1)), file)
+    save_file(state_of(network(seed=1)) | {"fc.weight": torch.ones(7, 3)}, file)
     places = ["--data", str(tmp_path / "data"), "--cache", str(tmp_path / "cache"), "-o", str(run), "--measure=none"]
     assert main([str(recipe), *places, "--device=cpu", "--encoder-weights", str(file)]) == 0
-    assert f"begins from {file}" in capsys.readouterr().out
+    assert f"begins from {file}, without fc.weight." in capsys.readouterr().out
     recorded = read_description(run / "leaky.safetensors").training.recipe
     assert recorded["encoder_weights"] == file.name  # where it lay is nobody's business
     save_file(state_of(network(encoder="resnet18")), file)
