@@ -15,6 +15,7 @@ import queue
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,8 @@ _CONNECT_SECONDS = 10.0
 # A scheduler that was restarted is back by then; a try must not keep a cancel from being heard.
 _RETURN_SECONDS, _TRY_SECONDS = 600.0, 1.0
 _POLL_SECONDS, _KNOWN_SECONDS = 0.05, 1.0
+# What Dask raises where the scheduler or a worker has gone.
+_GONE = (OSError, TimeoutError, RuntimeError, CancelledError)
 # What lies elsewhere than in the output folder is not sent back.
 _NOT_SENT = ("--probabilities", "--preprocessed")
 
@@ -185,6 +188,7 @@ class DaskWorkers:
         self._lost: list[Task] = []
         self._lost_since: float | None = None
         self._heard: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._again: list[str] = []
         self._avoided: dict[str, str] = {}
 
     @property
@@ -217,6 +221,13 @@ class DaskWorkers:
 
     def start(self, task: Task) -> None:
         """As :class:`.Workers` has it."""
+        try:
+            self._submit(task)
+        except _GONE:
+            self._lose(task)
+
+    def _submit(self, task: Task) -> None:
+        """Hand a case in, to another worker than the one on which it was lost."""
         workers = self._workers()
         slots: dict[str, int] = {}
         for each in workers.values():
@@ -243,6 +254,9 @@ class DaskWorkers:
             ExecutionError: the scheduler has gone.
         """
         self._reconnect()
+        again, self._again = self._again, []
+        for key in again:
+            self._heard.put(key)
         ended = []
         try:
             ended += self._hear(self._heard.get(timeout=seconds))
@@ -259,36 +273,52 @@ class DaskWorkers:
         _close(self._client)
 
     def _hear(self, key: str) -> list[Ended]:
-        """A case that is no longer computed: it has ended, or the scheduler was lost."""
+        """A case that is no longer computed: it has ended, or it was lost.
+
+        Raises:
+            RequestError: its worker has another version of this program.
+        """
         if key not in self._futures:
             return []
         future, task = self._futures[key]
-        try:
-            if future.status == "cancelled":
-                raise OSError("the scheduler was lost")
-            reply: Reply = future.result(timeout=_CONNECT_SECONDS)
-        except RequestError:
-            raise
-        except (OSError, TimeoutError) as error:  # its worker was lost with the result, or the scheduler
-            if isinstance(error, TimeoutError) and self._client.status == "running":
-                self._heard.put(key)
+        reply = self._reply(future, task)
+        if reply is None:
+            if future.status in ("finished", "pending") and self._client.status == "running":
+                self._again.append(key)  # its worker was lost with the result, and another one makes it anew
                 return []
-            self._lost.append(task)
             del self._futures[key]
-            self._lost_since = self._lost_since or time.monotonic()
+            self._lose(task)
             return []
-        except Exception as error:  # whatever a worker has met, or that it died each time
-            reply = Reply(dataclasses.replace(task.expected, failure=Failure.of(_explained(error, task))))
         del self._futures[key]
         if reply.is_lost:
             self._avoided[task.case] = reply.address
         _place(reply.files, task.output)
         return [Ended(task, reply.outcome, reply.is_lost, reply.is_written)]
 
+    def _lose(self, task: Task) -> None:
+        self._lost.append(task)
+        self._lost_since = self._lost_since or time.monotonic()
+
+    def _reply(self, future: Future, task: Task) -> Reply | None:
+        """What came of a case; None where that is not to be had."""
+        try:
+            if future.status == "finished":
+                reply: Reply = future.result(timeout=_TRY_SECONDS)
+                return reply
+            error = future.exception(timeout=_TRY_SECONDS) if future.status == "error" else None
+        except _GONE:
+            return None
+        if isinstance(error, RequestError):
+            raise error
+        if error is None:
+            return None
+        return Reply(dataclasses.replace(task.expected, failure=Failure.of(_explained(error, task))))
+
     def _workers(self) -> Mapping[str, Any]:
         """Address → what the scheduler knows of a worker, as it was a second ago."""
-        if time.monotonic() - self._asked > _KNOWN_SECONDS:
-            self._known = self._client.scheduler_info(n_workers=-1).get("workers", {})
+        if time.monotonic() - self._asked > _KNOWN_SECONDS and self._client.status == "running":
+            with contextlib.suppress(*_GONE):
+                self._known = self._client.scheduler_info(n_workers=-1).get("workers", {})
             self._asked = time.monotonic()
         return self._known
 
@@ -314,7 +344,7 @@ class DaskWorkers:
             except ImportError:
                 return None
 
-        for worker, there in self._client.run(version).items():
+        for worker, there in self._client.run(version, on_error="ignore").items():
             if there != __version__:
                 raise _other_version(f"The worker {worker}", there, __version__)
 
@@ -337,16 +367,19 @@ class DaskWorkers:
             except RequestError:
                 return
             _close(self._client)
-            self._client = client
+            self._client, self._asked = client, 0.0
+        try:
             self._check_versions()
+            while self._lost:
+                self._submit(self._lost[-1])
+                self._lost.pop()
+        except _GONE:  # and again
+            return
         self._lost_since = None
-        again, self._lost = self._lost, []
-        for task in again:
-            self.start(task)
 
 
 def _close(client: Client) -> None:
-    with contextlib.suppress(OSError, TimeoutError):  # its scheduler has gone
+    with contextlib.suppress(*_GONE):
         client.close(timeout=_TRY_SECONDS)
 
 
@@ -362,7 +395,7 @@ def _other_version(who: str, there: str | None, here: str) -> RequestError:
     return RequestError(f"{who} {has}, and this is {here}.", "Install the same version everywhere.")
 
 
-def _explained(error: Exception, task: Task) -> BrainTumorSegError:
+def _explained(error: BaseException, task: Task) -> BrainTumorSegError:
     """Why a cluster gave a case up."""
     if type(error).__name__ == "KilledWorker":
         return ExecutionError(
