@@ -76,7 +76,7 @@ def test_metadata(wheel: Path) -> None:
     assert "\nRequires-Python: >=3.11\n" in metadata
     assert "\nLicense-Expression: Apache-2.0 AND CC-BY-NC-SA-4.0\n" in metadata
     assert set(re.findall(r"^Provides-Extra: (.+)$", metadata, re.MULTILINE)) == {
-        "train", "test", "docs", "brain", "cpu", "dicom", "encoders", "slicer",
+        "train", "test", "docs", "brain", "cluster", "cpu", "dicom", "encoders", "slicer",
     }  # fmt: skip
     assert "braintumorseg = BrainTumorSegLib.cli:main" in commands
     assert "Apache License" in licence and "checkpoints/lgg-unet.safetensors" in licence
