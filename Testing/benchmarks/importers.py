@@ -108,7 +108,7 @@ def monai(work: Path, brats: Path, names: list[str]) -> None:
     say(least)
 
 
-def trained(network: Any, cases: list[Path], order: Sequence[str], regions: Sequence[str], steps: int = 60) -> None:
+def trained(network: Any, cases: list[Path], order: Sequence[str], regions: Sequence[str], steps: int = 30) -> None:
     """Train in place, on random patches with tumour in them."""
     import torch
 
@@ -127,8 +127,8 @@ def trained(network: Any, cases: list[Path], order: Sequence[str], regions: Sequ
     network.train()
     for step in range(steps):
         images, masks = data[step % len(data)]
-        low = [rng.integers(0, size - 48 + 1) for size in images.shape[1:]]
-        part = (slice(None), *(slice(first, first + 48) for first in low))
+        low = [rng.integers(0, size - 32 + 1) for size in images.shape[1:]]
+        part = (slice(None), *(slice(first, first + 32) for first in low))
         logits = network(torch.from_numpy(images[part][None].copy()))
         logits = logits[0] if isinstance(logits, list | tuple) else logits
         target = torch.from_numpy(masks[part][None].astype(np.float32))
