@@ -86,7 +86,7 @@ def segment_case(
     leading = members[0].description
     progress.report("prepare", 0.0, "Preparing the images")
     with ThreadPoolExecutor(1) as aside:  # one thread finds the time beside another
-        loading = aside.submit(backend.load, members[0])
+        loading = aside.submit(running.load, members[0])  # it learns the axes that are mirrored, too
         examined = _examined(leading, prepared_for(leading))
         loading.result()
         checked = aside.submit(check_input, examined)
