@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -118,6 +119,8 @@ class EngineProcess:
         """
         self.environment = environment
         self._keep, self._lock = keep, threading.Lock()
+        self._worker: int | None = None  # id of the process that works, which a launcher may have started
+        self._killed = False
         self._job: Job | None = job
         try:
             self.popen = subprocess.Popen(
@@ -151,7 +154,8 @@ class EngineProcess:
         job.begun.wait(_ANSWER_SECONDS)
         if job.begun.is_set() and job.exit_code is None:
             return True
-        self.popen.kill()
+        with self._lock:
+            self._kill()
         return False
 
     def _tell(self, job: Job) -> None:
@@ -181,6 +185,11 @@ class EngineProcess:
         if job is None:  # an idle process has nothing to say
             return
         answer = job.hear(name, line)
+        if answer is not None and "pid" in answer:
+            with self._lock:
+                self._worker = answer["pid"]
+                if self._killed:
+                    self._kill()
         if answer is None or "exit" not in answer:
             return
         with self._lock:
@@ -195,7 +204,17 @@ class EngineProcess:
         """End it, where it is busy with this job."""
         with self._lock:
             if self._job is job:
-                self.popen.kill()
+                self._kill()
+
+    def _kill(self) -> None:
+        """End the process, and the one that works where the former is a launcher, whose child would go on."""
+        self._killed = True
+        self.popen.kill()
+        self._close_stdin()  # one that has not said its id yet has nothing to wait for
+        worker = self._worker
+        if self._open and worker is not None and worker != self.popen.pid:  # while it holds a stream its id is its own
+            with contextlib.suppress(OSError):
+                os.kill(worker, getattr(signal, "SIGKILL", signal.SIGTERM))
 
     def end(self) -> None:
         """End it, while it waits."""
@@ -203,7 +222,8 @@ class EngineProcess:
         try:
             self.popen.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
-            self.popen.kill()
+            with self._lock:
+                self._kill()
             self.popen.wait()
 
     def _close_stdin(self) -> None:

@@ -1,7 +1,7 @@
 """The engine's process for one run after another: ``python -P -m BrainTumorSegLib.worker SECONDS``.
 
 A line of JSON on stdin is a run: ``{"job": MARK, "arguments": […], "cancel_file": FILE}``, the arguments those of the
-command line. What comes back on stdout is what the command line prints there, between ``{"job": MARK}`` and
+command line. What comes back on stdout is what the command line prints there, between ``{"job": MARK, "pid": …}`` and
 ``{"job": MARK, "exit": CODE, "stays": …}``; stderr gets that last line, too, so that whoever reads both knows when
 both are complete. What is imported, and the model of the last run, are there when the next one begins.
 
@@ -89,7 +89,7 @@ def _next(
 def _carry_out(job: dict[str, Any], folder: Path, parent_alive: Callable[[], bool]) -> bool:
     """One run; whether this process may take another one, for which it waits in ``folder``."""
     mark, cancel_file = {"job": job["job"]}, Path(job["cancel_file"])
-    _say(mark, sys.stdout)
+    _say({**mark, "pid": os.getpid()}, sys.stdout)  # a launcher may stand between this process and its parent
     os.chdir(cancel_file.parent)
     with heard() as ending:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -66,6 +67,37 @@ def test_a_refused_request_keeps_its_remedy(tmp_path: Path) -> None:
     with pytest.raises(BrainTumorSegError, match="no-such"):
         run.answer()
     assert not output.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the launcher is a script")
+def test_cancel_reaches_through_a_launcher(tmp_path: Path, case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Slicer's own Python is one: it is killed, and its child, which hangs, would go on."""
+    launcher = tmp_path / "python-launcher"
+    lines = (
+        f"#!{sys.executable}",
+        "import subprocess, sys",
+        f"sys.exit(subprocess.call([{sys.executable!r}, *sys.argv[1:]]))",
+    )
+    launcher.write_text("\n".join(lines))
+    launcher.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(launcher))
+    slow = make_model(tmp_path / "slow.safetensors", tiling=TilingSpec((8, 8, 8), 0.9))
+    run = start(tmp_path, "segment", case, "-o", tmp_path / "out.nrrd", "--model", slow, "--device", "cpu")
+    wait_for(run, "predict")
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
+    child = int(children.read_text().split()[0])
+    os.kill(child, signal.SIGSTOP)
+    started = time.monotonic()
+    run.cancel()
+    run.wait(10)
+    assert run.state == "cancelled"
+    assert time.monotonic() - started < 2
+    with pytest.raises(ProcessLookupError):
+        for _ in range(50):  # whoever took it over has yet to notice
+            os.kill(child, 0)
+            if "Z" in Path(f"/proc/{child}/stat").read_text().rpartition(")")[2][:3]:
+                raise ProcessLookupError
+            time.sleep(0.02)
 
 
 def test_cancel_ends_it_and_leaves_nothing(tmp_path: Path, case: Path) -> None:
