@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +44,21 @@ def measure(
     return {name: _measure(masks[name], volume, whole) for name in (*regions, *(region.name for region in own))}
 
 
+def measure_masks(masks: Mapping[str, np.ndarray], affine: np.ndarray) -> dict[str, RegionMeasurement]:
+    """Sizes of masks ``(Z, Y, X)`` as they are: drawn by hand, they need not lie within each other.
+
+    Shares are those of WT, or of all together where there is none.
+    """
+    if not masks:
+        return {}
+    union = np.any(list(masks.values()), axis=0)
+    box = bounding_box(union)
+    whole = int(np.count_nonzero(masks.get("WT", union))) or int(np.count_nonzero(union))
+    grid = Grid(union[box].shape, affine).oriented("LPS")  # where it begins does not matter here
+    volume = Volume(reorient(union[box], affine, "LPS"), grid.affine)
+    return {name: _measure(reorient(mask[box], affine, "LPS"), volume, whole) for name, mask in masks.items()}
+
+
 def _measure(mask: np.ndarray, volume: Volume, whole: int) -> RegionMeasurement:
     from scipy import ndimage
 
@@ -55,7 +70,7 @@ def _measure(mask: np.ndarray, volume: Volume, whole: int) -> RegionMeasurement:
     points = _world(np.argwhere(largest & ~ndimage.binary_erosion(largest)), volume)
     return RegionMeasurement(
         volume_ml=count * volume.voxel_volume / 1000,
-        share=count / whole,
+        share=count / whole if whole else float("nan"),
         lesions=int(lesions),
         largest_diameter_mm=_diameter(points),
         largest_axial_diameter_mm=_largest_axial_diameter(largest, volume),

@@ -12,7 +12,7 @@ from ..domain.modalities import TITLES, listed
 from ..models.description import Description
 
 # A region whose measured or expected Dice is lower is not to be relied on; two readers of a tumour agree at about 0.8.
-_TRUSTED_DICE = 0.6
+TRUSTED_DICE = 0.6
 # Of 14 heads without a tumour, 11 of them with multiple sclerosis, WT is expected to have .12 to .62, in twelve of them
 # less than this (Testing/benchmarks/raw_patient.py --healthy); of the tumours of the validation patients .78 to .94.
 LIKELY_DICE = 0.5
@@ -27,7 +27,7 @@ def about_confidence(confidence: Mapping[str, float], *, found: bool) -> list[st
             f"No tumour is likely (WT: expected Dice {whole:.2f}): as much is found in heads without one and in other"
             " diseases. Look at it closely."
         ]
-    unsure = [f"{region} (expected Dice {value:.2f})" for region, value in confidence.items() if value < _TRUSTED_DICE]
+    unsure = [f"{region} (expected Dice {value:.2f})" for region, value in confidence.items() if value < TRUSTED_DICE]
     return [f"The model is unsure of {listed(unsure)}: look at it closely."] if unsure else []
 
 
@@ -77,7 +77,7 @@ def _about_missing(case: Case, description: Description) -> list[str]:
         return [f"{absent}; expect a less accurate result."]
     figures = ", ".join(f"{region} {value:.2f}" for region, value in measured.values.items())
     found = [f"{absent}; with what was given, Dice was {figures} on {measured.cases} validation patients."]
-    doubtful = [region for region, value in measured.values.items() if value < _TRUSTED_DICE]
+    doubtful = [region for region, value in measured.values.items() if value < TRUSTED_DICE]
     if doubtful:
         found.append(f"Do not rely on {listed(doubtful)}: too little of it shows in the images that were given.")
     return found

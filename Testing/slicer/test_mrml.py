@@ -167,3 +167,33 @@ def test_a_segmentation_of_something_else_is_refused(scene: Any) -> None:
     node.GetSegmentation().AddEmptySegment("liver")
     with pytest.raises(InputError, match="no segment called ET"):
         mrml.labels_of(node)
+
+
+@pytest.mark.parametrize("transform", [None, TURN, SHEAR])
+def test_a_segment_gets_other_voxels_where_it_lies(
+    scene: Any, labels: np.ndarray, transform: np.ndarray | None
+) -> None:
+    """On the grid of its masks, which need not lie within each other; the others stay."""
+    volume, node = add_volume(scene, transform), add_segmentation(scene)
+    styles = mrml.segment_styles(ALL, regions=True, classes=False)
+    mrml.write_segments(node, labels, styles, mrml.Place(mrml.affine_of(volume), volume))
+    before, affine = mrml.masks_of(node)
+    np.testing.assert_allclose(affine, mrml.affine_of(volume), atol=1e-6)
+    stroke = before["ET"].copy()
+    stroke[0, 1, :5] = True
+    mrml.replace_mask(node, "ET", stroke)
+    after, _ = mrml.masks_of(node)
+    np.testing.assert_array_equal(after["ET"], stroke)
+    for name in ("TC", "WT"):
+        np.testing.assert_array_equal(after[name], before[name])
+    assert mrml.labels_of(node).array[0, 1, 0] == 3, "in a label map an outer region holds the inner ones"
+    assert mrml.holds_other_work(node)
+
+
+def test_a_provenance_is_read_as_it_was_written(scene: Any) -> None:
+    node = add_segmentation(scene)
+    assert mrml.provenance_of(node) == {}
+    mrml.write_provenance(node, {"warnings": ["Look – closely."], "confidence": {"ET": 0.5}}, ALL)
+    assert mrml.provenance_of(node)["warnings"] == ["Look – closely."]
+    node.SetAttribute("BrainTumorSeg.provenance", "[" * 100_000)
+    assert mrml.provenance_of(node) == {}

@@ -18,8 +18,10 @@ import vtk
 from vtk.util import numpy_support
 
 from ...domain.errors import InputError
+from ...domain.json_values import json_of
 from ...domain.labels import REGIONS, TISSUES, Region, from_masks, read_labels, tissues_of
 from ...domain.volume import Volume, bounding_box
+from .translation import tr as _
 from .volumes import ATTRIBUTE, affine_of, own_affine, world_of
 
 TERMINOLOGY = "BrainTumorSeg"
@@ -75,7 +77,9 @@ def write_segments(node: Any, labels: np.ndarray, styles: tuple[Region, ...], pl
         if place.reference is not None:
             node.SetAndObserveTransformNodeID(place.reference.GetTransformNodeID())
     elif not segmentation.CreateRepresentation("Binary labelmap"):  # others' segments, which may be surfaces
-        raise InputError(f"{node.GetName()} cannot take label maps.", "Choose another output segmentation.")
+        raise InputError(
+            _("{name} cannot take label maps.").format(name=node.GetName()), _("Choose another output segmentation.")
+        )
     affine = _local_affine(node, place)
     with slicer.util.NodeModify(node):
         _set_geometry(node, affine, labels.shape, place.reference)
@@ -158,31 +162,54 @@ def labels_of(node: Any) -> Volume:
     """
     if node.IsA("vtkMRMLLabelMapVolumeNode"):
         if node.GetImageData() is None:
-            raise InputError(f"{node.GetName()} holds no image.", "Load it again.")
+            raise InputError(_("{name} holds no image.").format(name=node.GetName()), _("Load it again."))
         array = read_labels(slicer.util.arrayFromVolume(node), "auto", node.GetName())
         return Volume(array, affine_of(node), node.GetName())
-    ids = segment_ids(node)
-    if not ids:
-        raise InputError(
-            f"{node.GetName()} has no segment called ET, TC, WT, NCR or ED.", "Name its segments so, or choose another."
-        )
-    grid = grid_of(node)
-    masks = {name: _mask(node, identifier, grid) for name, identifier in ids.items()}
+    masks, affine = masks_of(node)
     regions = {name: masks[name] for name in REGIONS if name in masks}
     labels = from_masks(regions if set(regions) - {"ET"} else masks)  # ET is a tissue class as well
-    matrix = vtk.vtkMatrix4x4()
-    grid.GetImageToWorldMatrix(matrix)
-    start = grid.GetExtent()[::2]
-    affine = world_of(node) @ slicer.util.arrayFromVTKMatrix(matrix)
-    affine[:3, 3] += affine[:3, :3] @ start
     return Volume(labels, affine, node.GetName())
 
 
+def masks_of(node: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The segments of a segmentation as they are: name → mask ``(Z, Y, X)``, and their affine in the world.
+
+    Raises:
+        InputError: it has none of a result's segments, or one cannot be read.
+        GeometryError: under a transform that is not linear.
+    """
+    ids = segment_ids(node)
+    if not ids:
+        raise InputError(
+            _("{name} has no segment called ET, TC, WT, NCR or ED.").format(name=node.GetName()),
+            _("Name its segments so, or choose another."),
+        )
+    grid = grid_of(node)
+    matrix = vtk.vtkMatrix4x4()
+    grid.GetImageToWorldMatrix(matrix)
+    affine = world_of(node) @ slicer.util.arrayFromVTKMatrix(matrix)
+    affine[:3, 3] += affine[:3, :3] @ grid.GetExtent()[::2]
+    return {name: _mask(node, identifier, grid) for name, identifier in ids.items()}, affine
+
+
+def replace_mask(node: Any, name: str, mask: np.ndarray) -> None:
+    """Give a segment other voxels, on the grid of :func:`masks_of`; the rest of it stays."""
+    grid = grid_of(node)
+    image = slicer.vtkOrientedImageData()
+    image.DeepCopy(grid)
+    voxels = np.ascontiguousarray(mask, dtype=np.uint8)
+    array = numpy_support.numpy_to_vtk(voxels.ravel(), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR)
+    array.SetName("ImageScalars")
+    image.GetPointData().SetScalars(array)
+    put, extent = slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment, image.GetExtent()
+    put(image, node, segment_ids(node)[name], slicer.vtkSlicerSegmentationsModuleLogic.MODE_REPLACE, extent)
+
+
 def segment_ids(node: Any) -> dict[str, str]:
-    """Region or class → id of its segment, for those that the segmentation has."""
+    """Region, class or region of the model's own → id of its segment, for those that the segmentation has."""
     segmentation = node.GetSegmentation()
     found = {}
-    for name in STYLES:
+    for name in (*STYLES, *filter(None, (node.GetAttribute(f"{ATTRIBUTE}own") or "").split("\n"))):
         by_name = segmentation.GetSegmentIdBySegmentName(name)
         identifier = name if segmentation.GetSegment(name) is not None else by_name
         if identifier:
@@ -227,7 +254,10 @@ def _mask(node: Any, identifier: str, grid: Any) -> np.ndarray:
         return np.zeros(shape, bool)
     resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
     if not resample(image, grid, resampled, False, False):
-        raise InputError(f"Segment {identifier} of {node.GetName()} cannot be read.", "Choose another segmentation.")
+        raise InputError(
+            _("Segment {segment} of {name} cannot be read.").format(segment=identifier, name=node.GetName()),
+            _("Choose another segmentation."),
+        )
     voxels = numpy_support.vtk_to_numpy(resampled.GetPointData().GetScalars())
     return np.asarray(voxels.reshape(shape) != 0)
 
@@ -264,6 +294,15 @@ def write_provenance(node: Any, provenance: Mapping[str, Any], regions: tuple[st
     }
     for name, value in facts.items():
         node.SetAttribute(f"{ATTRIBUTE}{name}", str(value))
+
+
+def provenance_of(node: Any) -> dict[str, Any]:
+    """What :func:`write_provenance` kept; nothing where it is of another program, or was changed."""
+    try:
+        values = json_of(node.GetAttribute(f"{ATTRIBUTE}provenance") or "{}")
+    except ValueError:
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
 def place_beside(node: Any, reference: Any) -> None:

@@ -18,6 +18,7 @@ from ...domain.case import Case
 from ...domain.errors import GeometryError, InputError
 from ...domain.grid import SMALLEST_OVERLAP, Grid, overlap, same_grid
 from ...domain.volume import Volume
+from .translation import tr as _
 
 # Of the attributes that nodes get here.
 ATTRIBUTE = "BrainTumorSeg."
@@ -40,16 +41,24 @@ def check_volume(node: Any) -> None:
     """
     name = node.GetName()
     if not node.IsA("vtkMRMLScalarVolumeNode") or node.IsA("vtkMRMLLabelMapVolumeNode"):
-        raise InputError(f"{name} is not an image but a {node.GetNodeTagName()}.", "Choose an MRI volume.")
+        raise InputError(
+            _("{name} is not an image but a {kind}.").format(name=name, kind=node.GetNodeTagName()),
+            _("Choose an MRI volume."),
+        )
     image = node.GetImageData()
     if image is None or image.GetPointData().GetScalars() is None:
-        raise InputError(f"{name} holds no image.", "Load it again.")
+        raise InputError(_("{name} holds no image.").format(name=name), _("Load it again."))
     if made := node.GetAttribute(f"{ATTRIBUTE}made"):
-        raise InputError(f"{name} is no scan but what a run made ({made}).", "Choose the scan itself.")
+        raise InputError(
+            _("{name} is no scan but what a run made ({made}).").format(name=name, made=made),
+            _("Choose the scan itself."),
+        )
     if image.GetNumberOfScalarComponents() != 1:
-        raise InputError(f"{name} is a colour image.", "Choose an MRI volume of grey values.")
+        raise InputError(_("{name} is a colour image.").format(name=name), _("Choose an MRI volume of grey values."))
     if min(image.GetDimensions()) < 2:
-        raise InputError(f"{name} is a single slice, not a 3D image.", "Choose a volume of several slices.")
+        raise InputError(
+            _("{name} is a single slice, not a 3D image.").format(name=name), _("Choose a volume of several slices.")
+        )
     world_of(node)
 
 
@@ -70,8 +79,10 @@ def world_of(node: Any) -> np.ndarray:
     matrix = vtk.vtkMatrix4x4()
     if not transform.IsTransformToWorldLinear():
         raise GeometryError(
-            f"{node.GetName()} is under the transform {transform.GetName()}, which is not linear.",
-            "Harden it on a copy of the volume (Data module, right click), or take the volume out of it.",
+            _("{name} is under the transform {transform}, which is not linear.").format(
+                name=node.GetName(), transform=transform.GetName()
+            ),
+            _("Harden it on a copy of the volume (Data module, right click), or take the volume out of it."),
         )
     transform.GetMatrixTransformToWorld(matrix)
     return slicer.util.arrayFromVTKMatrix(matrix)
@@ -139,9 +150,12 @@ def mask_of(node: Any) -> Volume:
     """
     name = node.GetName()
     if not node.IsA("vtkMRMLLabelMapVolumeNode"):
-        raise InputError(f"{name} is no label volume but a {node.GetNodeTagName()}.", "Export it to a label volume.")
+        raise InputError(
+            _("{name} is no label volume but a {kind}.").format(name=name, kind=node.GetNodeTagName()),
+            _("Export it to a label volume."),
+        )
     if node.GetImageData() is None:
-        raise InputError(f"{name} holds no image.", "Load it again.")
+        raise InputError(_("{name} holds no image.").format(name=name), _("Load it again."))
     return Volume((slicer.util.arrayFromVolume(node) != 0).astype(np.uint8), affine_of(node), name)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 
@@ -8,8 +9,8 @@ import pytest
 from scipy.spatial.distance import pdist
 
 from BrainTumorSegLib.domain.grid import Grid, reorient
-from BrainTumorSegLib.domain.labels import ED, ET, NCR
-from BrainTumorSegLib.domain.measurements import measure
+from BrainTumorSegLib.domain.labels import ED, ET, NCR, to_regions
+from BrainTumorSegLib.domain.measurements import measure, measure_masks
 from BrainTumorSegLib.domain.segmentation import Segmentation
 from BrainTumorSegLib.domain.volume import Volume
 from Testing.unit.domain.test_grid import OBLIQUE, ORIENTATIONS
@@ -79,6 +80,32 @@ def test_boxes_of_any_flatness(extent: tuple[int, int, int]) -> None:
     size = measure(Volume(labels, SPACED))["WT"]
     assert size.largest_diameter_mm == pytest.approx(math.sqrt(z**2 + y**2 + x**2))
     assert size.largest_axial_diameter_mm == pytest.approx(math.hypot(y, x))
+
+
+@pytest.mark.parametrize("codes", ORIENTATIONS[:4])
+def test_masks_measured_one_by_one_are_those_of_the_label_map(codes: str) -> None:
+    labels = boxes()
+    array = reorient(labels.array, labels.affine, codes)
+    turned = Volume(array, Grid.of(labels).oriented(codes).affine)
+    sizes = measure_masks(to_regions(turned.array), turned.affine)
+    for name, size in measure(turned).items():
+        assert dataclasses.asdict(sizes[name]) == pytest.approx(dataclasses.asdict(size))
+
+
+def test_a_mask_is_measured_as_it_is() -> None:
+    """One that lies outside the others has what it holds, not what a label map would make of it."""
+    masks = to_regions(boxes().array)
+    masks["ET"] = np.zeros_like(masks["ET"])
+    masks["ET"][9, 10, :4] = True
+    sizes = measure_masks(masks, SPACED)
+    assert sizes["ET"].volume_ml == pytest.approx(4 * 0.003)
+    assert sizes["TC"] == measure(boxes())["TC"]
+    assert sizes["ET"].share == pytest.approx(4 / masks["WT"].sum())
+    del masks["WT"]
+    assert measure_masks(masks, SPACED)["TC"].share == pytest.approx(24 / 28), "of all together"
+    assert measure_masks({}, SPACED) == {}
+    masks = {"WT": np.zeros((2, 3, 4), bool)}
+    assert math.isnan(measure_masks(masks, SPACED)["WT"].share)
 
 
 def test_without_tumour() -> None:
