@@ -55,7 +55,7 @@ def addresses(cmake: str, name: str) -> list[str]:
 
 def test_entry_has_the_keys_of_the_schema(entry: dict[str, object]) -> None:
     assert set(entry) == KEYS
-    assert str(entry["$schema"]).split("#")[0].endswith("/slicer-extension-catalog-entry-schema-v1.0.1.json")
+    assert str(entry["$schema"]).split("#")[0].endswith("/slicer-extension-catalog-entry-schema-v1.0.2.json")
     assert entry["category"] == "Segmentation"
     assert entry["build_dependencies"] == ["PyTorch"]
     assert entry["build_subdirectory"] == "."
@@ -80,6 +80,19 @@ def test_first_project_is_the_extension(cmake: str) -> None:
     """The Index takes the first match, were it in a comment."""
     assert re.findall(r"project\s*\(\s*([^\s)]+)", cmake, re.IGNORECASE)[0].strip("\"'") == "BrainTumorSeg"
     assert (ROOT / "BrainTumorSeg.json").stem == "BrainTumorSeg"
+
+
+def test_who_and_where_stand_side_by_side(cmake: str) -> None:
+    """What has to be filled in before it is submitted, in two lines that follow each other."""
+    assert re.search(r'set\(BrainTumorSeg_REPOSITORY "[^"]+"\)\nset\(BrainTumorSeg_CONTRIBUTORS "[^"]+"\)', cmake)
+    assert 'set(EXTENSION_CONTRIBUTORS "${BrainTumorSeg_CONTRIBUTORS}")' in cmake
+
+
+def test_description_names_the_licence_that_differs(cmake: str) -> None:
+    """Most of what is included may be used by anybody; of the weights that may not one learns before installing."""
+    (description,) = re.findall(r'set\(EXTENSION_DESCRIPTION "([^"]+)"\)', cmake)
+    assert "lgg-unet" in description and "CC BY-NC-SA 4.0" in description
+    assert "not for clinical use" in description
 
 
 def test_metadata_is_complete(cmake: str) -> None:
