@@ -1,7 +1,8 @@
-"""BrainTumorSeg in 3D Slicer: choose the sequences, click Segment, get ET, TC and WT."""
+"""BrainTumorSeg in 3D Slicer: choose the sequences, click Apply, get ET, TC and WT."""
 
 import importlib.util
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +31,21 @@ from BrainTumorSegPanel.comparison import ComparisonPart, compare_nodes  # noqa:
 from BrainTumorSegPanel.content import Content, Wish  # noqa: E402
 from BrainTumorSegPanel.diagnostics import LogPart  # noqa: E402
 from BrainTumorSegPanel.folder import FolderRun  # noqa: E402
-from BrainTumorSegPanel.inputs import InputsPart  # noqa: E402
+from BrainTumorSegPanel.inputs import InputsPart, VolumeWatch  # noqa: E402
 from BrainTumorSegPanel.models import ModelsPart  # noqa: E402
 from BrainTumorSegPanel.preprocessing import BrainExtraction, Preprocessing  # noqa: E402
 from BrainTumorSegPanel.results import ResultsPart  # noqa: E402
 from BrainTumorSegPanel.run import SegmentationRun  # noqa: E402
 from BrainTumorSegPanel.segmenting import SegmentPart  # noqa: E402
+from BrainTumorSegPanel.segments import sizes_of  # noqa: E402
 from BrainTumorSegPanel.turns import Turns  # noqa: E402
+from BrainTumorSegPanel.views import NewResult  # noqa: E402
 
 from BrainTumorSegLib.domain.errors import BrainTumorSegError, RequestError  # noqa: E402
 from BrainTumorSegLib.domain.options import DEFAULT_MODEL, RunOptions  # noqa: E402
 from BrainTumorSegLib.engine_process import processes  # noqa: E402
 from BrainTumorSegLib.io import mrml  # noqa: E402
+from BrainTumorSegLib.io.run_folder import sweep  # noqa: E402
 from BrainTumorSegLib.io.sample_patient import SAMPLE_FILES  # noqa: E402
 
 TERMINOLOGY_FILE = Path(__file__).parent / "Resources" / "BrainTumor.term.json"
@@ -59,7 +63,7 @@ class BrainTumorSeg(ScriptedLoadableModule):
         parent.helpText = _(
             "Segments enhancing tumour (ET), tumour core (TC) and whole tumour (WT) from T1, T1ce, T2 and FLAIR images "
             "as they come from the scanner, and measures them. Load the images, click <b>Assign automatically</b>, "
-            "then <b>Segment</b>. The tutorial is in the extension's documentation (docs/getting-started/slicer.md)."
+            "then <b>Apply</b>. The tutorial is in the extension's documentation (docs/getting-started/slicer.md)."
             "<br>"
             "<b>For research, not for clinical use.</b>"
         )
@@ -68,6 +72,7 @@ class BrainTumorSeg(ScriptedLoadableModule):
             "Baid et al. 2021). The sample patient is a part of BraTS 2023."
         )
         slicer.app.connect("startupCompleted()", sample.register_sample_data)
+        slicer.app.connect("startupCompleted()", sweep)  # what runs left whose application crashed
 
 
 @parameterNodeWrapper
@@ -85,6 +90,7 @@ class BrainTumorSegParameterNode:
     brain: bool = False
     registered: bool = False
     surfaces: bool = False
+    tta: bool = False
     preprocessing: Preprocessing = Preprocessing.AUTOMATIC
     brainExtraction: BrainExtraction = BrainExtraction.AUTOMATIC
     brainMask: slicer.vtkMRMLLabelMapVolumeNode
@@ -99,7 +105,8 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic: BrainTumorSegLogic | None = None
         self._parameterNode: Any = None
         self._connections: Any = None
-        self._observedVolumes: list[Any] = []
+        self._watch = VolumeWatch(self._onVolumesChanged)
+        self._newResult = NewResult()
 
     def setup(self) -> None:
         """Build the panel; called when the module is first opened."""
@@ -110,10 +117,11 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = BrainTumorSegLogic()
         self.log = LogPart(self.ui, tuple(SAMPLE_FILES))
-        self.inputs = InputsPart(self.ui, lambda: self._parameterNode, self._wanted, self.log.add)
         self.models = ModelsPart(self.ui, self._refresh, self.logic.ensureDependencies)
-        self.results = ResultsPart(self.ui)
-        self.comparison = ComparisonPart(self.ui, lambda: self.results.node)
+        self.inputs = InputsPart(self.ui, lambda: self._parameterNode, self.models, self.log.add)
+        self.comparison: ComparisonPart | None = None
+        self.results = ResultsPart(self.ui, self._onResults, lambda: self.parent.isEntered)
+        self.comparison = ComparisonPart(self.ui, lambda: (self.results.node, self.results.digest))
         self.alignment = AlignmentPart(self.ui, self.inputs.volumes)
         turns = Turns()
         self.cohort = CohortPart(self.ui, self._startFolder, self.log.add, turns, self._showOpened)
@@ -122,6 +130,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndBatchProcessEvent, self._onSceneEndBatch)
+        self.segmenting.enter()
         self._initializeParameterNode()
 
     def cleanup(self) -> None:
@@ -132,6 +141,8 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.cohort.close()
         self.alignment.end()
         self.models.close()
+        self.results.close()
+        self.inputs.patients.close()
         processes.end_idle()
         self._setParameterNode(None)
         self.removeObservers()
@@ -142,8 +153,11 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         self._initializeParameterNode()
         self.models.refresh()
+        self.segmenting.enter()
+        self.inputs.patients.refresh()
         self.results.refresh()
         self._refresh()
+        self._showNewResult()
 
     def exit(self) -> None:
         """Called each time another module is opened; a run goes on."""
@@ -158,10 +172,12 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _onSceneStartClose(self, caller: Any, event: Any) -> None:
         self.segmenting.cancel()
         self.alignment.forget()
+        self.inputs.patients.close()
         self._setParameterNode(None)
 
     def _onSceneEndClose(self, caller: Any, event: Any) -> None:
         self.results.show(None)
+        self.inputs.patients.refresh()
         if self.parent.isEntered:
             self._initializeParameterNode()
 
@@ -184,54 +200,49 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _disconnect(self) -> None:
         """Let go of the parameter node; its values stay where they are."""
-        self._observeVolumes([])
+        self._watch.watch([])
         if self._parameterNode is not None and self._connections is not None:
             self._parameterNode.disconnectGui(self._connections)
             self.removeObserver(self._parameterNode, vtk.vtkCommand.ModifiedEvent, self._refresh)
             self._connections = None
 
-    def _wanted(self) -> str:
-        """What the chosen model wants to see: the extracted brain or the whole head."""
-        description = self.models.description
-        return description.preprocessing.brain if description else "extracted"
-
-    def _observeVolumes(self, nodes: list[Any]) -> None:
-        """A volume that is moved lies otherwise than its line says."""
-        moved = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
-        for node in self._observedVolumes:
-            self.removeObserver(node, moved, self._onVolumeMoved)
-        self._observedVolumes = nodes
-        for node in nodes:
-            self.addObserver(node, moved, self._onVolumeMoved)
-
-    def _onVolumeMoved(self, caller: Any, event: Any) -> None:
+    def _onVolumesChanged(self) -> None:
         self.inputs.refresh()
+        self.alignment.refresh()
         self.segmenting.refresh()
+
+    def _onResults(self) -> None:
+        """Another segmentation is shown, or the same one with other segments."""
+        if self.comparison is not None:
+            self.comparison.refresh()
 
     def _refresh(self, caller: Any = None, event: Any = None) -> None:
         """Show what the parameter node says."""
         if self._parameterNode is None:
             return
-        volumes = list({node.GetID(): node for node in self.inputs.volumes().values()}.values())
-        if volumes != self._observedVolumes:
-            self._observeVolumes(volumes)
+        self._watch.watch(self.inputs.volumes().values())
         self.inputs.refresh()
         self.alignment.refresh()
         self.results.show(self._parameterNode.result)
-        self.comparison.refresh()
+        self._onResults()
         self.segmenting.refresh()
 
-    def _showResult(self, node: Any, run: SegmentationRun) -> None:
-        """A run has made a segmentation; also while another module is open."""
+    def _showResult(self, node: Any, run: SegmentationRun, kept: Collection[str]) -> None:
+        """A run has made a segmentation; while another module is open, its views stay as they are."""
         assert self.logic is not None
         self.alignment.learn(run.moved)
         if self.results.node is node:  # it was replaced
             self.results.measure()
         (self._parameterNode or self.logic.getParameterNode()).result = node
         self.results.show(node)
-        self.results.show_slices()
-        self.comparison.refresh()
+        self._newResult.came(node, kept)
+        if self.parent.isEntered:
+            self._showNewResult()
         self.ui.resultsCollapsibleButton.collapsed = False
+
+    def _showNewResult(self) -> None:
+        if self._newResult.show() is self.results.node:
+            self.results.show_slices()
 
     def _showOpened(self, node: Any) -> None:
         """A patient of the folder was opened."""
@@ -276,7 +287,7 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
         """Install what is missing, after asking: torch through the PyTorch extension, the rest through pip.
 
         Raises:
-            ExecutionError: Slicer is too old, the user declined, or it could not be installed.
+            BrainTumorSegError: Slicer cannot be used, the user declined, or something could not be installed.
         """
         setup.ensure()
 
@@ -299,6 +310,7 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
         brainMask: Any = None,
         brain: bool = False,
         registered: bool = False,
+        tta: bool = False,
     ) -> Any:
         """Segment images.
 
@@ -324,6 +336,7 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
             brain: also add a label volume with the mask of the brain.
             registered: also add the co-registered, skull-stripped images, and a transform node a sequence that puts
                 its scan over the reference.
+            tta: average over mirrorings: slower, a little more accurate.
 
         Returns:
             The segmentation node, or with ``wait=False`` a :class:`SegmentationRun`.
@@ -338,7 +351,7 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
         except ValueError as error:
             known = ", ".join(repr(item.value) for item in Content)
             raise RequestError(_("Unknown content {name!r}.").format(name=content), known) from error
-        options = RunOptions(str(model), device, preprocess=preprocess, brain_extraction=brainExtraction)
+        options = RunOptions(str(model), device, tta=tta, preprocess=preprocess, brain_extraction=brainExtraction)
         mask = None if brainMask is None else sources.find(brainMask)
         wish = Wish(options, content, mask, probabilities, brain, registered, surfaces, inProcess)
         run = SegmentationRun(chosen, wish, self._segmentationNode(outputSegmentation))
@@ -370,11 +383,8 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
         return run
 
     def measurements(self, segmentation: Any) -> dict[str, Any]:
-        """Region → volume, share, lesions and largest diameters of a segmentation node, edited by hand or not."""
-        from BrainTumorSegLib.domain.measurements import measure
-
-        node = self._segmentationNode(segmentation)
-        return measure(mrml.labels_of(node), mrml.known_regions(node))
+        """Region or tissue class → volume, share, lesions, largest diameters of a segmentation node as it is now."""
+        return sizes_of(self._segmentationNode(segmentation))
 
     def compare(self, segmentation: Any, reference: Any) -> dict[str, dict[str, Any]]:
         """Region → measure → value, for a segmentation and a reference segmentation or label volume."""

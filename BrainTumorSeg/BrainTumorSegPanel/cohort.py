@@ -14,7 +14,7 @@ from BrainTumorSegLib.runner import POLL_SECONDS
 from .folder import CaseOutcome, FolderRun, open_case
 from .tables import Table, fill
 from .turns import Turns
-from .widgets import errors_shown, remember, setting
+from .widgets import errors_shown, remember, setting, show_text
 
 
 class CohortPart:
@@ -112,14 +112,13 @@ class CohortPart:
             self._log(line)
         counts = {name: sum(case.state == name for case in run.cases) for name in ("done", "failed")}
         self._ui.cohortProgressBar.value = 0
-        self._ui.cohortStatusLabel.text = _("{done} segmented, {failed} failed, of {count}.").format(
-            **counts, count=len(run.cases)
-        )
+        text = _("{done} segmented, {failed} failed, of {count}.").format(**counts, count=len(run.cases))
+        show_text(self._ui.cohortStatusLabel, text, warns=counts["failed"] > 0)
         self._turns.changed()
 
     def _show(self, run: FolderRun) -> None:
         self._ui.cohortProgressBar.value = round(100 * run.progress)
-        self._ui.cohortStatusLabel.text = run.message
+        show_text(self._ui.cohortStatusLabel, run.message)
         states = [case.state for case in run.cases]
         if states != self._seen:  # the table is made anew only when something has changed
             self._seen = states

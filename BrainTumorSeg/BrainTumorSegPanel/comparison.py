@@ -43,31 +43,39 @@ def compare_nodes(result: Any, reference: Any) -> dict[str, dict[str, Any]]:
 class ComparisonPart:
     """The reference, the button and the table."""
 
-    def __init__(self, ui: Any, result: Callable[[], Any]) -> None:
-        """``result`` gives the segmentation that is shown."""
+    def __init__(self, ui: Any, result: Callable[[], tuple[Any, str]]) -> None:
+        """``result`` gives the segmentation that is shown, and a digest of its voxels."""
         self._ui, self._result = ui, result
+        self._compared: tuple[Any, str, Any] | None = None  # what the table tells of
         ui.compareButton.connect("clicked()", self._on_compare)
         ui.referenceSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.refresh)
         self.refresh()
 
     def refresh(self, *_arguments: Any) -> None:
         """Forget a comparison that is not of these two any more, and say what is missing."""
+        node, _digest = self._result()
         reason = ""
-        if self._result() is None:
+        if node is None:
             reason = _("Segment first, or choose a segmentation above.")
         elif self._ui.referenceSelector.currentNode() is None:
             reason = _("Choose the reference.")
-        elif self._ui.referenceSelector.currentNode() is self._result():
+        elif self._ui.referenceSelector.currentNode() is node:
             reason = _("The reference is the result itself; choose another.")
         self._ui.compareButton.enabled = not reason
         self._ui.compareButton.toolTip = reason or _("Measure the agreement of the result with the reference.")
-        fill(self._ui.comparisonTable, None)
-        self._ui.comparisonTable.visible = False
+        if self._compared != self._pair():
+            self._compared = None
+            fill(self._ui.comparisonTable, None)
+            self._ui.comparisonTable.visible = False
+
+    def _pair(self) -> tuple[Any, str, Any]:
+        return (*self._result(), self._ui.referenceSelector.currentNode())
 
     def _on_compare(self) -> None:
         with errors_shown():
             from BrainTumorSegLib.evaluation.metrics import MEASURES
 
-            measures = compare_nodes(self._result(), self._ui.referenceSelector.currentNode())
+            measures = compare_nodes(self._result()[0], self._ui.referenceSelector.currentNode())
             fill(self._ui.comparisonTable, comparison_table(measures, MEASURES))
             self._ui.comparisonTable.visible = True
+            self._compared = self._pair()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -28,9 +29,9 @@ class Content(Enum):
             Content.BOTH: _("Both"),
         }[self]
 
-    def styles(self, known: tuple[str, ...]) -> tuple[Region, ...]:
-        """The segments for a model that knows these regions."""
-        return segment_styles(known, regions=self is not Content.CLASSES, classes=self is not Content.REGIONS)
+    def styles(self, known: tuple[str, ...], own: Sequence[Region] = ()) -> tuple[Region, ...]:
+        """The segments for a model that knows these regions, and has some of its own."""
+        return segment_styles(known, regions=self is not Content.CLASSES, classes=self is not Content.REGIONS, own=own)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Device:
 
 
 # What is there without asking.
-BASIC = (Device("auto", "auto"), Device("cpu", "cpu"))
+BASIC = (Device("auto", _("Automatic")), Device("cpu", _("CPU")))
 
 
 class DeviceProbe:

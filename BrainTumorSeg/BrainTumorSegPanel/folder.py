@@ -148,7 +148,8 @@ def open_case(case: CaseOutcome) -> Any:
     images = load_case([case.files.folder] if case.files.folder else case.files.inputs)
     reference = images[record.provenance.reference]
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", case.name)
-    styles = mrml.segment_styles(record.regions, regions=True, classes=False)
+    styles = mrml.segment_styles(record.regions, regions=True, classes=False, own=record.own_regions)
     mrml.write_segments(node, labels.array, styles, mrml.Place(mrml.affine_of(reference), reference))
-    mrml.write_provenance(node, dataclasses.asdict(record.provenance), record.regions)
+    said = {"confidence": dict(record.confidence), "warnings": list(record.warnings)}
+    mrml.write_provenance(node, {**dataclasses.asdict(record.provenance), **said}, record.regions)
     return node

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import qt
 import slicer
+import vtk
 from slicer.i18n import tr as _
 
 from BrainTumorSegLib.domain.errors import BrainTumorSegError
-from BrainTumorSegLib.domain.modalities import MODALITIES, TITLES, listed, reference_of
+from BrainTumorSegLib.domain.modalities import MODALITIES, TITLES, reference_of
 from BrainTumorSegLib.domain.session import Session, mixed
 from BrainTumorSegLib.io import mrml
 from BrainTumorSegLib.io.sample_patient import SAMPLE
 from BrainTumorSegLib.preprocessing.plan import Plan, plan_of
 
+from .lies import Told, tell
+from .patients import PatientPart
 from .preprocessing import Looks
 from .sources import (
     dicom_choice,
@@ -27,9 +30,9 @@ from .sources import (
     resolve,
     session_of,
     unusable,
-    volumes_of_scene,
 )
-from .widgets import errors_shown
+from .widgets import errors_shown, plain, show_text
+from .wording import panel_words
 
 
 class DropFilter(qt.QObject):
@@ -52,23 +55,61 @@ class DropFilter(qt.QObject):
         return False
 
 
+class VolumeWatch:
+    """Tells of volumes that are moved or changed: they lie or look otherwise than was said of them."""
+
+    _EVENTS = (
+        slicer.vtkMRMLTransformableNode.TransformModifiedEvent,
+        slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent,
+        vtk.vtkCommand.ModifiedEvent,  # of origin, spacing or directions
+    )
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+        self._tags: list[tuple[Any, int]] = []
+        self._nodes: list[Any] = []
+
+    def watch(self, nodes: Iterable[Any]) -> None:
+        """These, and no others any more."""
+        found = list({node.GetID(): node for node in nodes}.values())
+        if found == self._nodes:
+            return
+        for node, tag in self._tags:
+            node.RemoveObserver(tag)
+        self._nodes = found
+        self._tags = [(node, node.AddObserver(event, self._on_event)) for node in found for event in self._EVENTS]
+
+    def _on_event(self, _caller: Any, _event: Any) -> None:
+        self._changed()
+
+
+class Taker(Protocol):
+    """A model, as far as the images depend on it."""
+
+    def takes(self) -> tuple[str, ...]:
+        """Its sequences."""
+
+    def wanted(self) -> str:
+        """What it wants to see: the ``extracted`` brain or the whole ``head``."""
+
+
 class InputsPart:
     """T1, T1ce, T2 and FLAIR; their selectors are bound to the parameter node."""
 
-    def __init__(
-        self, ui: Any, parameters: Callable[[], Any], wanted: Callable[[], str], log: Callable[[str], None]
-    ) -> None:
-        """``wanted`` says what the model wants to see: the ``extracted`` brain or the whole ``head``."""
-        self._ui, self._parameters, self._wanted, self._log = ui, parameters, wanted, log
+    def __init__(self, ui: Any, parameters: Callable[[], Any], model: Taker, log: Callable[[str], None]) -> None:
+        """``model`` says what the chosen model takes."""
+        self._ui, self._parameters, self._model, self._log = ui, parameters, model, log
         self._looks = Looks()
+        self.plan: Plan | None = None  # what a run would do; None where nothing can be said
         self._reasons: dict[str, tuple[str, str]] = {}  # modality → id of the node that was guessed, and why
         self._said: list[str] = []  # of the last assignment: what was left out, and what is to be watched
         self._problem = ""
+        self.patients = PatientPart(ui, self._assign_from)
         ui.assignButton.connect("clicked()", self.assign)
         ui.loadFolderButton.connect("clicked()", self._on_load_folder)
         ui.sampleButton.connect("clicked()", self._on_sample)
         self._filter = DropFilter(self.load)
-        ui.dropLabel.installEventFilter(self._filter)
+        ui.dropFrame.installEventFilter(self._filter)
 
     def volumes(self) -> dict[str, Any]:
         """Modality → chosen node."""
@@ -84,22 +125,27 @@ class InputsPart:
         return self._problem
 
     def assign(self) -> None:
-        """Choose the volumes of one session among those of the scene."""
-        session = session_of(volumes_of_scene())
-        self._use(session)
+        """Choose the volumes of one session among those of the patient that is chosen, else of the scene."""
+        self._assign_from(self.patients.candidates())
+
+    def _assign_from(self, candidates: list[Any]) -> None:
+        session = session_of(candidates)
+        self._use(session, only=candidates)
         if not session.chosen:
             slicer.util.infoDisplay(
                 _("No volume's name or DICOM tags speak of T1, T1ce, T2 or FLAIR. Choose the images by hand.")
             )
 
-    def _use(self, session: Session) -> None:
+    def _use(self, session: Session, only: Sequence[Any] | None = None) -> None:
         """Choose a session's images, and say what was left out.
 
-        For what it lacks, an image that was chosen by hand stays, unless it is known to be something else.
+        For what it lacks, an image that was chosen by hand stays, unless it is known to be something else, or is none
+        of those that were to be chosen from.
         """
         chosen = {modality: found.source for modality, found in session.chosen.items()}
         known = [*chosen.values(), *(found.source for found, _reason in session.left_out if found.recognition)]
-        kept = {modality: node for modality, node in self.volumes().items() if node not in known}
+        before = self.volumes().items()
+        kept = {name: node for name, node in before if node not in known and (only is None or node in only)}
         self._choose({modality: (kept | chosen).get(modality) for modality in MODALITIES})
         self._reasons = {
             modality: (found.source.GetID(), reason_of(found.recognition))
@@ -130,63 +176,61 @@ class InputsPart:
             self.refresh()
 
     def refresh(self) -> None:
-        """Say of each image how it lies on the reference, and why it was chosen."""
+        """Say how the images lie and what will be done to them; of each what there is to notice."""
         nodes = self.volumes()
-        self._problem = ""
-        plan = self._plan(nodes)
+        faults = {modality: problem for modality, node in nodes.items() if (problem := unusable(node))}
+        sound = {modality: node for modality, node in nodes.items() if modality not in faults}
+        looks = {modality: self._looks.of(node) for modality, node in sound.items()}
+        self.plan = self._plan(nodes, sound, looks)
+        unused = frozenset(set(nodes) - set(self._model.takes())) if nodes else frozenset()
+        told = tell(nodes, self.plan, looks, faults, unused, self._looks.swapped(sound, looks))
         for modality in MODALITIES:
-            label = getattr(self._ui, f"{modality}InfoLabel")
-            label.text = self._describe(modality, nodes, plan) if modality in nodes else ""
-            label.visible = bool(label.text)
+            self._show_image(modality, nodes.get(modality), told)
+        show_text(self._ui.imagesInfoLabel, told.summary, warns=bool(told.problem))
         self._show_session(nodes)
+        self._problem = told.problem
         if not self._problem and nodes:
             try:
                 resolve(nodes)
             except BrainTumorSegError as error:
-                self._problem = error.sentence()
+                self._problem = panel_words(error.sentence())
+
+    def _show_image(self, modality: str, node: Any, told: Told) -> None:
+        """The line below a selector, where there is something to notice; the rest in its tool tip."""
+        identifier, reason = self._reasons.get(modality, ("", ""))
+        reason = reason if node is not None and identifier == node.GetID() else ""
+        line, detail = told.lines.get(modality, ""), told.details.get(modality, "")
+        by = _("Assigned by its {reason}.").format(reason=reason) if reason else ""
+        # The selector shows the name; anything else that decided is worth a look.
+        beside = by if reason not in ("", _("name"), _("file name")) else ""
+        label = getattr(self._ui, f"{modality}InfoLabel")
+        show_text(label, panel_words(" ".join(filter(None, (line, beside)))), warns=bool(line))
+        about = _("{title} image of the patient, as scanned or prepared.").format(title=TITLES[modality])
+        getattr(self._ui, f"{modality}Selector").toolTip = plain(
+            "\n".join(filter(None, (about, " ".join(filter(None, (panel_words(detail), by))))))
+        )
 
     def _show_session(self, nodes: dict[str, Any]) -> None:
         """What the images do not share; and of the last assignment what it left out, while it stands."""
         ids = {modality: node.GetID() for modality, node in nodes.items()}
         stands = all(ids.get(modality) == identifier for modality, (identifier, _reason) in self._reasons.items())
         lines = self._said if stands else []
-        lines = [*lines, *(line for line in mixed(origins_of(nodes)) if line not in lines)]
-        self._ui.sessionInfoLabel.text = "\n".join(lines)
-        self._ui.sessionInfoLabel.visible = bool(lines)
+        apart = mixed(origins_of(nodes))
+        lines = [*lines, *(line for line in apart if line not in lines)]
+        show_text(self._ui.sessionInfoLabel, "\n".join(lines), warns=bool(apart))
 
-    def _describe(self, modality: str, nodes: dict[str, Any], plan: Plan | None) -> str:
-        node = nodes[modality]
-        reference = reference_of(nodes)
-        problem = unusable(node)
-        if problem:
-            self._problem = self._problem or problem
-            return problem
-        if plan is None:
-            return ""
-        line = _lies(modality, nodes, plan)
-        if modality not in plan.registered and mrml.alignment(node, nodes[reference]) is mrml.Alignment.APART:
-            self._problem = self._problem or _(
-                "{title} and {reference} do not overlap in space; choose images of one session, or let them be "
-                "registered (Preprocessing, under Advanced)."
-            ).format(title=TITLES[modality], reference=TITLES[reference])
-        identifier, reason = self._reasons.get(modality, ("", ""))
-        if reason and identifier == node.GetID():
-            line += " " + _("Assigned by its {reason}.").format(reason=reason)
-        return line
-
-    def _plan(self, nodes: dict[str, Any]) -> Plan | None:
+    def _plan(self, nodes: dict[str, Any], sound: dict[str, Any], looks: dict[str, str]) -> Plan | None:
         """What a run would do to the images that can be used; None where the reference cannot."""
-        usable = {modality: node for modality, node in nodes.items() if not unusable(node)}
-        if not usable or reference_of(nodes) not in usable:
+        if not sound or reference_of(nodes) not in sound:
             return None
         chosen = self._parameters()
         return plan_of(
-            {modality: mrml.grid_of_volume(node) for modality, node in usable.items()},
-            {modality: self._looks.of(node) for modality, node in usable.items()},
+            {modality: mrml.grid_of_volume(node) for modality, node in sound.items()},
+            looks,
             reference_of(nodes),
             chosen.preprocessing.value,
             masked=chosen.brainMask is not None,
-            brain=self._wanted(),
+            brain=self._model.wanted(),
         )
 
     def _choose(self, nodes: dict[str, Any]) -> None:
@@ -213,27 +257,3 @@ class InputsPart:
 def _left_out(images: list[str]) -> list[str]:
     """One line, or none."""
     return [_("Left out: {images}.").format(images="; ".join(images))] if images else []
-
-
-def _lies(modality: str, nodes: dict[str, Any], plan: Plan) -> str:
-    """How an image lies on the reference, and what will be done to it."""
-    reference = reference_of(nodes)
-    lies = mrml.alignment(nodes[modality], nodes[reference])
-    done = [_("registered")] if modality in plan.registered else []
-    if not done and lies is mrml.Alignment.RESAMPLED:
-        done.append(_("resampled"))
-    if modality in plan.stripped:
-        done.append(_("skull-stripped"))
-    if modality == reference:
-        lines = [_("Reference: the result lies on its grid.")]
-        lines += [_("It will be {done}.").format(done=listed(done))] if done else []
-    else:
-        place = {
-            mrml.Alignment.SAME: _("Same grid as {reference}"),
-            mrml.Alignment.RESAMPLED: _("Another grid than {reference}"),
-            mrml.Alignment.APART: _("Far apart from {reference}"),
-        }[lies].format(reference=TITLES[reference])
-        lines = [_("{place}: will be {done}.").format(place=place, done=listed(done)) if done else f"{place}."]
-    if modality in plan.unfit:
-        lines.append(_("It shows a whole head, and will not be skull-stripped."))
-    return " ".join(lines)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from BrainTumorSegLib.domain.volume import Volume
+# So many are listed one by one: noise has thousands.
+MOST = 20
 
 
 @dataclass(frozen=True)
@@ -24,15 +23,36 @@ class Lesion:
     centre: tuple[float, float, float]
 
 
-def find_lesions(labels: Volume) -> list[Lesion]:
-    """The lesions of a label map, the largest first."""
+@dataclass(frozen=True)
+class Lesions:
+    """Those of a result.
+
+    Attributes:
+        largest: at most :data:`MOST`, the largest first.
+        others: how many there are besides.
+        others_ml: what these have together.
+    """
+
+    largest: tuple[Lesion, ...] = ()
+    others: int = 0
+    others_ml: float = 0.0
+
+
+def find_lesions(mask: np.ndarray, affine: np.ndarray) -> Lesions:
+    """The lesions of a mask ``(Z, Y, X)`` of the whole tumour, at its ``affine``."""
     from scipy import ndimage
 
-    pieces, count = ndimage.label(labels.array > 0, np.ones((3, 3, 3)))
+    pieces, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
+    order = np.argsort(-sizes, kind="stable")
+    boxes = ndimage.find_objects(pieces, count)
+    voxel_ml = abs(np.linalg.det(affine[:3, :3])) / 1000
     found = []
-    for number, box in enumerate(ndimage.find_objects(pieces, count), start=1):
-        voxels = np.argwhere(pieces[box] == number) + [side.start for side in box]
+    for index in order[:MOST]:
+        box = boxes[index]
+        voxels = np.argwhere(pieces[box] == index + 1) + [side.start for side in box]
         nearest = voxels[np.linalg.norm(voxels - voxels.mean(axis=0), axis=1).argmin()]
-        x, y, z = (labels.affine[:3, :3] @ nearest[::-1] + labels.affine[:3, 3]).tolist()
-        found.append(Lesion(len(voxels) * labels.voxel_volume / 1000, (x, y, z)))
-    return sorted(found, key=lambda lesion: lesion.volume_ml, reverse=True)
+        x, y, z = (affine[:3, :3] @ nearest[::-1] + affine[:3, 3]).tolist()
+        found.append(Lesion(len(voxels) * voxel_ml, (x, y, z)))
+    others = sizes[order[MOST:]]
+    return Lesions(tuple(found), len(others), float(others.sum()) * voxel_ml)

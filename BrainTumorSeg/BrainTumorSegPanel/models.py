@@ -11,7 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from BrainTumorSegLib.domain.errors import BrainTumorSegError
-from BrainTumorSegLib.domain.modalities import TITLES
+from BrainTumorSegLib.domain.modalities import MODALITIES, TITLES
 from BrainTumorSegLib.domain.options import DEFAULT_MODEL
 from BrainTumorSegLib.io.run_folder import run_folder
 from BrainTumorSegLib.models import catalogue
@@ -21,7 +21,22 @@ from BrainTumorSegLib.models.model_card import model_card
 from BrainTumorSegLib.runner import POLL_SECONDS, EngineRun
 
 from .devices import BASIC, Device, DeviceProbe
-from .widgets import chosen_value, errors_shown, fill_list, remember, setting
+from .widgets import chosen_value, errors_shown, fill_list, remember, setting, show_text
+
+
+def _titles() -> dict[str, str]:
+    """Models that come along, by what they are for.
+
+    Here and not in their files, since a checkpoint's own title names its network, which its card shows, is of one
+    language, and could only be changed by writing megabytes of weights anew.
+    """
+    return {
+        "brats-ensemble": _("Any sequences (recommended)"),
+        "brats-segresnet": _("Any sequences, faster (volumetric)"),
+        "brats-unet2d": _("Any sequences, faster (slice by slice)"),
+        "lgg-unet": _("FLAIR, low-grade glioma"),
+    }
+
 
 # What was found is kept for the session: each question costs a process that imports torch.
 _known_devices: list[tuple[Device, ...]] = []
@@ -71,10 +86,18 @@ class ModelsPart:
         found = self._models.get(self.model)
         return found.description if found else None
 
+    def takes(self) -> tuple[str, ...]:
+        """Sequences that the chosen model takes; all where there is no model."""
+        return self.description.modalities if self.description else MODALITIES
+
+    def wanted(self) -> str:
+        """What the chosen model wants to see: the extracted brain or the whole head."""
+        return self.description.preprocessing.brain if self.description else "extracted"
+
     def refresh(self) -> None:
         """Read the models' folders again."""
         self._models, self._errors = catalogue.installed()
-        entries = [(f"{m.description.title} ({identifier})", identifier) for identifier, m in self._models.items()]
+        entries = [(_title(m), identifier) for identifier, m in self._models.items()]
         fill_list(self._ui.modelSelector, entries, setting("Model", DEFAULT_MODEL))
         self._show()
 
@@ -97,7 +120,9 @@ class ModelsPart:
         lacking = [_(" or ").join(TITLES[name] for name in group) for group in description.lacking(given)]
         if not lacking:
             return ""
-        return _("Choose {names}: the model {model} needs it.").format(names=", ".join(lacking), model=description.id)
+        return _("Choose {names}: the model “{model}” needs it.").format(
+            names=", ".join(lacking), model=_title(self._models[self.model])
+        )
 
     def licence_accepted(self) -> bool:
         """Whether the model may be used; a model with a restrictive licence asks once."""
@@ -122,7 +147,7 @@ class ModelsPart:
         description = self.description
         lines = [_summary(description)] if description else []
         lines += [error.sentence() for error in self._errors]
-        self._ui.modelInfoLabel.text = "\n".join(lines)
+        show_text(self._ui.modelInfoLabel, "\n".join(lines), warns=bool(self._errors))
         self._ui.modelCardBrowser.setMarkdown(model_card(description) if description else "")
         chosen = self._models.get(self.model)
         self._ui.removeModelButton.enabled = chosen is not None and not (chosen.embedded or chosen.part_of)
@@ -139,6 +164,7 @@ class ModelsPart:
 
     def _on_device(self, _index: int = -1) -> None:
         remember("Device", self.device)
+        self._changed()
 
     def _list_devices(self, devices: tuple[Device, ...]) -> None:
         fill_list(self._ui.deviceSelector, [(d.title, d.name) for d in devices], setting("Device", "auto"))
@@ -190,8 +216,14 @@ class ModelsPart:
             qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(folder)))
 
 
+def _title(model: catalogue.InstalledModel) -> str:
+    """For the list: what a model is for; of the user's own, what its file says."""
+    d = model.description
+    return _titles().get(d.id, d.title or d.id) if model.embedded else f"{d.title} ({d.id})"
+
+
 def _summary(d: Description) -> str:
-    """What a model needs and gives, how good it is, and its licence, in a few lines."""
+    """What a model needs and gives, and its licence, in a few lines."""
     optional = ", ".join(TITLES[name] for name in d.modalities if name not in d.required_modalities)
     needs = ", ".join(TITLES[name] for name in d.required_modalities)
     if not needs:
@@ -200,17 +232,6 @@ def _summary(d: Description) -> str:
         needs = f"{needs}, {_('optional: {names}').format(names=optional)}"
     lines = [
         _("Needs {needs}; gives {regions}.").format(needs=needs, regions=", ".join(d.regions)),
-        _accuracy(d),
         _("Weights: {licence}.").format(licence=d.weights_licence or _("licence not stated")),
     ]
     return "\n".join(lines)
-
-
-def _accuracy(d: Description) -> str:
-    record = d.accuracy_with(d.modalities)
-    if record is None:
-        return _("Accuracy: not measured.")
-    figures = ", ".join(f"{region} {value:.2f}" for region, value in record.values.items())
-    return _("Mean Dice {figures} ({cases} cases: {data}).").format(
-        figures=figures, cases=record.cases, data=record.data
-    )

@@ -8,12 +8,14 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from slicer.i18n import tr as _
 
 from BrainTumorSegLib.domain.modalities import assign, is_segmentation, stem
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io import mrml
-from BrainTumorSegLib.preprocessing.appearance import appearance
+from BrainTumorSegLib.preprocessing.appearance import STRIPPED, appearance
+from BrainTumorSegLib.quality.swapped_sequences import swapped
 
 
 class Preprocessing(Enum):
@@ -73,6 +75,7 @@ class Looks:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, int], str] = {}
+        self._judged: tuple[Any, dict[str, str]] = ((), {})
 
     def of(self, node: Any) -> str:
         """As :func:`appearance` says it.
@@ -84,3 +87,21 @@ class Looks:
         if key not in self._known:
             self._known[key] = appearance(mrml.volume_of(node))
         return self._known[key]
+
+    def swapped(self, nodes: Mapping[str, Any], looks: Mapping[str, str]) -> dict[str, str]:
+        """Sequence that an image was chosen as → the one it looks like, where they differ.
+
+        Known before a run only of extracted brains on one grid; every second voxel is enough to tell.
+        """
+        volumes = list(nodes.values())
+        if len(volumes) < 2 or any(looks.get(modality) != STRIPPED for modality in nodes):
+            return {}
+        if any(mrml.alignment(node, volumes[0]) is not mrml.Alignment.SAME for node in volumes[1:]):
+            return {}
+        key = tuple((modality, node.GetID(), node.GetImageData().GetMTime()) for modality, node in nodes.items())
+        if key != self._judged[0]:
+            steps = (slice(None, None, 2),) * 3
+            images = np.stack([mrml.volume_of(node).array[steps] for node in volumes])
+            voxel = 8 * float(np.prod(volumes[0].GetSpacing()))
+            self._judged = (key, swapped(images, list(nodes), voxel))
+        return self._judged[1]

@@ -1,7 +1,8 @@
-"""The panel's results: sizes of the regions, views, lesions, and the way to the Segment Editor."""
+"""The panel's results: sizes of the segments as they are, lesions, views, and the way to the Segment Editor."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,105 +12,146 @@ from slicer.i18n import tr as _
 
 from BrainTumorSegLib.io import mrml
 
-from .lesions import Lesion, find_lesions
-from .run import show_surfaces
-from .tables import Table, csv_rows, fill, measurement_table, write_csv
-from .widgets import errors_shown
+from .segments import Examined, colours_of, examine, nest
+from .tables import csv_rows, fill, measurement_table, write_csv
+from .views import jump, reference_volume, show_contours
+from .widgets import errors_shown, show_text
+
+# After the last stroke of an edit; each would be measured by itself otherwise.
+_SETTLE_MS = 300
 
 
 class ResultsPart:
     """What is known of the segmentation that is chosen in its selector, however it came about."""
 
-    def __init__(self, ui: Any) -> None:
-        self._ui = ui
+    def __init__(self, ui: Any, changed: Callable[[], None], is_open: Callable[[], bool]) -> None:
+        """``changed`` is called when another segmentation is shown, or the same one with other segments.
+
+        While the panel is not open, strokes of another module are not held up: what they made is measured on return.
+        """
+        self._ui, self._changed, self._is_open = ui, changed, is_open
         self._chosen: Any = None
         self._shown: Any = None
-        self._digest = ""
-        self._measurements: dict[str, Any] = {}
-        self._table: Table | None = None
-        self._lesions: list[Lesion] = []
+        self._examined = Examined()
+        self._observed: list[tuple[Any, int]] = []
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(_SETTLE_MS)
+        self._timer.connect("timeout()", self._on_settled)
         ui.copyTableButton.connect("clicked()", self._on_copy)
         ui.exportTableButton.connect("clicked()", self._on_export)
         ui.editButton.connect("clicked()", self._on_edit)
         ui.showSlicesButton.connect("clicked()", self.show_slices)
-        ui.show3DButton.connect("clicked()", self._on_show_3d)
+        ui.show3DButton.connect("toggled(bool)", self._on_show_3d)
         ui.jumpButton.connect("clicked()", self._on_jump)
-        self.show(None)
+        ui.nestButton.connect("clicked()", self._on_nest)
+        ui.lesionSelector.connect("currentIndexChanged(int)", self._on_lesion)
+        self.measure()
 
     @property
     def node(self) -> Any:
         """The segmentation that is shown, or None."""
         return self._shown
 
+    @property
+    def digest(self) -> str:
+        """Of the voxels that were measured."""
+        return self._examined.digest
+
     def show(self, node: Any) -> None:
         """Measure a segmentation and show it, unless that is shown already."""
-        if node is not self._chosen or node is None:
+        if node is not self._chosen:
             self._chosen = node
             self.measure()
 
     def refresh(self) -> None:
         """Measure again if the segmentation was edited meanwhile."""
-        usable = self._chosen is not None and bool(mrml.segment_ids(self._chosen))
-        if usable and mrml.fingerprint(self._chosen) != self._digest:
+        usable, known = self._is_usable(), self._examined
+        if usable and colours_of(self._chosen) == known.colours and mrml.fingerprint(self._chosen) == known.digest:
+            return
+        if usable or self._shown is not None:
             self.measure()
 
     def measure(self) -> None:
         """Measure what is chosen; a segmentation without segments of ours counts as none."""
-        usable = self._chosen is not None and bool(mrml.segment_ids(self._chosen))
-        self._shown = self._chosen if usable else None
-        self._digest = mrml.fingerprint(self._chosen) if usable else ""
-        self._measurements, self._lesions = {}, []
-        if usable:
+        self._timer.stop()
+        self._shown, self._examined = (self._chosen if self._is_usable() else None), Examined()
+        self._observe(self._chosen)
+        if self._shown is not None:
             with errors_shown():
-                from BrainTumorSegLib.domain.measurements import measure
-
-                labels = mrml.labels_of(self._shown)
-                self._measurements = measure(labels, mrml.known_regions(self._shown))
-                self._lesions = find_lesions(labels)
-        self._table = measurement_table(self._measurements)
-        fill(self._ui.resultsTable, self._table)
+                self._examined = examine(self._shown)
+        found = self._examined
+        fill(self._ui.resultsTable, measurement_table(found.sizes, found.expected_dice), found.colours, even=True)
+        self._ui.resultsTable.visible = bool(found.sizes)
+        show_text(self._ui.resultInfoLabel, "\n".join(found.warnings), warns=True)
+        self._ui.nestButton.visible = not found.is_nested
         self._show_lesions()
         self._update_buttons()
+        self._changed()
+
+    def close(self) -> None:
+        """The panel goes away."""
+        self._timer.stop()
+        self._observe(None)
+        self._ui.show3DButton.setSegmentationNode(None)
 
     def show_slices(self) -> None:
         """The reference image with the contours of the segments in the slice views."""
-        if self._shown is None:
-            return
-        reference = reference_volume(self._shown)
-        if reference is not None:
-            slicer.util.setSliceViewerLayers(background=reference, foreground=None, label=None, fit=True)
-        display = self._shown.GetDisplayNode()
-        if display is not None:
-            display.SetVisibility(True)
-            display.SetVisibility2DOutline(True)
-            display.SetVisibility2DFill(False)
-        if self._lesions:
-            self._jump(self._lesions[0])
+        if self._shown is not None:
+            show_contours(self._shown)
+            if self._examined.lesions.largest:
+                jump(self._examined.lesions.largest[0])
+
+    def _is_usable(self) -> bool:
+        return self._chosen is not None and bool(mrml.segment_ids(self._chosen))
+
+    def _observe(self, node: Any) -> None:
+        """Edits are measured when they have settled, also those that another module makes."""
+        for observed, tag in self._observed:
+            observed.RemoveObserver(tag)
+        segmentation = None if node is None else node.GetSegmentation()
+        kinds = slicer.vtkSegmentation
+        events = (kinds.SourceRepresentationModified, kinds.SegmentModified, kinds.SegmentAdded, kinds.SegmentRemoved)
+        self._observed = (
+            [(segmentation, segmentation.AddObserver(event, self._on_edited)) for event in events]
+            if segmentation is not None
+            else []
+        )
+
+    def _on_edited(self, _caller: Any, _event: Any) -> None:
+        self._timer.start()
+
+    def _on_settled(self) -> None:
+        if self._is_open():
+            self.refresh()
 
     def _show_lesions(self) -> None:
-        box = self._ui.lesionSelector
+        box, lesions = self._ui.lesionSelector, self._examined.lesions
+        blocked = box.blockSignals(True)
         box.clear()
-        for number, lesion in enumerate(self._lesions, start=1):
+        for number, lesion in enumerate(lesions.largest, start=1):
             box.addItem(_("{number}: {volume:.2f} mL").format(number=number, volume=lesion.volume_ml))
+        if lesions.others:
+            text = _("{count} more, together {volume:.2f} mL")
+            box.addItem(text.format(count=lesions.others, volume=lesions.others_ml))
+        box.blockSignals(blocked)
+        for widget in (self._ui.lesionLabel, box, self._ui.jumpButton):
+            widget.visible = bool(lesions.largest)
 
     def _update_buttons(self) -> None:
         there = self._shown is not None
-        for button in (
-            self._ui.copyTableButton,
-            self._ui.exportTableButton,
-            self._ui.editButton,
-            self._ui.showSlicesButton,
-            self._ui.show3DButton,
-        ):
+        ui = self._ui
+        for button in (ui.copyTableButton, ui.exportTableButton, ui.editButton, ui.showSlicesButton):
             button.enabled = there
-        self._ui.jumpButton.enabled = bool(self._lesions)
-        display = self._shown.GetDisplayNode() if there else None
-        surfaces = there and self._shown.GetSegmentation().ContainsRepresentation("Closed surface")
-        self._ui.show3DButton.checked = bool(surfaces and display is not None and display.GetVisibility3D())
+        ui.show3DButton.setSegmentationNode(self._shown)
+        self._on_lesion()
+
+    def _on_lesion(self, _index: int = 0) -> None:
+        self._ui.jumpButton.enabled = 0 <= self._ui.lesionSelector.currentIndex < len(self._examined.lesions.largest)
 
     def _on_copy(self) -> None:
-        if self._table is not None:
-            slicer.app.clipboard().setText(self._table.text())
+        table = measurement_table(self._examined.sizes, self._examined.expected_dice)
+        slicer.app.clipboard().setText(table.text())
 
     def _on_export(self) -> None:
         file = qt.QFileDialog.getSaveFileName(
@@ -119,7 +161,8 @@ class ResultsPart:
             path = Path(file) if Path(file).suffix else Path(f"{file}.csv")
             with errors_shown():
                 case = {"segmentation": self._shown.GetName()}
-                write_csv([{**case, **row} for row in csv_rows(self._measurements)], path)
+                rows = csv_rows(self._examined.sizes, self._examined.expected_dice)
+                write_csv([{**case, **row} for row in rows], path)
 
     def _on_edit(self) -> None:
         node = self._shown
@@ -133,27 +176,20 @@ class ResultsPart:
         choices = editor.mrmlSegmentEditorNode()
         choices.SetOverwriteMode(choices.OverwriteNone)
 
-    def _on_show_3d(self) -> None:
-        visible = self._ui.show3DButton.checked
+    def _on_nest(self) -> None:
         with errors_shown():
-            show_surfaces(self._shown, visible)
-            layout = slicer.app.layoutManager()
-            if visible and layout is not None:
-                for index in range(layout.threeDViewCount):
-                    layout.threeDWidget(index).threeDView().resetFocalPoint()
+            nest(self._shown)
+        self.measure()
+
+    def _on_show_3d(self, visible: bool) -> None:
+        """The button has made the surfaces; they come into the middle of the views."""
+        layout = slicer.app.layoutManager()
+        if not visible or self._shown is None or layout is None:
+            return
+        if self._shown.GetDisplayNode() is not None:
+            self._shown.GetDisplayNode().SetVisibility3D(True)
+        for index in range(layout.threeDViewCount):
+            layout.threeDWidget(index).threeDView().resetFocalPoint()
 
     def _on_jump(self) -> None:
-        index = self._ui.lesionSelector.currentIndex
-        if 0 <= index < len(self._lesions):
-            self._jump(self._lesions[index])
-
-    @staticmethod
-    def _jump(lesion: Lesion) -> None:
-        slicer.vtkMRMLSliceNode.JumpAllSlices(
-            slicer.mrmlScene, *lesion.centre, slicer.vtkMRMLSliceNode.CenteredJumpSlice
-        )
-
-
-def reference_volume(node: Any) -> Any:
-    """The volume that a segmentation was made on, or None."""
-    return node.GetNodeReference(slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole())
+        jump(self._examined.lesions.largest[self._ui.lesionSelector.currentIndex])

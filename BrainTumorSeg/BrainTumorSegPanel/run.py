@@ -28,6 +28,7 @@ from BrainTumorSegLib.runner import EngineRun, LocalRun, clean_up
 from .alignment import Moved
 from .content import Wish
 from .outputs import add_transform, add_volume
+from .patients import time_shown
 from .preprocessing import Preprocessed, read_preprocessed
 from .sources import name_of, origins_of
 
@@ -70,6 +71,9 @@ class SegmentationRun:
         self.moved: dict[tuple[str, str], Moved] = {}
         self._affines: dict[str, np.ndarray] = {}
         self.warnings: list[str] = list(mixed(origins_of(self._sources)))
+        self._times = {
+            modality: time_shown(source) for modality, source in self._sources.items() if not isinstance(source, Path)
+        }
         held = _make_folder()
         self._folder = held.path
         self._output, self._probabilities = self._folder / "segmentation.nii", self._folder / "probabilities"
@@ -208,7 +212,7 @@ class SegmentationRun:
         self.measurements, self.confidence = dict(record.measurements), dict(record.confidence)
         self.warnings += record.warnings
         known = record.regions
-        styles = self._wish.content.styles(known)
+        styles = self._wish.content.styles(known, record.own_regions)
         if not styles:
             self.warnings.append(_("This model does not tell tissue classes apart; regions are shown."))
             styles = mrml.segment_styles(known, regions=True, classes=False)
@@ -226,7 +230,7 @@ class SegmentationRun:
             self.probability_nodes[region] = add_volume(name, volume, place, made="probability")
         self._add_preprocessed(preprocessed, record.provenance.alignment.moves, place)
         if self._wish.surfaces:
-            show_surfaces(node, True)
+            show_surfaces(node)
         return node
 
     def _add_preprocessed(self, preprocessed: Preprocessed, moves: Mapping[str, Motion], place: mrml.Place) -> None:
@@ -254,6 +258,9 @@ class SegmentationRun:
                     _("The {title} image was removed while it was segmented.").format(title=TITLES[modality]),
                     _("Load it again."),
                 )
+            if self._times.get(modality) and time_shown(source) != self._times[modality]:
+                text = _("{name} shows another point in time now; the result is that of {time}.")
+                self.warnings.append(text.format(name=source.GetName(), time=self._times[modality]))
 
     def _target(self) -> Any:
         """The node that gets the result; a new one where the chosen one has gone."""
@@ -261,12 +268,17 @@ class SegmentationRun:
             if slicer.mrmlScene.IsNodePresent(self._segmentation):
                 return self._segmentation
             self.warnings.append(_("The output segmentation was removed meanwhile; the result is a new one."))
-        name = slicer.mrmlScene.GenerateUniqueName(f"{_stem(self._reference)} tumour")
+        time = self._times.get(reference_of(self._sources))
+        name = _("{name} tumour").format(name=" ".join(filter(None, (_stem(self._reference), time))))
+        name = slicer.mrmlScene.GenerateUniqueName(name)
         return slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
 
     def _provenance(self, record: ResultRecord) -> dict[str, Any]:
         """That of the record, with the names of the images in place of the temporary files'."""
-        names = {modality: name_of(source) for modality, source in self._sources.items()}
+        names = {
+            modality: " ".join(filter(None, (name_of(source), self._times.get(modality))))
+            for modality, source in self._sources.items()
+        }
         more = {"confidence": self.confidence, "warnings": list(self.warnings)}
         return {**dataclasses.asdict(record.provenance), "inputs": names, **more}
 
@@ -304,11 +316,10 @@ def _stem(source: Any) -> str:
     return stem(source) if isinstance(source, Path) else str(source.GetName())
 
 
-def show_surfaces(node: Any, visible: bool) -> None:
-    """Closed surfaces of the segments in the 3D views, made when they are first shown."""
-    if visible:
-        node.CreateClosedSurfaceRepresentation()
+def show_surfaces(node: Any) -> None:
+    """Closed surfaces of the segments in the 3D views."""
+    node.CreateClosedSurfaceRepresentation()
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     if display is not None:
-        display.SetVisibility3D(visible)
+        display.SetVisibility3D(True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import importlib.util
+import platform
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from BrainTumorSegLib.domain.errors import ExecutionError
+from BrainTumorSegLib.domain.errors import CancelledError, ExecutionError
 from BrainTumorSegLib.engine_process import processes
 from BrainTumorSegLib.io.run_folder import run_folder
 
@@ -22,6 +23,9 @@ REQUIREMENTS = Path(__file__).parents[1] / "Resources" / "requirements.txt"
 TORCH = ">=2.8"  # MONAI's own lower bound
 DOWNLOAD_MEGABYTES = 100  # all of requirements.txt with what it needs, as wheels
 _NEEDED = ("torch", "monai", "nibabel", "safetensors")
+# Runs are faster with it, and go on without; who declines is not asked again in this session.
+_OPTIONAL = ("openvino",)
+_declined: set[str] = set()
 # Never replaced in Slicer's Python, whether they are loaded yet or not.
 _SLICERS_OWN = ("numpy", "scipy", "SimpleITK", "torch")
 
@@ -30,24 +34,43 @@ def _offline() -> str:
     return _("Connect this computer to the internet once, or install the packages from files: see the tutorial.")
 
 
-def too_old() -> str:
-    """Why this Slicer cannot be used; empty if it can."""
+def unfit() -> str:
+    """Why this Slicer cannot be used, and what to do; empty if it can."""
     try:
         importlib.import_module("slicer.packaging")
     except ImportError:
-        return _("This needs 3D Slicer 5.12 or newer.")
+        return _("This needs 3D Slicer 5.12 or newer: install it from https://download.slicer.org.")
+    # PyTorch ended its builds for these at 2.2. Under Rosetta a program sees the same machine.
+    if sys.platform == "darwin" and platform.machine() == "x86_64":
+        return _(
+            "There is no PyTorch {bound} for Slicer's build for Intel Macs. On a Mac with an Apple processor "
+            "install Slicer's build for it (arm64) in place of this one, which runs under Rosetta; on an Intel Mac "
+            "segment on another computer, and load the result here."
+        ).format(bound=TORCH)
     return ""
+
+
+def to_install() -> str:
+    """What Apply will ask to install first, in words; empty where nothing is missing."""
+    if unfit():
+        return ""
+    names = [] if importlib.util.find_spec("torch") is not None else ["PyTorch"]
+    names += [need.name for need in _missing() if need.name not in _declined]
+    if not names:
+        return ""
+    return _("Packages are missing ({packages}): Apply asks before it installs them.").format(packages=", ".join(names))
 
 
 def ensure() -> None:
     """Install what is missing, after asking.
 
     Raises:
-        ExecutionError: Slicer is too old, the user declined, or it could not be installed.
+        CancelledError: the user declined.
+        ExecutionError: Slicer cannot be used, or something could not be installed.
     """
-    reason = too_old()
+    reason = unfit()
     if reason:
-        raise ExecutionError(reason, _("Install a newer 3D Slicer from https://download.slicer.org."))
+        raise ExecutionError(reason)
     _ensure_torch()
     _ensure_packages()
 
@@ -62,7 +85,7 @@ def check() -> None:
         if importlib.util.find_spec(name) is None:
             raise ExecutionError(
                 _("The package {name} is not installed.").format(name=name),
-                _("Click Segment in the panel, or call BrainTumorSegLogic().ensureDependencies()."),
+                _("Click Apply in the panel, or call BrainTumorSegLogic().ensureDependencies()."),
             )
 
 
@@ -74,7 +97,7 @@ def _ensure_torch() -> None:
         if not SpecifierSet(TORCH).contains(version, prereleases=True):
             raise ExecutionError(
                 _("PyTorch {version} is too old; {bound} is needed.").format(version=version, bound=TORCH),
-                _("Uninstall it in the module PyTorch Utils, restart Slicer, and click Segment again."),
+                _("Uninstall it in the module PyTorch Utils, restart Slicer, and click Apply again."),
             )
         return
     try:
@@ -88,7 +111,7 @@ def _ensure_torch() -> None:
     except (RuntimeError, ValueError, OSError, subprocess.CalledProcessError) as error:
         raise ExecutionError(_("PyTorch could not be installed ({error}).").format(error=error), _offline()) from error
     if torch is None:
-        raise ExecutionError(_("PyTorch was not installed."), _("Click Segment again to install it."))
+        raise CancelledError(_("PyTorch was not installed."), _("Click Apply to be asked again."))
 
 
 def _missing() -> list[Any]:
@@ -97,7 +120,7 @@ def _missing() -> list[Any]:
 
 
 def _ensure_packages() -> None:
-    missing = _missing()
+    missing = [need for need in _missing() if need.name not in _declined]
     if not missing:
         return
     packaging = importlib.import_module("slicer.packaging")
@@ -106,7 +129,10 @@ def _ensure_packages() -> None:
         "Packages that Slicer uses stay as they are."
     ).format(packages=", ".join(need.name for need in missing), size=DOWNLOAD_MEGABYTES)
     if not slicer.util.confirmOkCancelDisplay(question, _("Brain Tumour Segmentation")):
-        raise ExecutionError(_("The packages were not installed."), _("Click Segment again to install them."))
+        if {need.name for need in missing} <= set(_OPTIONAL):
+            _declined.update(need.name for need in missing)
+            return
+        raise CancelledError(_("The packages were not installed."), _("Click Apply to be asked again."))
     processes.end_idle()  # it has the old ones loaded, and Windows replaces no library that is in use
     with run_folder() as folder:
         constraints = folder / "constraints.txt"
@@ -121,7 +147,7 @@ def _ensure_packages() -> None:
                 _("The packages could not be installed ({error}).").format(error=error), _offline()
             ) from error
     importlib.invalidate_caches()
-    still = [need.name for need in _missing()]
+    still = [need.name for need in _missing() if need.name not in _OPTIONAL]
     if still:
         raise ExecutionError(
             _("{packages} could not be installed.").format(packages=", ".join(still)), _("See Slicer's log.")

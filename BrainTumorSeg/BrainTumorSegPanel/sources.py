@@ -51,14 +51,16 @@ def resolve(given: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = {modality: find(value) for modality, value in given.items() if value is not None}
     if not found:
-        raise ModalityError("No image was given.", "Give some of t1, t1ce, t2, flair.")
+        raise ModalityError(_("No image was given."), _("Give some of t1, t1ce, t2, flair."))
     seen: dict[str, str] = {}
     for modality, source in found.items():
         key = str(source.resolve()) if isinstance(source, Path) else source.GetID()
         if key in seen:
             raise ModalityError(
-                f"{name_of(source)} was given as {TITLES[seen[key]]} and as {TITLES[modality]}.",
-                "Give each image once.",
+                _("{name} was given as {first} and as {second}.").format(
+                    name=name_of(source), first=TITLES[seen[key]], second=TITLES[modality]
+                ),
+                _("Give each image once."),
             )
         seen[key] = modality
         if not isinstance(source, Path):
@@ -74,9 +76,9 @@ def find(value: Any) -> Any:
     """
     if not isinstance(value, (str, Path)):
         if not hasattr(value, "IsA"):
-            raise InputError(f"{value!r} is no volume node, name or file.", "Give one of these.")
+            raise InputError(_("{value} is no volume node, name or file.").format(value=repr(value)), _("Give one."))
         if value.GetScene() is None or not slicer.mrmlScene.IsNodePresent(value):
-            raise InputError(f"{value.GetName()} is not in the scene.", "Load it again.")
+            raise InputError(_("{name} is not in the scene.").format(name=value.GetName()), _("Load it again."))
         return value
     if isinstance(value, str):
         node = slicer.mrmlScene.GetNodeByID(value) or slicer.mrmlScene.GetFirstNodeByName(value)
@@ -84,7 +86,8 @@ def find(value: Any) -> Any:
             return node
     path = Path(value)
     if not path.is_file():
-        raise InputError(f"There is neither a node nor a file called {value}.", "Check the name.")
+        text = _("There is neither a node nor a file called {name}.")
+        raise InputError(text.format(name=value), _("Check the name."))
     return path
 
 

@@ -23,6 +23,7 @@ _SHOWN = {
     "largest_diameter_mm": (1, "{:.1f}"),
     "largest_axial_diameter_mm": (1, "{:.1f}"),
 }
+_MOST_ROWS = 12  # more are scrolled
 _DIGITS = 3  # of agreement, at most: the panel is narrow
 
 
@@ -38,28 +39,36 @@ class Table:
         return "\n".join("\t".join(row) for row in (self.header, *self.rows)) + "\n"
 
 
-def measurement_table(measurements: Mapping[str, Any]) -> Table:
-    """For the panel: a row a region."""
-    header = (
-        _("Region"), _("Volume (mL)"), _("Share (%)"), _("Lesions"), _("Longest (mm)"), _("Axial (mm)")
-    )  # fmt: skip
+def measurement_table(measurements: Mapping[str, Any], expected_dice: Mapping[str, float]) -> Table:
+    """For the panel: a row a region; the column of the expected Dice only where there is one."""
+    header = [_("Region"), _("Volume (mL)"), _("Share (%)"), _("Lesions"), _("Longest (mm)"), _("Axial (mm)")]
+    if expected_dice:
+        header.append(_("Dice (exp.)"))
     rows = []
     for region, sizes in measurements.items():
         values = asdict(sizes)
-        rows.append((region, *(_cell(values[name], *how) for name, how in _SHOWN.items())))
-    return Table(header, tuple(rows))
+        row = [region, *(_cell(values[name], *how) for name, how in _SHOWN.items())]
+        if expected_dice:
+            row.append(_cell(expected_dice.get(region, math.nan), 1, "{:.2f}"))
+        rows.append(tuple(row))
+    return Table(tuple(header), tuple(rows))
 
 
 def _cell(value: float, factor: int, form: str) -> str:
-    return form.format(value * factor) if math.isfinite(value) else "–"
+    if not math.isfinite(value):
+        return "–"
+    return f"{value * factor:.1f}" if form == "{:.2f}" and value >= 100 else form.format(value * factor)
 
 
-def csv_rows(measurements: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """For files: a row a region, in the library's own names and units."""
-    return [
-        {"region": region, **{name: "" if _is_nan(v) else v for name, v in asdict(sizes).items()}}
-        for region, sizes in measurements.items()
-    ]
+def csv_rows(measurements: Mapping[str, Any], expected_dice: Mapping[str, float] | None = None) -> list[dict[str, Any]]:
+    """For files: a row a region, in the library's own names and units; with the expected Dice where it is given."""
+    rows = []
+    for region, sizes in measurements.items():
+        row = {"region": region, **{name: "" if _is_nan(v) else v for name, v in asdict(sizes).items()}}
+        if expected_dice is not None:
+            row["expected_dice"] = expected_dice.get(region, "")
+        rows.append(row)
+    return rows
 
 
 def _is_nan(value: Any) -> bool:
@@ -98,8 +107,21 @@ def _figure(value: float | None, digits: int) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
-def fill(widget: Any, table: Table | None) -> None:
-    """Show a table in a QTableWidget, read-only; None empties it."""
+def fill(
+    widget: Any,
+    table: Table | None,
+    colours: Mapping[str, tuple[int, int, int]] | None = None,
+    *,
+    even: bool = False,
+) -> None:
+    """Show a table in a QTableWidget, read-only, as high as its rows; None empties it.
+
+    Args:
+        widget: the QTableWidget.
+        table: what it shows.
+        colours: first cell of a row → colour of the swatch before it.
+        even: figures in columns of one width over the whole of it; else each is as wide as its texts.
+    """
     import qt
 
     rows = table.rows if table else ()
@@ -113,6 +135,41 @@ def fill(widget: Any, table: Table | None) -> None:
         for column, text in enumerate(cells):
             item = qt.QTableWidgetItem(text)
             item.setFlags(qt.Qt.ItemIsSelectable | qt.Qt.ItemIsEnabled)
+            if column and even:
+                item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+            elif colours and text in colours:
+                item.setIcon(qt.QIcon(_swatch(colours[text])))
             widget.setItem(row, column, item)
-    widget.verticalHeader().setVisible(False)
-    widget.resizeColumnsToContents()
+    _fit(widget, len(rows), even)
+
+
+def _swatch(colour: tuple[int, int, int]) -> Any:
+    import qt
+
+    picture = qt.QPixmap(24, 24)
+    picture.fill(qt.QColor(*colour))
+    return picture
+
+
+def _fit(widget: Any, count: int, even: bool) -> None:
+    """Columns over the whole width, and no empty block below the rows."""
+    import qt
+
+    line = widget.fontMetrics().height()
+    head, row = 2 * line + 6, line + 8
+    rows, columns = widget.verticalHeader(), widget.horizontalHeader()
+    rows.setVisible(False)
+    rows.setSectionResizeMode(qt.QHeaderView.Fixed)
+    rows.setDefaultSectionSize(row)
+    font = columns.font
+    font.setPointSizeF(0.85 * widget.font.pointSizeF())
+    columns.setFont(font)
+    columns.setFixedHeight(head)
+    columns.setMinimumSectionSize(20)
+    columns.setSectionResizeMode(qt.QHeaderView.Stretch if even else qt.QHeaderView.ResizeToContents)
+    columns.setStretchLastSection(not even)
+    if even and widget.columnCount:  # its names are longer than figures
+        columns.setSectionResizeMode(0, qt.QHeaderView.ResizeToContents)
+    widget.setIconSize(qt.QSize(line - 6, line - 6))
+    bar = 0 if even else widget.style().pixelMetric(qt.QStyle.PM_ScrollBarExtent)
+    widget.setFixedHeight(head + min(count, _MOST_ROWS) * row + 2 * widget.frameWidth + bar)

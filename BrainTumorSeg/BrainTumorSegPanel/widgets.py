@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,15 +12,22 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from BrainTumorSegLib.domain.errors import BrainTumorSegError
+from BrainTumorSegLib.domain.errors import BrainTumorSegError, CancelledError
+
+from .wording import panel_words
 
 _SETTINGS = "BrainTumorSeg/"
+_LONG_WORD, _PIECE = re.compile(r"\S{24,}"), re.compile(r"\S{1,12}")  # a name must not make the panel wider
+# Of text that warns, on a light and on a dark background: both with a contrast of more than 4.5.
+_WARNING = {False: "#a84300", True: "#ffb060"}
 
 
 def show_error(error: BaseException, log: Sequence[str] = ()) -> None:
-    """One message; what the engine said, or where an unexpected error came from, behind its details button."""
+    """One message, or none for what the user declined; what the engine said, or where it went wrong, as details."""
+    if isinstance(error, CancelledError):
+        return
     if isinstance(error, BrainTumorSegError):
-        text, details = error.sentence(), "\n".join(log)
+        text, details = panel_words(error.sentence()), "\n".join(log)
     else:
         text = _("Unexpected {kind}: {error}. Please report it with the diagnostics of the log.").format(
             kind=type(error).__name__, error=error
@@ -29,6 +37,14 @@ def show_error(error: BaseException, log: Sequence[str] = ()) -> None:
         slicer.util.errorDisplay(plain(text), detailedText=details)
     else:
         slicer.util.errorDisplay(plain(text))
+
+
+def show_text(label: Any, text: str, *, warns: bool = False) -> None:
+    """A line that is there only where it says something; in the colour of warnings where it warns of something."""
+    label.text = _LONG_WORD.sub(lambda word: "\u200b".join(_PIECE.findall(word.group())), text)
+    label.visible = bool(text)
+    dark = label.palette.color(qt.QPalette.Window).lightness() < 128
+    label.styleSheet = f"color: {_WARNING[dark]}" if warns else ""
 
 
 def plain(text: str) -> str:

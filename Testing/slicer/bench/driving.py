@@ -55,7 +55,7 @@ class Panel:
         values = [box.itemData(index) for index in range(box.count)]
         box.currentIndex = values.index(name)
 
-    def segment(self, name: str = "segmentButton") -> Any:
+    def segment(self, name: str = "applyButton") -> Any:
         """Click, wait to the end, and give the segmentation that the results show."""
         self.click(name)
         self.wait_to_end()

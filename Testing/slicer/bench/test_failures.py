@@ -17,7 +17,7 @@ def start_slow(panel: Panel, case: Path) -> dict[str, Any]:
     """A run that takes minutes, in the midst of its work; the nodes."""
     nodes = panel.load(case)
     panel.choose_model("slow")
-    panel.click("segmentButton")
+    panel.click("applyButton")
     panel.wait_for("Running the network")
     return nodes
 
@@ -26,9 +26,9 @@ def test_cancel_within_two_seconds(panel: Panel, case: Path) -> None:
     nodes = panel.load(case)
     before = snapshot()
     panel.choose_model("slow")
-    panel.click("segmentButton")
-    assert not panel.ui.segmentButton.enabled
-    assert "running" in panel.ui.segmentButton.toolTip
+    panel.click("applyButton")
+    assert not panel.ui.applyButton.enabled
+    assert "running" in panel.ui.applyButton.toolTip
     panel.wait_for("Running the network")
     assert panel.ui.progressBar.value > 0
     started = time.monotonic()
@@ -37,7 +37,7 @@ def test_cancel_within_two_seconds(panel: Panel, case: Path) -> None:
     assert time.monotonic() - started < 2
     assert snapshot() == before
     assert panel.ui.statusLabel.text == "Cancelled."
-    assert panel.ui.segmentButton.enabled
+    assert panel.ui.applyButton.enabled
     assert not engines()
     assert nodes["t1"].GetScene() is not None
 
@@ -50,14 +50,14 @@ def test_a_killed_child_is_reported_once(panel: Panel, case: Path) -> None:
     panel.wait_to_end()
     assert "exit code -9" in only_message(panel.desk).text
     assert snapshot() == before
-    assert panel.ui.segmentButton.enabled
+    assert panel.ui.applyButton.enabled
 
 
 def test_an_input_deleted_during_the_run(panel: Panel, case: Path, models: dict[str, Path]) -> None:
     import slicer
 
     nodes = panel.load(case)
-    panel.click("segmentButton")
+    panel.click("applyButton")
     slicer.mrmlScene.RemoveNode(nodes["t2"])
     before = snapshot()
     panel.wait_to_end()
@@ -73,7 +73,7 @@ def test_the_scene_is_closed_during_the_run(panel: Panel, case: Path) -> None:
     panel.wait_to_end()
     panel.wait_until(lambda: not engines(), 5)
     assert not slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
-    assert not panel.ui.segmentButton.enabled
+    assert not panel.ui.applyButton.enabled
     assert panel.ui.t1Selector.currentNode() is None
 
 
@@ -82,7 +82,7 @@ def test_another_module_is_opened_during_the_run(panel: Panel, case: Path) -> No
     import slicer
 
     panel.load(case)
-    panel.click("segmentButton")
+    panel.click("applyButton")
     slicer.util.selectModule("SegmentEditor")
     panel.wait_to_end()
     slicer.util.selectModule("BrainTumorSeg")
@@ -125,7 +125,7 @@ def test_a_full_disk(panel: Panel, case: Path, application: Traces, monkeypatch:
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
     try:
-        panel.click("segmentButton")
+        panel.click("applyButton")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
@@ -141,9 +141,9 @@ def test_no_folder_for_temporary_files(
 ) -> None:
     panel.load(case)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
-    panel.click("segmentButton")
+    panel.click("applyButton")
     assert "no place for temporary files" in only_message(panel.desk).text
-    assert panel.ui.segmentButton.enabled
+    assert panel.ui.applyButton.enabled
 
 
 @pytest.mark.parametrize("answer", ["Yes", "No"])
@@ -162,7 +162,7 @@ def test_gpu_memory_runs_out(
     with monkeypatch.context() as patch:
         patch.setattr("sys.executable", str(out_of_memory))
         panel.desk.answer(answer)
-        panel.click("segmentButton")
+        panel.click("applyButton")
         patch.undo()
         panel.wait_to_end()
     question = panel.desk.take()[0]

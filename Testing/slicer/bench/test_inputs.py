@@ -29,6 +29,12 @@ def choose(panel: Panel, **nodes: Any) -> None:
 
 
 def info(panel: Panel, modality: str) -> str:
+    """How an image lies and why it was chosen: the second line of its selector's tool tip."""
+    return str(getattr(panel.ui, f"{modality}Selector").toolTip).partition("\n")[2].replace("\u2060", "")
+
+
+def line(panel: Panel, modality: str) -> str:
+    """What stands below its selector."""
     return str(getattr(panel.ui, f"{modality}InfoLabel").text)
 
 
@@ -39,8 +45,8 @@ def chosen(panel: Panel) -> dict[str, str | None]:
 
 def test_nothing_is_chosen_at_first(panel: Panel) -> None:
     assert chosen(panel) == dict.fromkeys(SEQUENCES)
-    assert not panel.ui.segmentButton.enabled
-    assert "Choose T1, T1ce, T2, FLAIR" in panel.ui.segmentButton.toolTip
+    assert not panel.ui.applyButton.enabled
+    assert "Choose T1, T1ce, T2, FLAIR" in panel.ui.applyButton.toolTip
     assert all(info(panel, name) == "" for name in SEQUENCES)
 
 
@@ -51,7 +57,7 @@ def test_assignment_by_names(panel: Panel) -> None:
     assert chosen(panel) == {"t1": "P1_t1", "t1ce": "P1_t1ce", "t2": "P1_t2", "flair": "P1_flair"}
     assert info(panel, "t1ce") == f"{REFERENCE} Assigned by its name."
     assert info(panel, "t2").startswith("Same grid as T1ce. Assigned by its name")
-    assert panel.ui.segmentButton.enabled
+    assert panel.ui.applyButton.enabled
     choose(panel, t2=add_volume("another"))
     assert info(panel, "t2") == "Same grid as T1ce."
 
@@ -163,17 +169,94 @@ def test_how_an_image_lies(panel: Panel) -> None:
     assert info(panel, "t1") == "Same grid as T1ce."
     choose(panel, t2=add_volume("finer", (16, 18, 20), spacing=0.5))
     assert info(panel, "t2") == "Another grid than T1ce: will be resampled."
-    assert panel.ui.segmentButton.enabled
+    assert panel.ui.applyButton.enabled
     choose(panel, flair=add_volume("elsewhere", origin=500))
     assert info(panel, "flair") == "Far apart from T1ce."
-    assert not panel.ui.segmentButton.enabled
-    assert "do not overlap" in panel.ui.segmentButton.toolTip
+    assert not panel.ui.applyButton.enabled
+    assert "do not overlap" in panel.ui.applyButton.toolTip
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     matrix = slicer.util.vtkMatrixFromArray(np.array([[1, 0, 0, -500], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]))
     transform.SetMatrixTransformToParent(matrix)
     slicer.util.getNode("elsewhere").SetAndObserveTransformNodeID(transform.GetID())
     assert info(panel, "flair") == "Same grid as T1ce."
-    assert panel.ui.segmentButton.enabled
+    assert panel.ui.applyButton.enabled
+
+
+def test_every_change_of_an_image_is_seen_at_once(panel: Panel) -> None:
+    """Its geometry, its voxels, its transform and the transform's matrix: the line and the button change together."""
+    import slicer
+    import vtk
+
+    nodes = {name: add_volume(f"x_{name}") for name in ("t1", "t1ce", "t2", "flair")}
+    choose(panel, **nodes)
+    node, button = nodes["flair"], panel.ui.applyButton
+
+    def is_apart() -> bool:
+        assert button.enabled != (line(panel, "flair") == "Far apart from T1ce.")
+        return not button.enabled
+
+    assert not is_apart()
+    node.SetOrigin(700, 0, 0)
+    assert is_apart()
+    node.SetOrigin(0, 0, 0)
+    assert not is_apart()
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    node.SetAndObserveTransformNodeID(transform.GetID())
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(1, 3, 600)
+    transform.SetMatrixTransformToParent(matrix)
+    assert is_apart()
+    slicer.mrmlScene.RemoveNode(transform)
+    assert not is_apart()
+    image = node.GetImageData()
+    node.SetAndObserveImageData(None)
+    assert "holds no image" in line(panel, "flair") and not button.enabled
+    node.SetAndObserveImageData(image)
+    assert not is_apart() and line(panel, "flair") == ""
+
+
+def test_an_image_is_looked_at_again_when_its_voxels_change(panel: Panel) -> None:
+    import slicer
+
+    from .test_preprocessing import add_head, brain_of
+
+    panel.choose_model("brats-segresnet")
+    head = add_head("a")
+    choose(panel, flair=head)
+    assert "skull-stripped" in info(panel, "flair")
+    voxels = slicer.util.arrayFromVolume(head)
+    voxels[~brain_of(head)] = 0
+    slicer.util.arrayFromVolumeModified(head)
+    assert "skull-stripped" not in info(panel, "flair")
+
+
+def test_a_line_stands_only_where_there_is_something_to_say(panel: Panel, case: Path) -> None:
+    panel.load(case)
+    assert [line(panel, name) for name in SEQUENCES] == [""] * 4
+    assert not any(getattr(panel.ui, f"{name}InfoLabel").visible for name in SEQUENCES)
+    assert panel.ui.imagesInfoLabel.text.startswith("All on T1ce's grid")
+
+
+def test_a_wrong_assignment_is_seen_before_apply(panel: Panel) -> None:
+    """T2 and FLAIR of a brain, exchanged by hand: both lines say so, and a right choice takes it away."""
+    import slicer
+
+    from BrainTumorSegLib.phantom import make_phantom
+
+    images = make_phantom(1, (52, 80, 80)).case.images
+    nodes = {name: slicer.util.addVolumeFromArray(i.array, i.affine, name) for name, i in images.items()}
+    panel.choose_model("brats-ensemble")
+    choose(panel, **nodes)
+    assert [line(panel, name) for name in SEQUENCES] == [""] * 4
+    choose(panel, t2=None, flair=nodes["t2"])
+    choose(panel, t2=nodes["flair"])
+    assert line(panel, "t2").startswith("It looks like FLAIR")
+    assert line(panel, "flair").startswith("It looks like T2")
+    assert "color" in panel.ui.t2InfoLabel.styleSheet
+    assert panel.ui.applyButton.enabled, "a reader may know better"
+    choose(panel, t2=None, flair=nodes["flair"])
+    choose(panel, t2=nodes["t2"])
+    assert [line(panel, name) for name in SEQUENCES] == [""] * 4
 
 
 def _same_twice() -> dict[str, Any]:
@@ -235,11 +318,11 @@ def test_images_that_cannot_be_segmented(panel: Panel, logic: Any, make: Any, wo
     panel.choose_model("flair-only")
     choose(panel, **nodes)
     before = snapshot()
-    assert not panel.ui.segmentButton.enabled
+    assert not panel.ui.applyButton.enabled
     if make is _coloured:  # cannot even be chosen
         assert panel.ui.flairSelector.currentNode() is None
     else:
-        assert words in panel.ui.segmentButton.toolTip
+        assert words in panel.ui.applyButton.toolTip
     with pytest.raises(BrainTumorSegError, match=words) as caught:
         logic.segment(**nodes, model="flair-only", device="cpu")
     assert caught.value.remedy
@@ -248,9 +331,9 @@ def test_images_that_cannot_be_segmented(panel: Panel, logic: Any, make: Any, wo
 
 def test_a_model_that_needs_another_image(panel: Panel) -> None:
     choose(panel, flair=add_volume("x"))
-    assert panel.ui.segmentButton.toolTip == "Choose T1, T1ce, T2: the model exact needs it."
+    assert panel.ui.applyButton.toolTip == "Choose T1, T1ce, T2: the model “Model exact (exact)” needs it."
     panel.choose_model("flair-only")
-    assert panel.ui.segmentButton.enabled
+    assert panel.ui.applyButton.enabled
 
 
 @pytest.mark.parametrize("answer", ["Cancel", "Ok"])
@@ -262,7 +345,7 @@ def test_images_of_different_patients_ask_first(panel: Panel, case: Path, answer
         node.SetAttribute("DICOM.instanceUIDs", f"3.{number}")
         slicer.dicomDatabase.tags[f"3.{number}"] = {"0010,0020": "ANNA" if number else "BERT"}
     panel.desk.answer(answer)
-    panel.click("segmentButton")
+    panel.click("applyButton")
     text = only_message(panel.desk).text
     assert "different patients" in text
     assert "T1: BERT" in text
@@ -270,5 +353,5 @@ def test_images_of_different_patients_ask_first(panel: Panel, case: Path, answer
     made = panel.ui.resultSelector.currentNode()
     assert (made is not None) == (answer == "Ok")
     if made is not None:
-        assert "different patients" in panel.ui.statusLabel.text
+        assert "different patients" in panel.ui.resultInfoLabel.text
         assert "different patients" in made.GetAttribute("BrainTumorSeg.provenance")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -54,10 +55,10 @@ def test_reload(panel: Panel, case: Path) -> None:
     assert sys.modules["BrainTumorSegPanel.results"] is not part
     assert panel.ui.flairSelector.currentNode() is nodes["flair"]
     panel.choose_model("exact")
-    assert panel.ui.segmentButton.enabled
+    assert panel.ui.applyButton.enabled
     panel.ui.t1Selector.setCurrentNode(None)
     panel.raise_uncaught()
-    assert "T1" in panel.ui.segmentButton.toolTip
+    assert "T1" in panel.ui.applyButton.toolTip
 
 
 def test_leaving_and_coming_back(panel: Panel, case: Path) -> None:
@@ -72,7 +73,7 @@ def test_leaving_and_coming_back(panel: Panel, case: Path) -> None:
     slicer.mrmlScene.Clear(0)
     slicer.util.selectModule("BrainTumorSeg")
     assert panel.ui.t2Selector.currentNode() is None
-    assert not panel.ui.segmentButton.enabled
+    assert not panel.ui.applyButton.enabled
 
 
 def test_closing_the_scene_again_and_again(panel: Panel, case: Path) -> None:
@@ -96,13 +97,12 @@ def test_model_and_device_are_remembered(panel: Panel) -> None:
     slicer.modules.braintumorseg.close()
     slicer.util.selectModule("BrainTumorSeg")
     assert panel.ui.modelSelector.itemData(panel.ui.modelSelector.currentIndex) == "whole"
-    assert panel.ui.deviceSelector.currentText == "cpu"
+    assert panel.ui.deviceSelector.currentText == "CPU"
 
 
 def test_cards_of_the_models(panel: Panel) -> None:
     panel.choose_model("brats-unet2d")
     assert "Needs any of T1, T1ce, T2, FLAIR" in panel.ui.modelInfoLabel.text
-    assert "Dice" in panel.ui.modelInfoLabel.text
     assert "brats-unet2d" in panel.ui.modelCardBrowser.toPlainText()
     assert not panel.ui.removeModelButton.enabled, "it is included"
     panel.choose_model("flair-only")
@@ -154,7 +154,7 @@ def test_restrictive_terms_are_shown_once(panel: Panel, case: Path) -> None:
     panel.choose_model("terms")
     before = snapshot()
     panel.desk.answer("No")
-    panel.click("segmentButton")
+    panel.click("applyButton")
     text = only_message(panel.desk).text
     assert "CC-BY-NC-4.0" in text
     assert "only for research" in text
@@ -162,7 +162,7 @@ def test_restrictive_terms_are_shown_once(panel: Panel, case: Path) -> None:
     panel.desk.answer("Yes")
     assert panel.segment() is not None
     panel.desk.take()
-    panel.click("segmentButton")
+    panel.click("applyButton")
     panel.click("cancelButton")
     panel.wait_to_end()
     assert not panel.desk.take(), "not asked again"
@@ -276,10 +276,10 @@ def test_one_run_at_a_time(panel: Panel, case: Path, tmp_path: Path) -> None:
     panel.ui.cohortInputPath.currentPath = str(tmp_path / "patients")
     panel.ui.cohortOutputPath.currentPath = str(tmp_path / "out")
     panel.click("cohortRunButton")
-    assert not panel.ui.segmentButton.enabled
-    assert panel.ui.segmentButton.toolTip == "Patients are being segmented."
+    assert not panel.ui.applyButton.enabled
+    assert panel.ui.applyButton.toolTip == "Patients are being segmented."
     panel.wait_until(lambda: not panel.ui.cohortCancelButton.enabled)
-    panel.click("segmentButton")
+    panel.click("applyButton")
     assert not panel.ui.cohortRunButton.enabled
     assert panel.ui.cohortRunButton.toolTip == "A segmentation is running."
     panel.wait_to_end()
@@ -310,7 +310,7 @@ def first_run(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def test_the_first_run_asks_and_installs(panel: Panel, case: Path, first_run: list[dict[str, Any]]) -> None:
     panel.load(case)
     panel.desk.answer("Ok")
-    panel.click("segmentButton")
+    panel.click("applyButton")
     question = only_message(panel.desk).text
     assert "monai" in question
     assert "MB" in question
@@ -326,9 +326,10 @@ def test_the_first_run_asks_and_installs(panel: Panel, case: Path, first_run: li
 def test_who_declines_gets_no_run(panel: Panel, case: Path, first_run: list[dict[str, Any]]) -> None:
     panel.load(case)
     panel.desk.answer("Cancel")
-    panel.click("segmentButton")
-    assert "not installed" in panel.desk.take()[-1].text
-    assert panel.ui.segmentButton.enabled
+    panel.click("applyButton")
+    assert "will be downloaded" in only_message(panel.desk).text, "and no message that it was declined"
+    assert "not installed" in panel.ui.statusLabel.text
+    assert panel.ui.applyButton.enabled
     assert not first_run
 
 
@@ -341,22 +342,102 @@ def test_torch_comes_through_its_extension(
     real = importlib.util.find_spec
     panel.load(case)
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name == "torch" else real(name, *rest))
-    panel.click("segmentButton")
+    panel.click("applyButton")
     assert "extension PyTorch" in only_message(panel.desk).text
     asked: list[dict[str, Any]] = []
     extension = ModuleType("PyTorchUtils")
     logic = SimpleNamespace(installTorch=lambda **options: asked.append(options))
     extension.__dict__["PyTorchUtilsLogic"] = lambda: logic
     monkeypatch.setitem(sys.modules, "PyTorchUtils", extension)
-    panel.click("segmentButton")
-    assert "not installed" in only_message(panel.desk).text
+    panel.click("applyButton")
+    assert not panel.desk.take(), "declined: no error"
+    assert "not installed" in panel.ui.statusLabel.text
     assert asked == [{"askConfirmation": True, "torchVersionRequirement": ">=2.8"}]
+
+
+def test_who_declines_what_is_optional_gets_a_run(
+    panel: Panel, case: Path, monkeypatch: pytest.MonkeyPatch, application: Traces
+) -> None:
+    """OpenVINO is offered with the rest; without it runs are slower, and it is not asked for again."""
+    import importlib.metadata
+
+    from BrainTumorSegPanel import setup
+
+    from Testing.slicer.harness import packages
+
+    if sys.modules["slicer.packaging"].pip_ensure is not packages.pip_ensure:
+        pytest.skip("Slicer's own packaging would install")
+    real = importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name == "openvino":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+    monkeypatch.setattr(setup, "_declined", set())
+    slicer_packages = setup.to_install()
+    assert "openvino" in slicer_packages
+    panel.load(case)
+    panel.desk.answer("Cancel")
+    assert panel.segment() is not None
+    assert "openvino" in panel.desk.take()[0].text
+    assert panel.segment() is not None
+    assert not panel.desk.take()
+
+
+def test_an_intel_mac_is_told_when_the_panel_opens(panel: Panel, case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import slicer
+
+    panel.load(case)
+    assert not panel.ui.setupLabel.visible
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    slicer.util.selectModule("SegmentEditor")
+    slicer.util.selectModule("BrainTumorSeg")
+    assert panel.ui.setupLabel.visible
+    for word in ("PyTorch", "Intel", "arm64", "another computer"):
+        assert word in panel.ui.setupLabel.text
+    assert not panel.ui.applyButton.enabled
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    slicer.util.selectModule("SegmentEditor")
+    slicer.util.selectModule("BrainTumorSeg")
+    assert not panel.ui.setupLabel.visible and panel.ui.applyButton.enabled
+
+
+def test_what_is_missing_is_said_before_apply(panel: Panel, case: Path, first_run: list[dict[str, Any]]) -> None:
+    import slicer
+
+    panel.load(case)
+    slicer.util.selectModule("SegmentEditor")
+    slicer.util.selectModule("BrainTumorSeg")
+    assert "Packages are missing (monai): Apply asks" in panel.ui.forecastLabel.text
+
+
+def test_what_a_crash_left_goes_at_the_next_start(application: Traces) -> None:
+    """Folders of runs whose process is gone; those of living ones stay."""
+    import tempfile
+
+    import slicer
+
+    from BrainTumorSegLib.io.run_folder import PREFIX, RunFolder
+
+    program = (
+        "import os, tempfile; from BrainTumorSegLib.io.run_folder import RunFolder\n"
+        f"tempfile.tempdir = {tempfile.gettempdir()!r}; folder = RunFolder.make()\n"
+        "(folder.path / 'scan.nii').write_bytes(bytes(1000)); os._exit(9)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False, timeout=120)
+    living = RunFolder.make()
+    left = [path for path in Path(tempfile.gettempdir()).iterdir() if path.name.startswith(PREFIX)]
+    assert len(left) == 2
+    slicer.app.startupCompleted.emit()
+    assert [path.is_dir() for path in sorted(left)].count(True) == 1 and living.path.is_dir()
+    living.remove()
 
 
 def test_nothing_is_imported_that_slicer_lacks() -> None:
     """The module is imported while the application starts, when torch and nibabel may not be there yet."""
-    import subprocess
-
     program = (
         "import sys, tempfile; from pathlib import Path\n"
         "for name in ('torch', 'monai', 'nibabel', 'safetensors'): sys.modules[name] = None\n"

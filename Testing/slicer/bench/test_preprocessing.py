@@ -65,7 +65,7 @@ def test_heads_are_no_obstacle_and_say_so(panel: Panel) -> None:
     assert info(panel, "flair") == "Same grid as T1ce: will be registered and skull-stripped."
     choose(panel, flair=add_head("c", 5.0))
     assert info(panel, "flair") == "Another grid than T1ce: will be registered and skull-stripped."
-    assert panel.ui.segmentButton.enabled
+    assert panel.ui.applyButton.enabled
     panel.ui.preprocessingSelector.currentIndex = NONE
     assert info(panel, "flair") == (
         "Another grid than T1ce: will be resampled. It shows a whole head, and will not be skull-stripped."
@@ -138,7 +138,7 @@ def test_a_cancelled_registration_leaves_the_scene_as_it_was(
     panel.ui.preprocessingSelector.currentIndex = ALWAYS
     panel.ui.registeredCheckBox.checked = True
     before = snapshot()
-    panel.click("segmentButton")
+    panel.click("applyButton")
     panel.wait_for("Registering")
     panel.click("cancelButton")
     panel.wait_to_end()
@@ -237,7 +237,7 @@ def test_a_method_that_is_not_installed(panel: Panel) -> None:
     choose(panel, flair=add_head("a"))
     panel.ui.brainExtractionSelector.currentIndex = 3
     before = snapshot()
-    panel.click("segmentButton")
+    panel.click("applyButton")
     panel.wait_to_end()
     assert "SynthStrip" in only_message(panel.desk).text
     assert snapshot() == before

@@ -46,8 +46,8 @@ def test_two_clicks_after_loading(panel: Panel, case: Path, patient: samples.Pat
         for name, suffix in samples.STYLES["brats2023"].items()
         if name != "seg"
     }
-    assert not panel.ui.segmentButton.enabled
-    assert "Choose T1, T1ce, T2, FLAIR" in panel.ui.segmentButton.toolTip
+    assert not panel.ui.applyButton.enabled
+    assert "Choose T1, T1ce, T2, FLAIR" in panel.ui.applyButton.toolTip
     panel.click("assignButton")
     assert {name: getattr(panel.ui, f"{name}Selector").currentNode() for name in nodes} == nodes
     node = panel.segment()
@@ -70,8 +70,10 @@ def test_two_clicks_after_loading(panel: Panel, case: Path, patient: samples.Pat
     volumes = {name: voxels.sum() / 1000 for name, voxels in to_regions(patient.labels.array).items()}
     table = panel.table("resultsTable")
     assert [row[0] for row in table[1:]] == list(volumes)
-    assert f"WT {volumes['WT']:.1f} mL (expected Dice " in panel.ui.statusLabel.text, "the model is calibrated for WT"
-    assert panel.ui.statusLabel.text.count("expected Dice") == 1
+    assert f"WT {volumes['WT']:.1f} mL (expected Dice " in panel.ui.logText.plainText, "the model is calibrated for WT"
+    assert panel.ui.logText.plainText.count("expected Dice") == 1
+    assert [row[6] != "–" for row in table[1:]] == [False, False, True]
+    assert panel.ui.statusLabel.text.startswith("Done in ")
     assert [float(row[1]) for row in table[1:]] == pytest.approx(list(volumes.values()), abs=0.006)
     panel.desk.answer(str(tmp_path / "table.csv"))
     panel.click("exportTableButton")
@@ -128,9 +130,9 @@ def test_a_second_run_replaces_an_untouched_result_only(panel: Panel, case: Path
 
     panel.desk.take()
     panel.desk.answer("Cancel")
-    panel.click("segmentButton")
+    panel.click("applyButton")
     assert "edited" in only_message(panel.desk).text
-    assert panel.ui.segmentButton.enabled
+    assert panel.ui.applyButton.enabled
     assert mask(first, "ET", nodes["t1ce"])[0, 0, 0]
 
     panel.desk.answer("Ok")

@@ -96,7 +96,7 @@ def test_mixed_days_are_watched_and_stay_with_the_result(panel: Panel, case: Pat
     choose(panel, t1=nodes["t1"])
     assert "different days (T1 of 2018-03-01; " in said(panel)
     made = panel.segment()
-    assert "different days" in panel.ui.statusLabel.text
+    assert "different days" in panel.ui.resultInfoLabel.text
     assert "different days" in made.GetAttribute("BrainTumorSeg.provenance")
 
 
@@ -115,7 +115,7 @@ def test_what_a_run_made_is_no_input(panel: Panel, case: Path, logic: Any) -> No
     assert panel.ui.flairSelector.currentNode() is nodes["flair"]
     choose(panel, flair=made)
     assert "what a run made (probability)" in info(panel, "flair")
-    assert not panel.ui.segmentButton.enabled
+    assert not panel.ui.applyButton.enabled
     with pytest.raises(InputError, match="what a run made"):
         logic.segment(flair=made, model="flair-only")
 

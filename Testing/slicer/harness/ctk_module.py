@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
+import shiboken6
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from .pythonqt import stand_in
@@ -23,6 +24,11 @@ def state_property(kind: str, name: str, default: Any) -> Any:
         self.__dict__[name] = value
 
     return Property(kind, get, put)
+
+
+def _address(widget: Any) -> int:
+    """What tells a widget from others, whichever Python object stands for it."""
+    return int(shiboken6.getCppPointer(widget)[0])
 
 
 @stand_in
@@ -69,19 +75,35 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
         """As a person does."""
         self._collapse(not self._collapsed())
 
-    def _apply(self) -> None:
-        """Hide the children, and show again those only that were hidden by this."""
+    def childEvent(self, event: Any) -> None:
+        """What is hidden and shown by itself is told from what folding does."""
+        child = event.child()
+        if event.added() and child.isWidgetType():
+            child.installEventFilter(self)
+        super().childEvent(event)
+
+    def eventFilter(self, child: Any, event: Any) -> bool:
+        """A child that is hidden by itself stays so; one that is shown while all is folded waits."""
+        kinds, state = QtCore.QEvent.Type, self.__dict__
+        if event.type() in (kinds.ShowToParent, kinds.HideToParent) and not state.get("forcing"):
+            state.setdefault("hidden", {})[_address(child)] = event.type() == kinds.HideToParent
+            if self._collapsed() and event.type() == kinds.ShowToParent:
+                self._set_visible(child)
+        return False
+
+    def _set_visible(self, child: Any) -> None:
         state = self.__dict__
-        if self._collapsed():
-            shown = [child for child in self.children() if child.isWidgetType() and not child.isHidden()]
-            state.setdefault("folded", []).extend(shown)
-            for child in shown:
-                child.setVisible(False)
-            self.setMaximumHeight(self.HEIGHT)
-        else:
-            for child in state.pop("folded", []):
-                child.setVisible(True)
-            self.setMaximumHeight(16777215)
+        state["forcing"] = True
+        child.setVisible(not self._collapsed() and not state.get("hidden", {}).get(_address(child), False))
+        child.setAttribute(QtCore.Qt.WidgetAttribute.WA_WState_ExplicitShowHide, False)
+        state["forcing"] = False
+
+    def _apply(self) -> None:
+        """Hide the children, or show those again that were not hidden by themselves."""
+        for child in self.children():
+            if child.isWidgetType():
+                self._set_visible(child)
+        self.setMaximumHeight(self.HEIGHT if self._collapsed() else 16777215)
 
     def showEvent(self, event: Any) -> None:
         """The .ui folds the part before it has children."""
@@ -105,6 +127,21 @@ class ctkCollapsibleButton(QtWidgets.QWidget):
         text = QtCore.QRect(28, 0, self.width - 28, self.HEIGHT - 2)
         painter.drawText(text, QtCore.Qt.AlignmentFlag.AlignVCenter, self.__dict__.get("text", ""))
         painter.end()
+
+
+@stand_in
+class ctkMenuButton(QtWidgets.QPushButton):
+    """A button with a menu behind the arrow at its end."""
+
+    ARROW = 13
+
+    def sizeHint(self) -> QtCore.QSize:
+        """With room for the arrow."""
+        return super().sizeHint() + QtCore.QSize(self.ARROW, 0)
+
+    def minimumSizeHint(self) -> QtCore.QSize:
+        """The same."""
+        return super().minimumSizeHint() + QtCore.QSize(self.ARROW, 0)
 
 
 @stand_in
@@ -145,6 +182,11 @@ class ctkPathLineEdit(QtWidgets.QWidget):
     showBrowseButton = state_property("bool", "browse", True)
     showHistoryButton = state_property("bool", "history", True)
 
+    def minimumSizeHint(self) -> QtCore.QSize:
+        """As wide as the last part of the path, and so never narrower than what was chosen."""
+        name = self._path().rstrip("/").rpartition("/")[2]
+        return super().minimumSizeHint() + QtCore.QSize(self.fontMetrics().horizontalAdvance(name), 0)
+
     def addCurrentPathToHistory(self) -> None:
         """Remember it."""
 
@@ -173,7 +215,7 @@ _UNUSED = (
 def build() -> ModuleType:
     """Collect the module."""
     module = ModuleType("ctk", "CTK's widgets")
-    for cls in (*_IN_UI, ctkMessageBox):
+    for cls in (*_IN_UI, ctkMenuButton, ctkMessageBox):
         setattr(module, cls.__name__, cls)
     for name in _UNUSED:
         setattr(module, name, type(name, (), {}))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import slicer
-from PySide6 import QtCore, QtWidgets
+from PySide6 import QtCore, QtGui, QtWidgets
 from vtkmodules.util.misc import calldata_type
 from vtkmodules.util.vtkConstants import VTK_OBJECT
 
-from .ctk_module import Property, Signal, state_property
+from .ctk_module import Property, Signal, ctkMenuButton, state_property
 from .pythonqt import stand_in
 from .qt_module import custom_widgets
 
@@ -51,7 +51,6 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         box = QtWidgets.QComboBox()
-        box.setSizePolicy(QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Fixed)
         layout.addWidget(box)
         self.__dict__.update(box=box, scene=None, node=None, tags=[], listed=[])
         box.activated.connect(self._on_activated)
@@ -181,7 +180,61 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         super().showEvent(event)
 
 
-_IN_UI = (qMRMLWidget, qMRMLNodeComboBox)
+@stand_in
+class qMRMLSegmentationShow3DButton(ctkMenuButton):
+    """Shows the surfaces of a segmentation: makes them, and takes them away again."""
+
+    locked = state_property("bool", "locked", False)
+    _SURFACE, _LABELMAP = "Closed surface", "Binary labelmap"
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self.__dict__.update(node=None, tags=[])
+        self.setText("Show 3D")
+        picture = QtGui.QPixmap(16, 16)
+        picture.fill(QtGui.QColor("steelblue"))
+        self.setIcon(QtGui.QIcon(picture))
+        self.setCheckable(True)
+        self.setMenu(QtWidgets.QMenu(self))
+        self.setEnabled(False)
+        self.toggled.connect(lambda on: self._on_toggled(on))
+
+    def segmentationNode(self) -> Any:
+        """The node."""
+        return self.__dict__["node"]
+
+    def setSegmentationNode(self, node: Any) -> None:
+        """What it shows; it follows the node's surfaces."""
+        before, self.__dict__["node"] = self.__dict__["node"], node
+        for tag in self.__dict__["tags"]:
+            before.RemoveObserver(tag)
+        kinds = slicer.vtkSegmentation
+        events = (kinds.SegmentAdded, kinds.SegmentRemoved, kinds.ContainedRepresentationNamesModified)
+        self.__dict__["tags"] = [] if node is None else [node.AddObserver(event, self._follow) for event in events]
+        self._follow()
+
+    def _follow(self, *_event: Any) -> None:
+        node = self.__dict__["node"]
+        segmentation = None if node is None else node.GetSegmentation()
+        self.setEnabled(segmentation is not None and segmentation.GetNumberOfSegments() > 0)
+        if segmentation is not None:
+            blocked = self.blockSignals(True)
+            self.setChecked(segmentation.ContainsRepresentation(self._SURFACE))
+            self.blockSignals(blocked)
+
+    def _on_toggled(self, on: bool) -> None:
+        node = self.__dict__["node"]
+        if node is None:
+            return
+        with slicer.util.NodeModify(node):
+            if not on:
+                node.GetSegmentation().RemoveRepresentation(self._SURFACE)
+            elif node.GetSegmentation().CreateRepresentation(self._SURFACE) and node.GetDisplayNode() is not None:
+                node.GetDisplayNode().SetPreferredDisplayRepresentationName3D(self._SURFACE)
+                node.GetDisplayNode().SetPreferredDisplayRepresentationName2D(self._LABELMAP)
+
+
+_IN_UI = (qMRMLWidget, qMRMLNodeComboBox, qMRMLSegmentationShow3DButton)
 # Slicer's own parameterNodeWrapper compares with these; this project's panel has none of them.
 _UNUSED = ("qMRMLRangeWidget", "qMRMLSliderWidget", "qMRMLSpinBox")
 

@@ -111,6 +111,7 @@ def build_scene() -> SimpleNamespace:
         "segmentations": slicer.vtkSlicerSegmentationsModuleLogic,
         "terminologies": slicer.vtkSlicerTerminologiesModuleLogic,
         "volumes": slicer.vtkSlicerVolumesLogic,
+        "sequences": slicer.vtkSlicerSequencesLogic,
         "subjecthierarchy": slicer.vtkSlicerSubjectHierarchyModuleLogic,
     }
     for name, kind in kinds.items():
