@@ -1,9 +1,11 @@
 """Draws the pictures of the documentation from a real run on the bench.
 
 ``python -m Testing.slicer.pictures CASE_FOLDER [--raw FOLDER] [-m MODEL] [-o docs/images]`` loads a case through the
-panel, segments it in the child process, and writes ``slicer-panel.png``, ``slicer-results.png``, ``slicer-views.png``
-and ``slicer-overview.png``. The views are drawn by VTK from the nodes of the scene; the application has no part in
-them. With the raw scans of another patient it also writes ``slicer-raw-scans.png``, the panel before it segments them.
+panel, segments it in the child process, and writes ``slicer-start.png`` and ``slicer-overview.png`` (panel and views in
+one window before and after the run, on Slicer's smallest screen), ``slicer-dark.png`` (on a large one with dark
+colours), ``slicer-panel.png`` (as it opens, and with *Advanced* unfolded), ``slicer-results.png`` and
+``slicer-views.png``. The views are drawn by VTK from the nodes of the scene; the application has no part in them. With
+the raw scans of another patient it also writes ``slicer-raw-scans.png``, the panel before it segments them.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ import argparse
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +24,16 @@ from PIL import Image
 from BrainTumorSegLib.domain.options import DEFAULT_MODEL
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
-os.environ["QT_SCALE_FACTOR"] = "2"  # as on a screen of high resolution
-WIDTH = 460
+os.environ["QT_SCALE_FACTOR"] = "1.5"  # sharp enough for a page, and light
+SCALE = 1.5
+WIDTH = 400
+LARGE, SMALL = (1920, 1080), (1366, 768)
+DARK = "#353535"
 PATIENCE = 3600  # seconds that a busy machine may need for a patient
 
 
-def dress() -> None:
-    """Qt's own style and a font that is everywhere, whatever the machine's are."""
+def dress(background: str = "") -> None:
+    """Qt's own style, in its colours or those of a background, and a font that is everywhere."""
     import qt
     import slicer
 
@@ -34,27 +41,120 @@ def dress() -> None:
     font = qt.QFont("DejaVu Sans")
     font.setPointSize(9)
     slicer.app.setFont(font)
+    slicer.app.setPalette(qt.QPalette(qt.QColor(background)) if background else slicer.app.style().standardPalette())
 
 
-def grab(widget: Any, opened: set[str], path: Path) -> None:
+def shell() -> Any:
+    """The panel's outermost widget."""
+    import slicer
+
+    return slicer.modules.braintumorseg.widgetRepresentation()
+
+
+def unfold(*opened: str) -> None:
+    """These parts, and fold the others."""
+    import ctk
+
+    for part in shell().findChildren(ctk.ctkCollapsibleButton):
+        part.collapsed = part.name.removesuffix("CollapsibleButton") not in opened
+
+
+def grab(widget: Any) -> Image.Image:
+    """A widget as it is."""
+    import qt
+
+    picture = qt.QPixmap(widget.size * widget.devicePixelRatioF())
+    picture.setDevicePixelRatio(widget.devicePixelRatioF())
+    widget.render(picture)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "grabbed.png"
+        picture.save(str(file))
+        return Image.open(file).convert("RGB")
+
+
+def grab_panel(*opened: str) -> Image.Image:
     """The panel with these parts unfolded, as high as it then is."""
+    import slicer
+
+    unfold(*opened)
+    widget = shell()
+    for _ in range(4):  # wrapped lines settle step by step
+        widget.layout().activate()
+        widget.resize(WIDTH, max(widget.layout().totalHeightForWidth(WIDTH), widget.minimumSizeHint().height()))
+        slicer.app.processEvents()
+    return grab(widget)
+
+
+@contextmanager
+def window(size: tuple[int, int]) -> Iterator[tuple[Any, Any]]:
+    """A window of the application: its list of modules above, the panel on the left; and where the views belong."""
     import ctk
     import qt
     import slicer
 
-    for part in widget.findChildren(ctk.ctkCollapsibleButton):
-        part.collapsed = part.name not in opened
-    for _ in range(3):  # wrapped lines settle step by step
-        widget.layout().activate()
-        widget.resize(WIDTH, max(widget.layout().totalHeightForWidth(WIDTH), widget.sizeHint().height()))
-        slicer.app.processEvents()
-    picture = qt.QPixmap(widget.size * widget.devicePixelRatioF())
-    picture.setDevicePixelRatio(widget.devicePixelRatioF())
-    widget.render(picture)
-    picture.save(str(path))
+    whole, side, views = qt.QWidget(), qt.QWidget(), qt.QLabel()
+    modules, scrolled, helped = qt.QComboBox(), qt.QScrollArea(), ctk.ctkCollapsibleButton("Help & Acknowledgement")
+    modules.addItem("Brain Tumour Segmentation")
+    helped.collapsed = True
+    helped.setFixedHeight(helped.HEIGHT)
+    scrolled.setWidgetResizable(True)
+    scrolled.setFrameShape(qt.QFrame.NoFrame)
+    scrolled.setWidget(shell())
+    column = qt.QVBoxLayout(side)
+    bar = qt.QHBoxLayout()
+    for widget in (qt.QLabel("Modules:"), modules):
+        bar.addWidget(widget)
+    bar.setStretch(1, 1)
+    column.addLayout(bar)
+    column.addWidget(helped)
+    column.addWidget(scrolled, 1)
+    row = qt.QHBoxLayout(whole)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.addWidget(side)
+    row.addWidget(views, 1)
+    side.setFixedWidth(WIDTH + 30)
+    whole.resize(*size)
+    whole.show()
+    try:
+        for _ in range(4):
+            slicer.app.processEvents()
+        yield whole, views
+    finally:
+        kept = scrolled.takeWidget()
+        kept.setParent(None)
+        kept.show()
+        whole.hide()
+        whole.deleteLater()
 
 
-def draw_raw(case: Path, folder: Path) -> None:
+def draw_window(node: Any, reference: Any, size: tuple[int, int], *opened: str) -> Image.Image:
+    """Panel and views as they stand beside each other."""
+    import slicer
+
+    from .views import draw_views
+
+    unfold(*opened)
+    with window(size) as (whole, views):
+        for _ in range(6):
+            slicer.app.processEvents()
+        picture = grab(whole)
+        place = (round(SCALE * views.x), 0)
+        drawn = draw_views(node, reference, picture.width - place[0], picture.height)
+        picture.paste(drawn, place)
+    return picture
+
+
+def beside(*pictures: Image.Image) -> Image.Image:
+    """Next to each other, from the top."""
+    size = (sum(each.width for each in pictures), max(each.height for each in pictures))
+    whole, left = Image.new("RGB", size, pictures[0].getpixel((0, 0))), 0
+    for each in pictures:
+        whole.paste(each, (left, 0))
+        left += each.width
+    return whole
+
+
+def draw_raw(case: Path) -> Image.Image:
     """What the panel says of raw scans."""
     import slicer
 
@@ -62,39 +162,48 @@ def draw_raw(case: Path, folder: Path) -> None:
     from .harness.dialogs import DESK
 
     slicer.mrmlScene.Clear(0)
-    panel = Panel(DESK)
-    panel.load(case)
-    opened = {"inputsCollapsibleButton", "advancedCollapsibleButton"}
-    grab(slicer.modules.braintumorseg.widgetRepresentation(), opened, folder / "slicer-raw-scans.png")
+    Panel(DESK).load(case)
+    return grab_panel("inputs")
 
 
-def run(case: Path, model: str, folder: Path) -> tuple[Any, Any]:
-    """Click through a case; the panel and the segmentation."""
+def draw_run(case: Path, model: str, folder: Path) -> None:
+    """Click through a case, and draw the panel before and after."""
     import slicer
 
     from .bench.driving import Panel
     from .harness.dialogs import DESK
+    from .views import draw_views
 
     panel = Panel(DESK)
     panel.load(case)
     panel.click("assignButton")
     panel.choose_model(model)
     panel.wait_until(lambda: panel.widget.models._probe is None)
-    shell = slicer.modules.braintumorseg.widgetRepresentation()
-    before = ("inputs", "model", "output", "segment")
-    grab(shell, {f"{name}CollapsibleButton" for name in before}, folder / "slicer-panel.png")
-    panel.click("segmentButton")
+    reference = panel.ui.t1ceSelector.currentNode()
+    save(beside(grab_panel("inputs"), grab_panel("inputs", "advanced")), folder / "slicer-panel.png")
+    save(draw_window(None, reference, SMALL, "inputs"), folder / "slicer-start.png")
+    panel.click("applyButton")
     panel.wait_until(lambda: not panel.ui.cancelButton.enabled, PATIENCE)
     node = panel.ui.resultSelector.currentNode()
-    reference = next(case.glob("*seg.nii.gz"), None)
-    opened = {"segmentCollapsibleButton", "resultsCollapsibleButton"}
-    if reference is not None:
-        panel.ui.referenceSelector.setCurrentNode(slicer.util.loadLabelVolume(str(reference), {"name": "reference"}))
+    expert = next(case.glob("*seg.nii.gz"), None)
+    opened = ("inputs", "results", *(("comparison",) if expert else ()))
+    if expert is not None:
+        panel.ui.referenceSelector.setCurrentNode(slicer.util.loadLabelVolume(str(expert), {"name": "reference"}))
         panel.click("compareButton")
     panel.click("show3DButton")
-    grab(shell, opened, folder / "slicer-results.png")
-    grab(shell, opened | {"inputsCollapsibleButton"}, folder / "overview-panel.png")
-    return panel, node
+    save(draw_window(node, reference, SMALL, *opened), folder / "slicer-overview.png")
+    save(grab_panel("results"), folder / "slicer-results.png")
+    save(draw_views(node, reference, 1400, 1400), folder / "slicer-views.png")
+    dress(DARK)
+    panel.widget.results.measure()  # its warnings in colours that are read on this background
+    large = draw_window(node, reference, LARGE, *opened)
+    save(large.resize(LARGE, Image.Resampling.LANCZOS), folder / "slicer-dark.png")
+    dress()
+
+
+def save(picture: Image.Image, file: Path) -> None:
+    """As light as that goes without a change of a voxel."""
+    picture.save(file, optimize=True)
 
 
 def main() -> int:
@@ -113,32 +222,11 @@ def main() -> int:
         import slicer
 
         slicer.util.selectModule("BrainTumorSeg")
-        panel, node = run(given.case.resolve(), given.model, given.output)
-        from .views import draw_views
-
-        file = given.output / "overview-panel.png"
-        side = Image.open(file).convert("RGB")
-        views = draw_views(node, panel.ui.t1ceSelector.currentNode(), side.height // 2)
-        smaller(views).save(given.output / "slicer-views.png", optimize=True)
-        smaller(beside(side, views)).save(given.output / "slicer-overview.png", optimize=True)
-        file.unlink()
+        draw_run(given.case.resolve(), given.model, given.output.resolve())
         if given.raw:
-            draw_raw(given.raw.resolve(), given.output)
+            save(draw_raw(given.raw.resolve()), given.output / "slicer-raw-scans.png")
         held.module.close()
     return 0
-
-
-def smaller(picture: Image.Image) -> Image.Image:
-    """Two thirds: sharp enough for a page, and light."""
-    return picture.resize((2 * picture.width // 3, 2 * picture.height // 3), Image.Resampling.LANCZOS)
-
-
-def beside(panel: Image.Image, views: Image.Image) -> Image.Image:
-    """Panel on the left, views on the right."""
-    whole = Image.new("RGB", (panel.width + views.width, views.height))
-    whole.paste(panel, (0, 0))
-    whole.paste(views, (panel.width, 0))
-    return whole
 
 
 if __name__ == "__main__":

@@ -53,13 +53,14 @@ def _oriented(volume: Any) -> tuple[int, ...]:
     return tuple(axis for axis, (sign, wanted) in enumerate(zip(signs, (1, 1, -1), strict=True)) if sign * wanted < 0)
 
 
-def slice_renderer(node: Any, reference: Any, name: str, side: int) -> Any:
-    """A slice through the middle of the tumour with the contours of the segments."""
+def slice_renderer(node: Any, reference: Any, name: str, size: tuple[float, float]) -> Any:
+    """A slice through the middle of the tumour with the contours of the segments; of no tumour, through the image's."""
     axis, bar = _SLICES[name]
     turned = _oriented(reference)
-    masks = {region: np.flip(array, turned) for region, array in masks_of(node, reference).items()}
+    found = masks_of(node, reference) if node is not None else {}
+    masks = {region: np.flip(array, turned) for region, array in found.items()}
     image = np.flip(slicer.util.arrayFromVolume(reference), turned)
-    core = masks["ET"] if masks["ET"].any() else masks["WT"]
+    core = next((masks[region] for region in ("ET", "WT") if region in masks and masks[region].any()), image > 0)
     index = int(core.sum(tuple(other for other in range(3) if other != axis)).argmax())
     spacing = reference.GetSpacing()
     plane_spacing = {0: (spacing[0], spacing[1]), 1: (spacing[0], spacing[2]), 2: (spacing[1], spacing[2])}[axis]
@@ -83,8 +84,10 @@ def slice_renderer(node: Any, reference: Any, name: str, side: int) -> Any:
     renderer.GetActiveCamera().ParallelProjectionOn()
     renderer.ResetCamera()
     rows, columns = image.take(index, axis).shape
-    renderer.GetActiveCamera().SetParallelScale(0.5 * max(rows * plane_spacing[1], columns * plane_spacing[0]) * 0.86)
-    _add_bar(renderer, bar, name, side)
+    width, height = size
+    high, wide = rows * plane_spacing[1], columns * plane_spacing[0] * height / width
+    renderer.GetActiveCamera().SetParallelScale(0.5 * max(high, wide) * 0.86)
+    _add_bar(renderer, bar, name, height)
     return renderer
 
 
@@ -106,7 +109,7 @@ def _contour(image: Any, colour: tuple[float, float, float], height: int) -> Any
     return actor
 
 
-def _add_bar(renderer: Any, colour: tuple[float, float, float], text: str, side: int) -> None:
+def _add_bar(renderer: Any, colour: tuple[float, float, float], text: str, side: float) -> None:
     points = vtk.vtkPoints()
     for x, y in ((0, 1 - BAR / side), (1, 1 - BAR / side), (1, 1), (0, 1)):
         points.InsertNextPoint(x, y, 0)
@@ -130,11 +133,11 @@ def _add_bar(renderer: Any, colour: tuple[float, float, float], text: str, side:
         label.GetTextProperty().SetFontSize(30)
         label.GetTextProperty().SetColor(colour)
         label.GetTextProperty().BoldOn()
-        label.SetPosition(14, side - 56)
+        label.SetPosition(14, int(side) - 56)
         renderer.AddViewProp(label)
 
 
-def surface_renderer(node: Any, reference: Any, side: int) -> Any:
+def surface_renderer(node: Any, reference: Any, height: float) -> Any:
     """The closed surfaces of the segments in the brain, seen from the front and the tumour's side."""
     renderer = vtk.vtkRenderer()
     renderer.SetBackground(0.62, 0.66, 0.82)
@@ -142,6 +145,9 @@ def surface_renderer(node: Any, reference: Any, side: int) -> Any:
     renderer.GradientBackgroundOn()
     renderer.UseDepthPeelingOn()
     renderer.SetMaximumNumberOfPeels(60)
+    if node is None:  # nothing is shown in 3D yet
+        _add_bar(renderer, (0.45, 0.45, 0.75), "", height)
+        return renderer
     renderer.AddActor(_brain(reference))
     segmentation, display = node.GetSegmentation(), node.GetDisplayNode()
     for name in _ORDER:
@@ -166,7 +172,7 @@ def surface_renderer(node: Any, reference: Any, side: int) -> Any:
     camera.SetFocalPoint(0, 0, 0)
     renderer.ResetCamera()
     camera.Zoom(1.35)
-    _add_bar(renderer, (0.45, 0.45, 0.75), "", side)
+    _add_bar(renderer, (0.45, 0.45, 0.75), "", height)
     return renderer
 
 
@@ -199,18 +205,19 @@ def _brain(reference: Any) -> Any:
     return actor
 
 
-def draw_views(node: Any, reference: Any, side: int) -> Image.Image:
-    """Axial and 3D above, coronal and sagittal below, as Slicer's four-up; each of ``side`` pixels."""
+def draw_views(node: Any, reference: Any, width: int, height: int) -> Image.Image:
+    """Axial and 3D above, coronal and sagittal below, as Slicer's four-up; without a segmentation the image alone."""
     window = vtk.vtkRenderWindow()
     window.SetOffScreenRendering(1)
     window.SetMultiSamples(0)  # else translucent surfaces vanish
     window.SetAlphaBitPlanes(1)
-    window.SetSize(2 * side, 2 * side)
+    window.SetSize(width, height)
+    half = (width / 2, height / 2)
     places = {
-        (0, 1): slice_renderer(node, reference, "R", side),
-        (1, 1): surface_renderer(node, reference, side),
-        (0, 0): slice_renderer(node, reference, "G", side),
-        (1, 0): slice_renderer(node, reference, "Y", side),
+        (0, 1): slice_renderer(node, reference, "R", half),
+        (1, 1): surface_renderer(node, reference, half[1]),
+        (0, 0): slice_renderer(node, reference, "G", half),
+        (1, 0): slice_renderer(node, reference, "Y", half),
     }
     for (column, row), renderer in places.items():
         renderer.SetViewport(column / 2, row / 2, (column + 1) / 2, (row + 1) / 2)
@@ -221,6 +228,6 @@ def draw_views(node: Any, reference: Any, side: int) -> Image.Image:
     grabber.ReadFrontBufferOff()
     grabber.Update()
     output = grabber.GetOutput()
-    width, height, _ = output.GetDimensions()
-    pixels = vtk_to_numpy(output.GetPointData().GetScalars()).reshape(height, width, -1)
+    columns, rows, _ = output.GetDimensions()
+    pixels = vtk_to_numpy(output.GetPointData().GetScalars()).reshape(rows, columns, -1)
     return Image.fromarray(np.ascontiguousarray(pixels[::-1, :, :3]))
