@@ -1,20 +1,17 @@
-"""The module in the application: what it tells of itself, models, folders of patients, first-run set-up, reload."""
+"""The module in the application: what it tells of itself, models, folders of patients, reload."""
 
 from __future__ import annotations
 
 import csv
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
 
 from Testing.nnunet_samples import write_model
-from Testing.slicer.harness.module import ROOT
 
 from .driving import Panel, Traces, idle_engine, only_message, snapshot
 
@@ -284,170 +281,3 @@ def test_one_run_at_a_time(panel: Panel, case: Path, tmp_path: Path) -> None:
     assert panel.ui.cohortRunButton.toolTip == "A segmentation is running."
     panel.wait_to_end()
     assert panel.ui.cohortRunButton.enabled
-
-
-@pytest.fixture
-def first_run(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """As on a computer where monai is missing; what pip would be asked for."""
-    import importlib.metadata
-
-    from Testing.slicer.harness import packages
-
-    if sys.modules["slicer.packaging"].pip_ensure is not packages.pip_ensure:
-        pytest.skip("Slicer's own packaging would install")
-    packages.installed.clear()
-    real = importlib.metadata.version
-
-    def version(name: str) -> str:
-        if name == "monai" and not packages.installed:
-            raise importlib.metadata.PackageNotFoundError(name)
-        return real(name)
-
-    monkeypatch.setattr("importlib.metadata.version", version)
-    return packages.installed
-
-
-def test_the_first_run_asks_and_installs(panel: Panel, case: Path, first_run: list[dict[str, Any]]) -> None:
-    panel.load(case)
-    panel.desk.answer("Ok")
-    panel.click("applyButton")
-    question = only_message(panel.desk).text
-    assert "monai" in question
-    assert "MB" in question
-    panel.click("cancelButton")
-    panel.wait_to_end()
-    assert [one["missing"] for one in first_run] == [["monai>=1.5"]]
-    held = first_run[0]["constraints"].splitlines()
-    for name in ("numpy", "scipy", "torch", "SimpleITK"):
-        assert any(line.lower().startswith(f"{name.lower()}==") for line in held), name
-    assert not any(line.startswith("monai") for line in held)
-
-
-def test_who_declines_gets_no_run(panel: Panel, case: Path, first_run: list[dict[str, Any]]) -> None:
-    panel.load(case)
-    panel.desk.answer("Cancel")
-    panel.click("applyButton")
-    assert "will be downloaded" in only_message(panel.desk).text, "and no message that it was declined"
-    assert "not installed" in panel.ui.statusLabel.text
-    assert panel.ui.applyButton.enabled
-    assert not first_run
-
-
-def test_torch_comes_through_its_extension(
-    panel: Panel, case: Path, monkeypatch: pytest.MonkeyPatch, application: Traces
-) -> None:
-    """Without torch and without the extension PyTorch: one message that says what to install."""
-    import importlib.util
-
-    real = importlib.util.find_spec
-    panel.load(case)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name == "torch" else real(name, *rest))
-    panel.click("applyButton")
-    assert "extension PyTorch" in only_message(panel.desk).text
-    asked: list[dict[str, Any]] = []
-    extension = ModuleType("PyTorchUtils")
-    logic = SimpleNamespace(installTorch=lambda **options: asked.append(options))
-    extension.__dict__["PyTorchUtilsLogic"] = lambda: logic
-    monkeypatch.setitem(sys.modules, "PyTorchUtils", extension)
-    panel.click("applyButton")
-    assert not panel.desk.take(), "declined: no error"
-    assert "not installed" in panel.ui.statusLabel.text
-    assert asked == [{"askConfirmation": True, "torchVersionRequirement": ">=2.8"}]
-
-
-def test_who_declines_what_is_optional_gets_a_run(
-    panel: Panel, case: Path, monkeypatch: pytest.MonkeyPatch, application: Traces
-) -> None:
-    """OpenVINO is offered with the rest; without it runs are slower, and it is not asked for again."""
-    import importlib.metadata
-
-    from BrainTumorSegPanel import setup
-
-    from Testing.slicer.harness import packages
-
-    if sys.modules["slicer.packaging"].pip_ensure is not packages.pip_ensure:
-        pytest.skip("Slicer's own packaging would install")
-    real = importlib.metadata.version
-
-    def version(name: str) -> str:
-        if name == "openvino":
-            raise importlib.metadata.PackageNotFoundError(name)
-        return real(name)
-
-    monkeypatch.setattr("importlib.metadata.version", version)
-    monkeypatch.setattr(setup, "_declined", set())
-    slicer_packages = setup.to_install()
-    assert "openvino" in slicer_packages
-    panel.load(case)
-    panel.desk.answer("Cancel")
-    assert panel.segment() is not None
-    assert "openvino" in panel.desk.take()[0].text
-    assert panel.segment() is not None
-    assert not panel.desk.take()
-
-
-def test_an_intel_mac_is_told_when_the_panel_opens(panel: Panel, case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import slicer
-
-    panel.load(case)
-    assert not panel.ui.setupLabel.visible
-    monkeypatch.setattr("sys.platform", "darwin")
-    monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    slicer.util.selectModule("SegmentEditor")
-    slicer.util.selectModule("BrainTumorSeg")
-    assert panel.ui.setupLabel.visible
-    for word in ("PyTorch", "Intel", "arm64", "another computer"):
-        assert word in panel.ui.setupLabel.text
-    assert not panel.ui.applyButton.enabled
-    monkeypatch.setattr("platform.machine", lambda: "arm64")
-    slicer.util.selectModule("SegmentEditor")
-    slicer.util.selectModule("BrainTumorSeg")
-    assert not panel.ui.setupLabel.visible and panel.ui.applyButton.enabled
-
-
-def test_what_is_missing_is_said_before_apply(panel: Panel, case: Path, first_run: list[dict[str, Any]]) -> None:
-    import slicer
-
-    panel.load(case)
-    slicer.util.selectModule("SegmentEditor")
-    slicer.util.selectModule("BrainTumorSeg")
-    assert "Packages are missing (monai): Apply asks" in panel.ui.forecastLabel.text
-
-
-def test_what_a_crash_left_goes_at_the_next_start(application: Traces) -> None:
-    """Folders of runs whose process is gone; those of living ones stay."""
-    import tempfile
-
-    import slicer
-
-    from BrainTumorSegLib.io.run_folder import PREFIX, RunFolder
-
-    program = (
-        "import os, tempfile; from BrainTumorSegLib.io.run_folder import RunFolder\n"
-        f"tempfile.tempdir = {tempfile.gettempdir()!r}; folder = RunFolder.make()\n"
-        "(folder.path / 'scan.nii').write_bytes(bytes(1000)); os._exit(9)\n"
-    )
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False, timeout=120)
-    living = RunFolder.make()
-    left = [path for path in Path(tempfile.gettempdir()).iterdir() if path.name.startswith(PREFIX)]
-    assert len(left) == 2
-    slicer.app.startupCompleted.emit()
-    assert [path.is_dir() for path in sorted(left)].count(True) == 1 and living.path.is_dir()
-    living.remove()
-
-
-def test_nothing_is_imported_that_slicer_lacks() -> None:
-    """The module is imported while the application starts, when torch and nibabel may not be there yet."""
-    program = (
-        "import sys, tempfile; from pathlib import Path\n"
-        "for name in ('torch', 'monai', 'nibabel', 'safetensors'): sys.modules[name] = None\n"
-        "from Testing.slicer.harness.start import start\n"
-        "held = start(Path(tempfile.mkdtemp()))\n"
-        "import slicer; slicer.util.selectModule('BrainTumorSeg')\n"
-        "from Testing.slicer.harness.dialogs import DESK; assert not DESK.uncaught, DESK.uncaught\n"
-        "held.module.close(); print('opened')\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert "opened" in done.stdout, done.stderr
