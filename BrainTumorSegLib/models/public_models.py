@@ -55,7 +55,7 @@ class PublicModel:
             (
                 f"{self.id}: {self.title}",
                 f"For: {self.purpose}",
-                f"Takes {titles(self.channels)}; gives {', '.join(self.labels.values())}.",
+                f"Takes {titles(self.channels)}; gives {', '.join(dict.fromkeys(self.labels.values()))}.",
                 f"Published accuracy: {self.accuracy} ({self.accuracy_source}).",
                 f"Licence: {self.licence}",
                 f"From {self.url} ({size}), as stated by {self.source}.",

@@ -151,8 +151,8 @@ def _names(file: Path, config: Fields, count: int) -> list[str]:
         return [name for name in said if name.lower() != "background"]
     if config.flag("sigmoid", False) and count == 3 and "brats" in str(config.values.get("bundle_root", "")).lower():
         return list(_BRATS)
-    table = file.with_name("labels.csv")
-    if table.is_file() and table.stat().st_size < 1 << 20:
+    table = file.with_name("labels.csv")  # of classes: it has no word on regions
+    if not config.flag("sigmoid", False) and table.is_file() and table.stat().st_size < 1 << 20:
         found = _label_table(table)
         if found:
             return found

@@ -184,6 +184,16 @@ def test_auto3dseg_with_classes_in_an_archive_with_a_table(
     assert np.mean(found != wanted) < 1e-3
 
 
+def test_a_table_of_classes_names_no_regions(tmp_path: Path) -> None:
+    """Three outputs that overlap are not the three classes of the table beside them."""
+    write_auto3dseg(tmp_path / "model.pt", auto3dseg_config(bundle_root="/elsewhere"))
+    (tmp_path / "labels.csv").write_text("LabelValue,Name\n1,Necrosis\n2,Edema\n3,Enhancing tumor\n")
+    with pytest.raises(CheckpointError, match="label 1"):
+        add(tmp_path / "model.pt", Wishes(channels=AUTO_ORDER))
+    said = Wishes(channels=AUTO_ORDER, labels={"1": "WT", "2": "TC", "3": "ET"})
+    assert [o.labels for o in add(tmp_path / "model.pt", said).description.outputs] == [(1, 2, 3), (1, 3), (3,)]
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
