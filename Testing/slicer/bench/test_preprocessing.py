@@ -76,21 +76,6 @@ def test_heads_are_no_obstacle_and_say_so(panel: Panel) -> None:
     assert info(panel, "flair") == "Another grid than T1ce: will be registered."
 
 
-def test_an_image_that_changes_is_looked_at_again(panel: Panel) -> None:
-    import slicer
-
-    panel.choose_model("brats-segresnet")
-    head = add_head("a")
-    choose(panel, flair=head)
-    assert "skull-stripped" in info(panel, "flair")
-    voxels = slicer.util.arrayFromVolume(head)
-    voxels[~brain_of(head)] = 0
-    slicer.util.arrayFromVolumeModified(head)
-    choose(panel, flair=None)
-    choose(panel, flair=head)
-    assert "skull-stripped" not in info(panel, "flair")
-
-
 def test_what_a_run_leaves_of_raw_scans(panel: Panel, pair: dict[str, Any]) -> None:
     """The transform undoes the motion, the registered images lie over each other, all in the study of the reference;
     the scans stay as they were, and the check of the alignment shows them where they belong."""
