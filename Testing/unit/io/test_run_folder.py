@@ -27,7 +27,7 @@ OWNERS = {
     "a run": f"import sys\nfrom BrainTumorSegLib.io.run_folder import run_folder\nwith run_folder() as f: {WAITING}",
     "models add": (
         "import sys\nfrom BrainTumorSegLib.models import catalogue\n"
-        f"def wait(path, folder): {WAITING}\n"
+        f"def wait(*_): {WAITING}\n"
         "catalogue.checkpoint_of = wait\ncatalogue.add('x')"
     ),
     "brain extraction": (
