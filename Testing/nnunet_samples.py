@@ -29,12 +29,12 @@ def _unit(dims: int, inputs: int, outputs: int, kernel: int, stride: int, active
     unit = nn.Module()
     unit.conv = convolution(inputs, outputs, kernel, stride, (kernel - 1) // 2, bias=bias)
     unit.norm = norm(outputs, affine=True)
-    layers = [unit.conv, unit.norm]
+    layers: list[nn.Module] = [unit.conv, unit.norm]
     if active:
         unit.nonlin = nn.LeakyReLU()
         layers.append(unit.nonlin)
     unit.all_modules = nn.Sequential(*layers)
-    unit.forward = unit.all_modules.forward  # type: ignore[method-assign]
+    unit.forward = unit.all_modules.forward
     return unit
 
 
@@ -43,7 +43,7 @@ def _stack(dims: int, inputs: int, outputs: int, stride: int = 1, count: int = 2
     stack.convs = nn.Sequential(
         *(_unit(dims, inputs if n == 0 else outputs, outputs, 3, stride if n == 0 else 1, True) for n in range(count))
     )
-    stack.forward = stack.convs.forward  # type: ignore[method-assign]
+    stack.forward = stack.convs.forward
     return stack
 
 
@@ -68,6 +68,9 @@ class _Block(nn.Module):
 class OriginalUNet(nn.Module):
     """PlainConvUNet or ResidualEncoderUNet, with the outputs of deep supervision and an encoder in the decoder."""
 
+    encoder: Any
+    decoder: Any
+
     def __init__(self, dims: int, channels: int, outputs: int, features: Sequence[int], residual: bool) -> None:
         super().__init__()
         self.encoder, self.decoder = nn.Module(), nn.Module()
@@ -80,7 +83,7 @@ class OriginalUNet(nn.Module):
             if residual:
                 blocks = nn.Module()
                 blocks.blocks = nn.Sequential(_Block(dims, inputs, here, stride), _Block(dims, here, here, 1))
-                blocks.forward = blocks.blocks.forward  # type: ignore[method-assign]
+                blocks.forward = blocks.blocks.forward
                 stages.append(blocks)
             else:
                 stages.append(nn.Sequential(_stack(dims, inputs, here, stride)))

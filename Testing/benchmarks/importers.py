@@ -126,12 +126,12 @@ def trained(network: Any, cases: list[Path], order: Sequence[str], regions: Sequ
         data.append((images.transpose(0, 3, 2, 1), np.stack([masks[name] for name in regions]).transpose(0, 3, 2, 1)))
     network.train()
     for step in range(steps):
-        images, masks = data[step % len(data)]
-        low = [rng.integers(0, size - 32 + 1) for size in images.shape[1:]]
+        values, truth = data[step % len(data)]
+        low = [rng.integers(0, size - 32 + 1) for size in values.shape[1:]]
         part = (slice(None), *(slice(first, first + 32) for first in low))
-        logits = network(torch.from_numpy(images[part][None].copy()))
+        logits = network(torch.from_numpy(values[part][None].copy()))
         logits = logits[0] if isinstance(logits, list | tuple) else logits
-        target = torch.from_numpy(masks[part][None].astype(np.float32))
+        target = torch.from_numpy(truth[part][None].astype(np.float32))
         loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, target, pos_weight=torch.tensor(3.0))
         optimiser.zero_grad()
         loss.backward()

@@ -68,7 +68,7 @@ def test_what_cannot_be_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(RequestError, match="no name of a"):
         export_network(load_model("two").members[0], "torchscript", tmp_path / "two.onnx")
     monkeypatch.setitem(sys.modules, "onnx", None)
-    monkeypatch.setattr(network_export.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(RequestError, match="onnx is not installed"):
         export_network(load_model("two").members[0], "onnx", tmp_path / "two.onnx")
 

@@ -80,7 +80,7 @@ def test_files_and_records(tmp_path: Path, write_case: Callable[..., Path], caps
     values = set(np.unique(read_volume(output).array).tolist())
     record = read_record(output.with_name("men.json"))
     assert {str(value) for value in values} <= set(record.labels)
-    assert record.labels | {"0": "background"} == {
+    assert {**record.labels, "0": "background"} == {
         "0": "background",
         "5": "meningioma",
         "6": "oedema around it",

@@ -117,7 +117,7 @@ def test_the_list_is_as_its_schema_says() -> None:
         for name, rule in rules["properties"].items():
             value = entry[name]
             assert isinstance(value, types[rule.get("type", "string")]), name
-            assert not rule.get("pattern") or re.search(rule["pattern"], value), (entry["id"], name)
+            assert not rule.get("pattern") or re.search(rule["pattern"], str(value)), (entry["id"], name)
             assert not rule.get("enum") or value in rule["enum"], (entry["id"], name)
             assert not rule.get("minLength") or value, (entry["id"], name)
         assert set(entry["channels"]) <= set(rules["properties"]["channels"]["items"]["enum"])
