@@ -12,7 +12,7 @@ import pytest
 from BrainTumorSegLib.models.description import TilingSpec
 from Testing.offline import python_path
 
-from .making import Cli, make_model, write_case
+from .making import CASES, Cli, make_model, write_case
 
 
 @pytest.fixture(scope="session")
@@ -60,3 +60,12 @@ def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def case_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A case with BraTS 2021 names."""
     return write_case(tmp_path_factory.mktemp("cases") / "Patient_7")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cohort of four."""
+    folder = tmp_path_factory.mktemp("cohort") / "patients"
+    for name in CASES:
+        write_case(folder / name)
+    return folder

@@ -56,6 +56,10 @@ def make_images(seed: int = 0, shape_xyz: tuple[int, ...] = SHAPE_XYZ) -> dict[s
     return images
 
 
+# Of the cohort that tests segment.
+CASES = tuple(f"P{number}" for number in range(4))
+
+
 def write_case(folder: Path, spelling: str = "{case}_{name}.nii.gz", names: dict[str, str] | None = None) -> Path:
     """A case folder; ``names`` translates modalities to the file names' words."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -15,17 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from .making import Cli, write_case
-
-CASES = tuple(f"P{number}" for number in range(4))
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cohort") / "patients"
-    for name in CASES:
-        write_case(folder / name)
-    return folder
+from .making import CASES, Cli, write_case
 
 
 @pytest.fixture(scope="module")

@@ -15,13 +15,11 @@ import pytest
 
 from BrainTumorSegLib.models.description import TilingSpec
 
-from .making import Cli, make_model, write_case
+from .making import CASES, Cli, make_model
 from .test_batch import outcomes, rows, start, wait_until
 
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux for processes")
-
-CASES = tuple(f"P{number}" for number in range(4))
 
 
 class Cluster:
@@ -69,14 +67,6 @@ def cluster(tmp_path: Path, environment: dict[str, str]) -> Iterator[Cluster]:
     made = Cluster(tmp_path / "cluster", environment)
     yield made
     made.end()
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("cohort") / "patients"
-    for name in CASES:
-        write_case(folder / name)
-    return folder
 
 
 @pytest.fixture(scope="module")
