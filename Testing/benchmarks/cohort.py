@@ -207,11 +207,23 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.file = folder / "scheduler.json"
+        self._port = "0"
+        self._begin()
+
+    def _begin(self) -> None:
+        """Scheduler first: workers that read its file while it is being written die of that."""
         self.file.unlink(missing_ok=True)
-        self.scheduler = self._start("scheduler", "--port", "0")
-        _wait(self.file.exists)
-        self._port = json.loads(self.file.read_text())["address"].rpartition(":")[2]
+        self.scheduler = self._start("scheduler", "--port", self._port)
+        _wait(lambda: self._address() != "")
+        self._port = self._address().rpartition(":")[2]
         self.workers = [self._worker() for _ in range(WORKERS)]
+
+    def _address(self) -> str:
+        """Empty until the scheduler has written its file whole."""
+        try:
+            return str(json.loads(self.file.read_text())["address"])
+        except (FileNotFoundError, json.JSONDecodeError):
+            return ""
 
     def _start(self, kind: str, *more: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--scheduler-file", str(self.file)]
@@ -227,8 +239,7 @@ class Cluster:
         self.scheduler.wait()
         for worker in self.workers:
             worker.wait()
-        self.scheduler = self._start("scheduler", "--port", self._port)
-        self.workers = [self._worker() for _ in range(WORKERS)]
+        self._begin()
 
     def end(self) -> None:
         """End all of it."""

@@ -28,10 +28,23 @@ class Cluster:
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self._folder, self._environment = folder, environment
         self.file = folder / "scheduler.json"
-        self.scheduler = self._start("scheduler", "--port", "0")
-        wait_until(self.file.exists)
-        self.port = json.loads(self.file.read_text())["address"].rpartition(":")[2]
+        self.port = "0"
+        self._begin()
+
+    def _begin(self) -> None:
+        """Scheduler first: workers that read its file while it is being written die of that."""
+        self.file.unlink(missing_ok=True)
+        self.scheduler = self._start("scheduler", "--port", self.port)
+        wait_until(self._address)
+        self.port = self._address().rpartition(":")[2]
         self.workers = [self.add_worker() for _ in range(2)]
+
+    def _address(self) -> str:
+        """Empty until the scheduler has written its file whole."""
+        try:
+            return json.loads(self.file.read_text())["address"]
+        except (FileNotFoundError, json.JSONDecodeError):
+            return ""
 
     def _start(self, kind: str, *arguments: str, **more: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--scheduler-file", str(self.file)]
@@ -52,8 +65,7 @@ class Cluster:
         self.scheduler.wait()
         for worker in self.workers:
             worker.wait(60)
-        self.scheduler = self._start("scheduler", "--port", self.port)
-        self.workers = [self.add_worker() for _ in range(2)]
+        self._begin()
 
     def end(self) -> None:
         for process in (*self.workers, self.scheduler):
