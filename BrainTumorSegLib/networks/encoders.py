@@ -14,7 +14,7 @@ from torch import nn
 
 from ..domain.errors import CheckpointError
 from .family import NetworkFamily
-from .flexible_unet import discard_classifier
+from .flexible_unet import adapt_encoder
 
 # Name in recipes and checkpoints → name in the library.
 ARCHITECTURES = {
@@ -60,7 +60,7 @@ def build(
         network = kind(encoder_name=encoder, encoder_weights=None, in_channels=in_channels, classes=out_channels)
     except KeyError as error:
         raise CheckpointError(f"There is no encoder {encoder!r} ({error.args[0]}).", "Choose another.") from error
-    discard_classifier(network.encoder)
+    adapt_encoder(network.encoder)
     return network
 
 

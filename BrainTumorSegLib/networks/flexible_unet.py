@@ -12,6 +12,8 @@ from .family import NetworkFamily
 DECODER = (256, 128, 64, 32, 16)
 # Parts of an EfficientNet that only classification uses: they would hold weights that never learn.
 _CLASSIFIER = ("_conv_head", "_bn1", "_fc")
+# EfficientNet's own .01 is for hundreds of thousands of steps; in some thousand the statistics of use would lag behind.
+_BATCH_NORM_MOMENTUM = 0.1
 
 
 def build(
@@ -35,15 +37,18 @@ def build(
         dropout=dropout,
         is_pad=False,
     )
-    discard_classifier(network.encoder)
+    adapt_encoder(network.encoder)
     return network
 
 
-def discard_classifier(encoder: nn.Module) -> None:
-    """Take the parts off an encoder that segmentation does not use."""
+def adapt_encoder(encoder: nn.Module) -> None:
+    """Make a classifier's encoder one that learns to segment: without what it does not use, on few images."""
     for name in _CLASSIFIER:
         if hasattr(encoder, name):
             setattr(encoder, name, nn.Identity())
+    for part in encoder.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.momentum = _BATCH_NORM_MOMENTUM
 
 
 def _divisor(arguments: Mapping[str, Any]) -> int:

@@ -104,6 +104,24 @@ def test_library_encoders(architecture: str) -> None:
         )
 
 
+@pytest.mark.parametrize("encoder", ["efficientnet-b0", "resnet10"])
+def test_what_an_encoder_uses_after_thirty_steps_is_what_it_has_seen(encoder: str) -> None:
+    """Else a network of some hundred steps would be of no use, however well it has learned."""
+    torch.manual_seed(0)
+    network = create_network(
+        "flexible_unet", dimensions=2, in_channels=1, out_channels=1, arguments={"encoder": encoder}
+    )
+    first = next(part for part in network.modules() if isinstance(part, nn.BatchNorm2d))
+    seen: list[torch.Tensor] = []
+    first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    network.train()
+    images = 5 * torch.randn(2, 1, 32, 32) + 3
+    with torch.no_grad():
+        for _ in range(30):
+            network(images)
+    torch.testing.assert_close(first.running_mean, seen[0].mean((0, 2, 3)), rtol=0.05, atol=0.01)
+
+
 def test_without_the_library_it_is_said_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
     with pytest.raises(CheckpointError, match="segmentation-models-pytorch cannot be imported") as caught:
