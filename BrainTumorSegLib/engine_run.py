@@ -126,8 +126,8 @@ class EngineRun:
         if state != "failed":
             return None
         if "error" in self._answer:
-            code, message, remedy = (str(self._answer.get(key, "")) for key in ("code", "error", "remedy"))
-            return error_of(code, message, remedy)
+            said = (str(self._answer.get(key, "")) for key in ("code", "error", "remedy", "option"))
+            return error_of(*said)
         last = self.log[-1] if self.log else "it said nothing"
         return ExecutionError(
             f"The segmentation ended with exit code {self._exit_code()}: {last}.",

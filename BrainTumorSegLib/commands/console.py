@@ -111,7 +111,8 @@ class Console:
         self.close()
         written = " What was to be written was in place by then." if self._placed else ""
         if self.style == "json":
-            self._json({"error": f"{error}{written}", "code": error.code, "remedy": error.remedy})
+            option = {"option": error.option} if error.option else {}
+            self._json({"error": f"{error}{written}", "code": error.code, "remedy": error.remedy} | option)
         write_line(f"error: {error.sentence()}{written}", "stderr")
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,23 +25,28 @@ from .console import Console
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """Arguments of the subcommand."""
     actions = p.add_subparsers(
-        dest="action", metavar="list | info | add | download | remove | ensemble | export | verify"
+        dest="action", metavar="list | info | inspect | add | download | remove | ensemble | export | verify"
     )
     listing = actions.add_parser("list", help="installed models (the default)")
     listing.add_argument("--available", action="store_true", help="public models that can be downloaded")
     download = actions.add_parser("download", help="download a public model and take it over; asks first")
     download.add_argument("model", metavar="ID")
     download.add_argument("--yes", action="store_true", help="do not ask")
+    download.add_argument("--sha256", default="", metavar="HEX", help="the digest to agree to; asks no more")
+    download.add_argument("--fetch-only", action="store_true", help="download and check it, and tell its digest")
+    _add_wishes(download.add_argument_group("in place of what is listed"))
     for name, what, about in (
         ("info", "ID", "print the model card"),
         ("remove", "ID", "delete a model that was added"),
     ):
         actions.add_parser(name, help=about).add_argument("model", metavar=what)
-    adding = actions.add_parser(
-        "add", help="copy a checkpoint, or a model of nnU-Net v2, a MONAI bundle or Auto3DSeg, into your models folder"
-    )
-    adding.add_argument("model", metavar="FILE|FOLDER|ZIP")
-    _add_wishes(adding.add_argument_group("what the files of another program leave open"))
+    for name, about in (
+        ("inspect", "say what a file, folder or archive is, and what has to be said of it before it is added"),
+        ("add", "copy a checkpoint, or a model of nnU-Net v2, a MONAI bundle or Auto3DSeg, into your models folder"),
+    ):
+        taking = actions.add_parser(name, help=about)
+        taking.add_argument("model", metavar="FILE|FOLDER|ZIP")
+        _add_wishes(taking.add_argument_group("what the files of another program leave open"))
     ensemble = actions.add_parser("ensemble", help="make one model that averages several, in one file")
     ensemble.add_argument("models", nargs="+", metavar="ID|FILE")
     ensemble.add_argument("-o", "--output", type=Path, required=True, metavar=f"FILE{catalogue.SUFFIX}")
@@ -100,12 +106,14 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     """Carry out the action."""
     if arguments.action == "info":
         console.say(model_card(catalogue.find(arguments.model).description))
+    elif arguments.action == "inspect":
+        found = catalogue.inspect(arguments.model, _wishes(arguments))
+        console.say(found.text())
+        console.result(dataclasses.asdict(found))
     elif arguments.action == "add":
-        model = catalogue.add(arguments.model, _wishes(arguments))
-        console.placed()
-        console.say(f"Added {model.description.id} as {model.path}")
+        _say_added(catalogue.add(arguments.model, _wishes(arguments), progress), console)
     elif arguments.action == "download":
-        download_public(arguments.model, arguments.yes, console, progress)
+        download_public(arguments, console, progress)
     elif arguments.action == "remove":
         removed = catalogue.remove(arguments.model)
         console.placed()
@@ -150,25 +158,36 @@ def list_public(console: Console) -> None:
     console.say("braintumorseg models download ID shows all about one, asks, and takes it over.")
 
 
-def download_public(model: str, agreed: bool, console: Console, progress: Progress) -> None:
+def download_public(arguments: argparse.Namespace, console: Console, progress: Progress) -> None:
     """Show a public model, ask, download it and take it over.
 
     Raises:
         RequestError: nobody can be asked, or the answer is no.
         ExecutionError: it cannot be downloaded, or is another file.
     """
-    entry = public_models.find_public(model)
+    entry, wanted = public_models.find_public(arguments.model), arguments.sha256.lower()
     console.say(entry.card())
-    if not agreed and not _asked("Download it?"):
-        raise RequestError(f"{model} was not downloaded.", "Answer y, or give --yes.")
+    if not (arguments.yes or wanted) and not _asked("Download it?"):
+        raise RequestError(f"{entry.id} was not downloaded.", "Answer y, or give --yes.")
+    if arguments.fetch_only:
+        fetched = public_models.fetch_model(entry, progress)
+        console.say(f"{fetched.file} has the SHA-256 {fetched.sha256}. {fetched.doubt}".rstrip())
+        console.result({"file": str(fetched.file), "sha256": fetched.sha256, "doubt": fetched.doubt})
+        return
 
-    def consent(question: str) -> bool:
-        console.say(question)
-        return agreed or _asked("")
+    def consent(fetched: public_models.Fetched) -> bool:
+        console.say(fetched.doubt)
+        if wanted:
+            return wanted == fetched.sha256
+        return arguments.yes or _asked("Keep it and take the model over?")
 
-    added = public_models.download_model(entry, progress, consent)
+    _say_added(public_models.download_model(entry, progress, consent, _wishes(arguments)), console)
+
+
+def _say_added(model: catalogue.InstalledModel, console: Console) -> None:
     console.placed()
-    console.say(f"Added {added.description.id} as {added.path}")
+    console.say(f"Added {model.description.id} as {model.path}")
+    console.result({"id": model.description.id, "path": str(model.path)})
 
 
 def _asked(question: str) -> bool:

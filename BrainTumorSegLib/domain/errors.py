@@ -7,15 +7,16 @@ class BrainTumorSegError(Exception):
     """Base class. ``str(error)`` is what is wrong; ``remedy`` is what to do about it.
 
     ``code`` tells the kind in one word, for programs: it travels in the JSON of a run, and :func:`error_of` makes the
-    same kind of error of it on the other side.
+    same kind of error of it on the other side. ``option`` is the option of the command that would answer it, where one
+    does.
     """
 
     code = "failed"
     exit_code = 1
 
-    def __init__(self, message: str, remedy: str = "") -> None:
+    def __init__(self, message: str, remedy: str = "", *, option: str = "") -> None:
         super().__init__(message)
-        self.remedy = remedy
+        self.remedy, self.option = remedy, option
 
     def sentence(self) -> str:
         """The message and its remedy on one line."""
@@ -105,6 +106,6 @@ _KINDS: dict[str, type[BrainTumorSegError]] = {
 }  # fmt: skip
 
 
-def error_of(code: str, message: str, remedy: str = "") -> BrainTumorSegError:
+def error_of(code: str, message: str, remedy: str = "", option: str = "") -> BrainTumorSegError:
     """The error that another process reported; of an unknown kind, an :class:`ExecutionError`."""
-    return _KINDS.get(code, ExecutionError)(message, remedy)
+    return _KINDS.get(code, ExecutionError)(message, remedy, option=option)

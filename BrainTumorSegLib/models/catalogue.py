@@ -5,21 +5,24 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..domain.errors import CheckpointError, RequestError
 from ..domain.options import DEFAULT_MODEL
+from ..domain.progress import Progress
 from ..io.run_folder import run_folder
 from ..io.staging import atomic
 from ..io.user_folder import user_folder
 from .checkpoint_file import Checkpoint, load_checkpoint, read_description
 from .description import TUMOUR, Description
-from .importers import checkpoint_of
+from .importers import checkpoint_of, importer_of
+from .importers.findings import CHECKPOINT, Findings, examine, findings_of
 from .importers.wishes import Wishes
 
 SUFFIX = ".safetensors"
 EMBEDDED = Path(__file__).parent / "checkpoints"
+_OTHER_ID = "Export yours under another id, or name one with --id."
 
 
 @dataclass(frozen=True)
@@ -141,30 +144,71 @@ def _for_tumours(d: Description) -> Description:
     return d
 
 
-def add(path: Path | str, wishes: Wishes | None = None) -> InstalledModel:
-    """Copy a checkpoint, or a model that an importer knows, into the user's folder, verified first.
+def inspect(path: Path | str, wishes: Wishes | None = None) -> Findings:
+    """What a file, folder or archive is, and what has to be said of it before :func:`add`; nothing is changed.
 
     Args:
         path: a file or folder.
         wishes: of a model of another program, what its files do not say.
 
     Raises:
-        CheckpointError: damaged, not to be imported, or its id is taken by a model that is included.
+        CheckpointError: it is no model, damaged, or cannot be taken over.
+        RequestError: what was said of it does not fit it.
     """
+    given, importer = importer_of(Path(path))
+    if importer is None:
+        description = _for_tumours(read_description(given))
+        found = findings_of(description, CHECKPOINT, given.stat().st_size)
+        if _is_included(description.id):
+            raise _taken(description.id)
+        return replace(found, replaces=description.id in installed()[0])
     with run_folder() as folder:
+        found, description_ = examine(given, folder, wishes or Wishes())
+    if description_ is None:
+        return found
+    if _is_included(found.id):
+        text = f"A model with the id {found.id} is included."
+        questions = [replace(q, text=text, remedy=_OTHER_ID) if q.option == "id" else q for q in found.questions]
+        return replace(found, questions=tuple(questions))
+    return replace(found, replaces=found.id in installed()[0])
+
+
+def add(path: Path | str, wishes: Wishes | None = None, progress: Progress | None = None) -> InstalledModel:
+    """Copy a checkpoint, or a model that an importer knows, into the user's folder, verified first.
+
+    Args:
+        path: a file or folder.
+        wishes: of a model of another program, what its files do not say.
+        progress: hears of the steps, and ends it between them when cancelled.
+
+    Raises:
+        CheckpointError: damaged, not to be imported, or its id is taken by a model that is included.
+        CancelledError: cancelled through ``progress``.
+    """
+    progress = progress or Progress()
+    with run_folder() as folder:
+        progress.report("import", 0.1, f"Reading {Path(path).name}")
         file = checkpoint_of(Path(path), folder, wishes)
+        progress.report("import", 0.7, f"Checking {Path(path).name}")
         checkpoint = load_checkpoint(file)
         description = _for_tumours(checkpoint.description)
         checkpoint.check()  # weights that are not finite are refused here
-        models, _ = installed()
-        if description.id in models and models[description.id].embedded:
-            raise CheckpointError(
-                f"A model with the id {description.id} is included.", "Export yours under another id."
-            )
+        if _is_included(description.id):
+            raise _taken(description.id)
+        progress.report("import", 0.9, f"Adding {description.id}")
         destination = models_folder() / f"{description.id}{SUFFIX}"
         with atomic(destination) as part:
             shutil.copyfile(file, part)
     return InstalledModel(destination, description, False)
+
+
+def _is_included(model: str) -> bool:
+    models, _ = installed()
+    return model in models and models[model].embedded
+
+
+def _taken(model: str) -> CheckpointError:
+    return CheckpointError(f"A model with the id {model} is included.", _OTHER_ID, option="id")
 
 
 def remove(model: str) -> Path:

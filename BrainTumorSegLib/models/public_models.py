@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..domain.errors import CheckpointError, ExecutionError, RequestError
+from ..domain.errors import BrainTumorSegError, CancelledError, CheckpointError, ExecutionError, RequestError
 from ..domain.json_values import read_json
 from ..domain.progress import Progress
 from ..domain.structure import from_json
@@ -50,7 +50,7 @@ class PublicModel:
     def card(self) -> str:
         """What somebody should know before the download, in lines."""
         size = f"{self.bytes / 1e6:.0f} MB" if self.bytes else "size not stated"
-        known = self.sha256 or pinned().get(self.id) or "not stated; that of the first download is kept"
+        known = self.known_sha256 or "not stated; that of the first download is kept"
         return "\n".join(
             (
                 f"{self.id}: {self.title}",
@@ -63,9 +63,26 @@ class PublicModel:
             )
         )
 
-    def wishes(self) -> Wishes:
-        """What its importer needs to know."""
-        return Wishes(id=self.id, channels=self.channels, labels=self.labels, licence=self.licence, source=self.url)
+    @property
+    def known_sha256(self) -> str:
+        """The digest that is stated, or that the user has consented to; empty where there is none."""
+        return self.sha256 or pinned().get(self.id, "")
+
+    @property
+    def file(self) -> Path:
+        """Where it lies between its download and its taking over."""
+        return user_folder() / "cache" / "downloads" / f"{self.id}{Path(self.url).suffix or '.zip'}"
+
+    def wishes(self, said: Wishes | None = None) -> Wishes:
+        """What its importer needs to know: what the user says, then what the list does."""
+        listed = Wishes(id=self.id, channels=self.channels, labels=self.labels, licence=self.licence, source=self.url)
+        changes = {name: value for name, value in vars(said or Wishes()).items() if value}
+        return replace(listed, **changes)
+
+    def forget(self) -> None:
+        """Remove what was downloaded and not taken over."""
+        for file in (self.file, *self.file.parent.glob(f"{self.file.name}.part*")):
+            file.unlink(missing_ok=True)
 
 
 def available() -> dict[str, PublicModel]:
@@ -91,49 +108,82 @@ def find_public(model: str) -> PublicModel:
     return known[model]
 
 
-def download_model(model: PublicModel, progress: Progress, consent: Callable[[str], bool]) -> InstalledModel:
-    """Download a model, check it, take it over and add it to the user's models.
+@dataclass(frozen=True)
+class Fetched:
+    """A model that was downloaded and not yet taken over.
+
+    Attributes:
+        file: where it lies; it stays there until it is taken over.
+        sha256: its digest.
+        doubt: why the user has to consent to it, a sentence; empty where the digest was stated or consented to.
+    """
+
+    file: Path
+    sha256: str
+    doubt: str = ""
+
+
+def fetch_model(model: PublicModel, progress: Progress) -> Fetched:
+    """Download a model, unless it is there, and compare it with what is known of it.
 
     Args:
         model: see :func:`find_public`.
         progress: hears of the download; ends it when cancelled. What has come by then is gone on with the next time.
-        consent: is shown a question about a file whose digest nobody states, and answers it.
 
     Raises:
         ExecutionError: it cannot be downloaded, or is not the file that was stated or pinned.
-        RequestError: the user does not consent, or the model cannot be taken over.
         CancelledError: cancelled through ``progress``.
     """
-    place = user_folder() / "cache" / "downloads"
-    place.mkdir(parents=True, exist_ok=True)
-    suffix = Path(model.url).suffix or ".zip"
-    part = fetch_resumed(model.url, place / f"{model.id}{suffix}", progress, largest=LARGEST)
+    file = model.file
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = fetch_resumed(model.url, file.with_name(f"{file.name}.part"), progress, largest=LARGEST)
+        part.replace(file)
     progress.report("check", 1.0, f"Checking {model.id}")
-    try:
-        _check(model, part, consent)
-        return catalogue.add(part, model.wishes())
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _check(model: PublicModel, file: Path, consent: Callable[[str], bool]) -> None:
     sha256, sha1 = digests(file)
-    size = file.stat().st_size
-    known = model.sha256 or pinned().get(model.id, "")
+    known, size = model.known_sha256, file.stat().st_size
     if (known and sha256 != known) or (model.sha1 and sha1 != model.sha1) or (model.bytes and size != model.bytes):
+        model.forget()
         pin = "" if model.sha256 or not known else f", or remove its line from {_pins()} if its publisher changed it"
         raise ExecutionError(
             f"{model.url} is not the file that was {'stated' if model.sha256 or not known else 'there before'} (SHA-256"
             f" {sha256}, {size} bytes).",
             f"Try again later{pin}.",
         )
-    if known:
-        return
     stated = "its publisher states the SHA-1, which is right" if model.sha1 else "nobody states its digest"
-    if not consent(f"{model.id} has the SHA-256 {sha256}; {stated}. Keep it and take the model over?"):
-        raise RequestError(f"{model.id} was not taken over.", "Agree to its digest, or choose another model.")
-    with atomic(_pins()) as part:
-        part.write_text(json.dumps({**pinned(), model.id: sha256}, indent=1), "utf-8")
+    return Fetched(file, sha256, "" if known else f"{model.id} has the SHA-256 {sha256}; {stated}.")
+
+
+def download_model(
+    model: PublicModel, progress: Progress, consent: Callable[[Fetched], bool], said: Wishes | None = None
+) -> InstalledModel:
+    """Download a model, check it, take it over and add it to the user's models.
+
+    Args:
+        model: see :func:`find_public`.
+        progress: hears of the download; ends it when cancelled. What has come by then is gone on with the next time.
+        consent: is shown a file whose digest nobody states, and says whether the user takes it.
+        said: of the model, in place of what the list says. Where more has to be said, what was downloaded stays.
+
+    Raises:
+        ExecutionError: it cannot be downloaded, or is not the file that was stated or pinned.
+        RequestError: the user does not consent, or the model cannot be taken over.
+        CancelledError: cancelled through ``progress``.
+    """
+    fetched = fetch_model(model, progress.part(0.0, 0.8))
+    try:
+        if fetched.doubt and not consent(fetched):
+            raise RequestError(f"{model.id} was not taken over.", "Agree to its digest, or choose another model.")
+        if fetched.doubt:
+            with atomic(_pins()) as part:
+                part.write_text(json.dumps({**pinned(), model.id: fetched.sha256}, indent=1), "utf-8")
+        added = catalogue.add(fetched.file, model.wishes(said), progress.part(0.8, 1.0))
+    except BrainTumorSegError as error:
+        if not error.option and not isinstance(error, CancelledError):
+            model.forget()
+        raise
+    model.forget()
+    return added
 
 
 def pinned() -> Mapping[str, str]:

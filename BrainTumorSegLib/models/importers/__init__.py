@@ -6,9 +6,11 @@ To add one: a file with the two functions of :class:`Importer`, and its name in 
 from __future__ import annotations
 
 import importlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
+from ..description import Description
 from .wishes import Wishes
 
 IMPORTERS: tuple[str, ...] = ("nnunet", "monai_bundle", "auto3dseg")
@@ -17,12 +19,37 @@ IMPORTERS: tuple[str, ...] = ("nnunet", "monai_bundle", "auto3dseg")
 _STANDS_FOR = {"plans.json": 0, "dataset.json": 0, "metadata.json": 1, "inference.json": 1}
 
 
+@dataclass(frozen=True)
+class Examined:
+    """What a model of another program says of itself.
+
+    Attributes:
+        description: as its checkpoint will have it.
+        weights: the files that hold its weights, one a network: folds are a network each.
+    """
+
+    description: Description
+    weights: tuple[Path, ...]
+
+
 class Importer(Protocol):
     """What a module of this folder offers."""
+
+    # The program, for people.
+    KIND: str
 
     @staticmethod
     def recognises(path: Path) -> bool:
         """Whether a file or folder is a model of this kind; a look at its names or first bytes, no more."""
+
+    @staticmethod
+    def examine(path: Path, folder: Path, wishes: Wishes) -> Examined:
+        """What it says of itself; an archive is unpacked into the empty folder.
+
+        Raises:
+            CheckpointError: it cannot be taken over; says what of it is not known here.
+            RequestError: what was said of it does not fit it, or more has to be said.
+        """
 
     @staticmethod
     def convert(path: Path, folder: Path, wishes: Wishes) -> Path:
@@ -34,6 +61,21 @@ class Importer(Protocol):
         """
 
 
+def importer_of(path: Path) -> tuple[Path, Importer | None]:
+    """What is to be taken over, and what knows how; none for a checkpoint of this program, or anything else.
+
+    Raises:
+        CheckpointError: it is an archive that no model is.
+    """
+    if path.name in _STANDS_FOR and path.is_file():
+        path = path.absolute().parents[_STANDS_FOR[path.name]]
+    for name in IMPORTERS:
+        importer = cast(Importer, importlib.import_module(f"{__name__}.{name}"))
+        if importer.recognises(path):
+            return path, importer
+    return path, None
+
+
 def checkpoint_of(path: Path, folder: Path, wishes: Wishes | None = None) -> Path:
     """The checkpoint file of a model: converted into the folder, or the file itself where no importer knows it.
 
@@ -41,10 +83,5 @@ def checkpoint_of(path: Path, folder: Path, wishes: Wishes | None = None) -> Pat
         CheckpointError: its importer cannot take it over.
         RequestError: what was said of it does not fit it, or more has to be said.
     """
-    if path.name in _STANDS_FOR and path.is_file():
-        path = path.absolute().parents[_STANDS_FOR[path.name]]
-    for name in IMPORTERS:
-        importer = cast(Importer, importlib.import_module(f"{__name__}.{name}"))
-        if importer.recognises(path):
-            return importer.convert(path, folder, wishes or Wishes())
-    return path
+    path, importer = importer_of(path)
+    return importer.convert(path, folder, wishes or Wishes()) if importer else path

@@ -10,22 +10,24 @@ import csv
 import itertools
 import re
 import zipfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...domain.errors import CheckpointError
 from ..checkpoint_file import save_checkpoint
 from ..description import Description, OutputSpec, PreprocessingSpec, TilingSpec, TrainingRecord
-from . import monai_bundle
+from . import Examined, monai_bundle
 from .foreign_files import Fields, names_in, unpack
 from .monai_parts import network_of, original_of, refused, without_module, without_supervision
 from .self_check import check_written
 from .torch_file import read_torch_file, state_dict
 from .wishes import Wishes, outputs_for
 
+KIND = "MONAI Auto3DSeg"
 # Where it may lie in a folder: there is no search of whole disks.
 _PLACES = ("model.pt", "*/model.pt", "*/*/model.pt")
+_MOST = 64
 _WANTED = re.compile(r"(^|/)(model\.pt|labels\.csv)$")
 _NORMALISATIONS = {
     "meanstd": "zscore_unclipped",
@@ -39,14 +41,20 @@ _BRATS = ("whole tumor", "tumor core", "enhancing tumor")
 
 
 def recognises(path: Path) -> bool:
-    """Whether it is such a ``model.pt``, a folder with one alone, or an archive that holds one and no bundle."""
+    """Whether it is such a ``model.pt``, a folder that holds one, or an archive that does, and no bundle."""
     if path.is_dir():
-        return len(_models(path)) == 1 and not monai_bundle.recognises(path)
+        return bool(_models(path)) and not monai_bundle.recognises(path)
     if path.suffix.lower() == ".zip" and path.is_file():
         names = names_in(path)
         has_bundle = any(name.endswith("metadata.json") for name in names)
         return any(Path(name).name == "model.pt" for name in names) and not has_bundle
     return path.suffix.lower() in (".pt", ".pth") and path.is_file() and zipfile.is_zipfile(path)
+
+
+def examine(path: Path, folder: Path, wishes: Wishes) -> Examined:
+    """What the model says of itself; see :class:`.Importer`."""
+    model = _read(path, folder, wishes)
+    return Examined(model.description, (model.weights,))
 
 
 def convert(path: Path, folder: Path, wishes: Wishes) -> Path:
@@ -56,13 +64,36 @@ def convert(path: Path, folder: Path, wishes: Wishes) -> Path:
         CheckpointError: something of it is not known here, missing or hostile; names the first.
         RequestError: what was said of it does not fit it, or more has to be said.
     """
+    model = _read(path, folder, wishes)
+    d, network = model.description, model.description.network
+    state = without_module(state_dict(model.state, str(model.weights)))
+    written = folder / f"{d.id}.safetensors"
+    kept = without_supervision(state, network) if network.family == "segresnet_ds" else state
+    original = original_of(network, d.dimensions, *model.counts, state)
+    save_checkpoint(d, kept, written)
+    check_written(written, [original])
+    return written
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model's description, the file of its weights and they, and how many channels and outputs its network has."""
+
+    description: Description
+    weights: Path
+    state: Any
+    counts: tuple[int, int]
+
+
+def _read(path: Path, folder: Path, wishes: Wishes) -> _Model:
     if path.suffix.lower() == ".zip":
         inside = folder / "unpacked"
         inside.mkdir()
         unpack(path, inside, _WANTED)
         given = replace(wishes, id=wishes.id or path.stem, source=wishes.source or path.name)
-        return convert(inside, folder, given)
-    file = path if path.is_file() else _models(path)[0]
+        return _read(inside, folder, given)
+    named = {file.relative_to(path).as_posix(): file for file in sorted(_models(path))} if path.is_dir() else {}
+    file = wishes.one_of(named, path, "segresnet_0") if named else path
     values = Fields(read_torch_file(file), str(file))
     if "config" not in values or "state_dict" not in values:
         raise CheckpointError(
@@ -71,21 +102,14 @@ def convert(path: Path, folder: Path, wishes: Wishes) -> Path:
         )
     config = values.inner("config")
     network, dimensions, channels, outputs = network_of(config.inner("network"))
-    state = without_module(state_dict(values.values["state_dict"], str(file)))
-    description = _description(file, config, wishes, channels, outputs)
-    description = replace(description, network=network, dimensions=dimensions)
-    written = folder / f"{description.id}.safetensors"
-    kept = without_supervision(state, network) if network.family == "segresnet_ds" else state
-    original = original_of(network, dimensions, channels, outputs, state)
-    save_checkpoint(description, kept, written)
-    check_written(written, [original])
-    return written
+    description = replace(_description(file, config, wishes, channels, outputs), network=network, dimensions=dimensions)
+    return _Model(description, file, values.values["state_dict"], (channels, outputs))
 
 
 def _models(folder: Path) -> list[Path]:
     try:
         found = (file for name in _PLACES for file in folder.glob(name) if file.is_file())
-        return list(itertools.islice(found, 2))
+        return list(itertools.islice(found, _MOST))
     except OSError:
         return []
 
@@ -102,7 +126,7 @@ def _description(file: Path, config: Fields, wishes: Wishes, channels: int, outp
     if len(spacing) != 3:
         raise config.wrong("resample_resolution", "three numbers")
     # MONAI's arrays have x first.
-    orientation = "RAS" if config.flag("orientation_ras", False) else wishes.orientation or "LPS"
+    orientation = "RAS" if config.flag("orientation_ras", False) else wishes.axes()
     name = wishes.id or file.parent.name
     return Description(
         id=re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100] or "auto3dseg",
@@ -133,28 +157,26 @@ def _description(file: Path, config: Fields, wishes: Wishes, channels: int, outp
 def _outputs(file: Path, config: Fields, wishes: Wishes, count: int, sigmoid: bool) -> tuple[OutputSpec, ...]:
     """What the outputs stand for: as the configuration names them, the table beside it, or BraTS has them."""
     names = _names(file, config, count if sigmoid else count - 1)
-    if len(names) != (count if sigmoid else count - 1):
-        raise CheckpointError(
-            f"{file} has {count} outputs, and does not say what they are.",
-            "Say it in their order: --labels '1=WT,2=TC,3=ET'.",
-        )
-    meanings = [wishes.meaning(name, str(number), str(file)) for number, name in enumerate(names, 1)]
+    meanings = wishes.meanings([(name, str(number)) for number, name in enumerate(names, 1)], str(file))
     found = tuple(outputs_for(names, [[number] for number in range(1, len(names) + 1)], meanings))
     return found if sigmoid else (OutputSpec("background", ()), *found)
 
 
 def _names(file: Path, config: Fields, count: int) -> list[str]:
+    """Those of the outputs but the background; numbers, where as many are named nowhere."""
     said = config.values.get("class_names")
     if isinstance(said, list):  # as in the input of a training, or as a training passes them on
         said = [name.get("name") if isinstance(name, dict) else name for name in said]
     if isinstance(said, list) and all(isinstance(name, str) and name.isprintable() for name in said):
-        return [name for name in said if name.lower() != "background"]
+        named = [name for name in said if name.lower() != "background"]
+        if len(named) == count:
+            return named
     if config.flag("sigmoid", False) and count == 3 and "brats" in str(config.values.get("bundle_root", "")).lower():
         return list(_BRATS)
     table = file.with_name("labels.csv")  # of classes: it has no word on regions
     if not config.flag("sigmoid", False) and table.is_file() and table.stat().st_size < 1 << 20:
         found = _label_table(table)
-        if found:
+        if len(found) == count:
             return found
     return [f"label {number}" for number in range(1, count + 1)]
 

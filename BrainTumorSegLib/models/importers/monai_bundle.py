@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...domain.errors import CheckpointError
 from ..checkpoint_file import save_checkpoint
 from ..description import Description, OutputSpec, PreprocessingSpec, TilingSpec, TrainingRecord
+from . import Examined
 from .foreign_files import LARGEST_JSON, Fields, names_in, unpack
 from .monai_parts import network_of, original_of, refused, without_module, without_supervision
 from .self_check import check_written
 from .torch_file import read_torch_file, state_dict
 from .wishes import Wishes, outputs_for
 
+KIND = "MONAI bundle"
 _WANTED = re.compile(r"(^|/)(configs/(metadata\.json|inference\.(json|ya?ml))|models/model\.pt)$")
 _CONFIGURATIONS = ("inference.json", "inference.yaml", "inference.yml")
 # Transforms that move no value, or that this program does anyway.
@@ -37,6 +39,12 @@ def recognises(path: Path) -> bool:
     return any(name.endswith("configs/metadata.json") for name in names_in(path))
 
 
+def examine(path: Path, folder: Path, wishes: Wishes) -> Examined:
+    """What the model says of itself; see :class:`.Importer`."""
+    model = _read(path, folder, wishes)
+    return Examined(model.description, (model.weights,))
+
+
 def convert(path: Path, folder: Path, wishes: Wishes) -> Path:
     """Write the model as a checkpoint file into an empty folder.
 
@@ -44,11 +52,32 @@ def convert(path: Path, folder: Path, wishes: Wishes) -> Path:
         CheckpointError: something of it is not known here, missing or hostile; names the first.
         RequestError: what was said of it does not fit it, or more has to be said.
     """
+    model = _read(path, folder, wishes)
+    d, network = model.description, model.description.network
+    state = without_module(state_dict(_inner_state(read_torch_file(model.weights)), str(model.weights)))
+    kept = without_supervision(state, network) if network.family == "segresnet_ds" else state
+    original = original_of(network, d.dimensions, *model.counts, state)
+    written = folder / f"{d.id}.safetensors"
+    save_checkpoint(d, kept, written)
+    check_written(written, [original])
+    return written
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model's description, the file of its weights, and how many channels and outputs its network has."""
+
+    description: Description
+    weights: Path
+    counts: tuple[int, int]
+
+
+def _read(path: Path, folder: Path, wishes: Wishes) -> _Model:
     if not path.is_dir():
         inside = folder / "unpacked"
         inside.mkdir()
         unpack(path, inside, _WANTED)
-        return convert(inside, folder, replace(wishes, source=wishes.source or path.name))
+        return _read(inside, folder, replace(wishes, source=wishes.source or path.name))
     root = _root(path)
     if root is None:
         raise CheckpointError(f"{path} holds no bundle.", "Give the folder that holds configs and models.")
@@ -62,16 +91,8 @@ def convert(path: Path, folder: Path, wishes: Wishes) -> Path:
         )
     definition = config.inner("network_def" if "network_def" in config else "network")
     network, dimensions, channels, outputs = network_of(definition)
-    description = replace(
-        _description(root, metadata, config, wishes, channels, outputs), network=network, dimensions=dimensions
-    )
-    state = without_module(state_dict(_inner_state(read_torch_file(weights)), str(weights)))
-    kept = without_supervision(state, network) if network.family == "segresnet_ds" else state
-    original = original_of(network, dimensions, channels, outputs, state)
-    written = folder / f"{description.id}.safetensors"
-    save_checkpoint(description, kept, written)
-    check_written(written, [original])
-    return written
+    description = _description(root, metadata, config, wishes, channels, outputs)
+    return _Model(replace(description, network=network, dimensions=dimensions), weights, (channels, outputs))
 
 
 def _root(path: Path) -> Path | None:
@@ -149,7 +170,7 @@ def _transforms(config: Fields, key: str) -> Iterator[tuple[str, Fields]]:
 
 
 def _preprocessing(config: Fields, wishes: Wishes) -> PreprocessingSpec:
-    orientation, spacing, margin, normalisation = wishes.orientation or "LPS", [0.0] * 3, -1, "none"
+    orientation, spacing, margin, normalisation = "", [0.0] * 3, -1, "none"
     done: list[str] = []
     for name, step in _transforms(config, "preprocessing"):
         if name in done:
@@ -172,6 +193,7 @@ def _preprocessing(config: Fields, wishes: Wishes) -> PreprocessingSpec:
             normalisation = "zscore_unclipped"
         else:
             raise refused(step.where, f"has the transform {name[:80]!r}")
+    orientation = orientation or wishes.axes()
     if len(spacing) != 3 or margin < -1 or len(orientation) != 3:
         raise refused(config.where, "has a spacing, a margin or axes")
     return PreprocessingSpec(
@@ -232,10 +254,10 @@ def _description(
     root: Path, metadata: Fields, config: Fields, wishes: Wishes, channels: int, outputs: int
 ) -> Description:
     activation = _activation(config)
-    names = _channels(metadata, "outputs", "pred", outputs)
     first = 1 if activation == "softmax" else 0
-    meanings = [wishes.meaning(name, str(number), metadata.where) for number, name in enumerate(names)][first:]
-    found = outputs_for(names[first:], [[number] for number in range(1, len(meanings) + 1)], meanings)
+    numbered = list(enumerate(_channels(metadata, "outputs", "pred", outputs)))[first:]
+    meanings = wishes.meanings([(name, str(number)) for number, name in numbered], metadata.where)
+    found = outputs_for([name for _, name in numbered], [[n] for n in range(1, len(meanings) + 1)], meanings)
     if first:
         found.insert(0, OutputSpec("background", ()))
     name = metadata.text("name", root.name)

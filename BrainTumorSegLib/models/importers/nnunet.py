@@ -9,23 +9,25 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...domain.errors import CheckpointError
 from ..checkpoint_file import save_checkpoint
 from ..description import ENSEMBLE, Description, NetworkSpec, OutputSpec, TrainingRecord
+from . import Examined
 from .foreign_files import Fields, names_in, unpack
 from .nnunet_plans import Configuration, labels_of
 from .nnunet_reference import reference_of
 from .self_check import check_written
 from .torch_file import read_torch_file, state_dict
-from .wishes import MEANINGS, OWN, Wishes, outputs_for
+from .wishes import MEANINGS, OWN, Question, Wishes, outputs_for
 
 if TYPE_CHECKING:
     import torch
 
+KIND = "nnU-Net v2"
 PLANS, DATASET = "plans.json", "dataset.json"
 _CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth")
 _WANTED = re.compile(r"(^|/)(plans\.json|dataset\.json|fold_(\d+|all)/checkpoint_(final|best)\.pth)$")
@@ -43,34 +45,59 @@ def recognises(path: Path) -> bool:
     return any(name.endswith(PLANS) and name[: -len(PLANS)] + DATASET in names for name in names)
 
 
+def examine(path: Path, folder: Path, wishes: Wishes) -> Examined:
+    """What the model says of itself; see :class:`.Importer`."""
+    model = _read(path, folder, wishes)
+    return Examined(model.description, tuple(model.weights.values()))
+
+
 def convert(path: Path, folder: Path, wishes: Wishes) -> Path:
     """Write the model as a checkpoint file into an empty folder.
 
     Raises:
         CheckpointError: something of it is not known here, missing or hostile; names the first.
-        RequestError: what was said of it does not fit it.
+        RequestError: what was said of it does not fit it, or more has to be said.
     """
+    model = _read(path, folder, wishes)
+    description = model.description
+    states, originals = [], []
+    for name, file in model.weights.items():
+        values = model.first if file == model.first_file else Fields(read_torch_file(file), name)
+        whole = state_dict(values.values.get("network_weights"), str(file))
+        states.append(_renamed(whole))
+        originals.append(reference_of(whole, description.network, description.dimensions))
+    written = folder / f"{description.id}.safetensors"
+    _write(description, list(model.weights), states, written)
+    check_written(written, originals)
+    return written
+
+
+@dataclass(frozen=True)
+class _Model:
+    """A model's description, the file of every fold, and what the first one holds."""
+
+    description: Description
+    weights: Mapping[str, Path]
+    first: Fields
+
+    @property
+    def first_file(self) -> Path:
+        return next(iter(self.weights.values()))
+
+
+def _read(path: Path, folder: Path, wishes: Wishes) -> _Model:
     if not path.is_dir():
         inside = folder / "unpacked"
         inside.mkdir()
         unpack(path, inside, _WANTED)
-        return convert(inside, folder, replace(wishes, source=wishes.source or path.name))
-    model = _chosen(_model_folders(path), wishes, path)
+        return _read(inside, folder, replace(wishes, source=wishes.source or path.name))
+    named = {_called(folder, path): folder for folder in _model_folders(path)}
+    model = wishes.one_of(named, path, "3d_fullres")
     plans, dataset = Fields.of(model / PLANS), Fields.of(model / DATASET)
     weights = {fold.name: _weights(fold) for fold in _folds(model, wishes)}
-    loaded = {name: read_torch_file(file) for name, file in weights.items()}
-    first = Fields(next(iter(loaded.values())), str(next(iter(weights.values()))))
+    first = Fields(read_torch_file(next(iter(weights.values()))), str(next(iter(weights.values()))))
     configuration = Configuration.of(plans, first.inner("init_args").text("configuration"))
-    description = _description(model, plans, dataset, configuration, first, wishes)
-    states, originals = [], []
-    for name, values in loaded.items():
-        whole = state_dict(Fields(values, name).values.get("network_weights"), str(weights[name]))
-        states.append(_renamed(whole))
-        originals.append(reference_of(whole, description.network, description.dimensions))
-    file = folder / f"{description.id}.safetensors"
-    _write(description, list(loaded), states, file)
-    check_written(file, originals)
-    return file
+    return _Model(_description(model, plans, dataset, configuration, first, wishes), weights, first)
 
 
 def _write(
@@ -108,30 +135,25 @@ def _model_folders(path: Path) -> list[Path]:
     return found
 
 
-def _chosen(folders: Sequence[Path], wishes: Wishes, source: Path) -> Path:
-    fitting = [folder for folder in folders if wishes.configuration in folder.name]
-    if len(fitting) != 1:
-        names = ", ".join(folder.name for folder in folders)[:400]
-        raise CheckpointError(
-            f"{source} holds {len(folders)} models ({names}).",
-            "Say which one by a part of its name: --configuration 3d_fullres.",
-        )
-    return fitting[0]
+def _called(folder: Path, source: Path) -> str:
+    return folder.name if folder == source else folder.relative_to(source).as_posix()
 
 
 def _folds(model: Path, wishes: Wishes) -> list[Path]:
     """The folders of the folds that are wanted."""
     found = {path.name.removeprefix("fold_"): path for path in sorted(model.glob("fold_*")) if path.is_dir()}
     trained = {name: path for name, path in found.items() if any((path / each).is_file() for each in _CHECKPOINTS)}
-    if len(trained) > 1:  # as nnU-Net does
-        trained.pop("all", None) if not wishes.folds else None
-    wanted = wishes.folds or tuple(trained)
+    usual = [name for name in trained if name != "all" or len(trained) == 1]  # as nnU-Net does
+    wanted = wishes.folds or tuple(usual)
     missing = [fold for fold in wanted if fold not in trained]
     if missing or not wanted:
         raise CheckpointError(
             f"{model} has no trained fold {', '.join(missing) or 'at all'}.",
             f"There are {', '.join(trained) or 'none'}; name them with --folds, or finish the training.",
+            option="folds" if trained else "",
         )
+    if len(trained) > 1:
+        wishes.ask(Question("folds", choices=tuple(trained), known=wanted, needed=True, several=True))
     return [trained[fold] for fold in wanted]
 
 
@@ -157,7 +179,7 @@ def _description(
         network=configuration.network(),
         modalities=modalities,
         outputs=outputs,
-        preprocessing=configuration.preprocessing(wishes.orientation, wishes.brain),
+        preprocessing=configuration.preprocessing(wishes),
         tiling=configuration.tiling(first.values.get("inference_allowed_mirroring_axes")),
         training=TrainingRecord(
             data=" ".join(filter(None, [name, dataset.text("description", ""), dataset.text("reference", "")]))[:1000],
@@ -178,25 +200,31 @@ def _outputs(dataset: Fields, wishes: Wishes) -> tuple[tuple[OutputSpec, ...], s
         found = {name: (value if isinstance(value, list) else [value]) for name, value in labels.items()}
         if len(order) != len(found):
             raise dataset.wrong("regions_class_order", f"{len(found)} labels")
-        means = {name: wishes.meaning(name, str(value), dataset.where) for name, value in found.items()}
-        _check_order(found, order, means, dataset)
+        said = [(name, "+".join(map(str, value))) for name, value in found.items()]
+        means = dict(zip(found, wishes.meanings(said, dataset.where), strict=True))
+        _check_order(found, means, dataset, wishes)
         outputs = tuple(outputs_for(list(found), list(found.values()), list(means.values())))
-        _check_painting(outputs, list(found.values()), order, dataset)
+        _check_painting(outputs, list(found.values()), order, dataset, wishes)
         return outputs, "sigmoid"
     numbered = {value[0] if isinstance(value, list) else value: name for name, value in labels.items()}
     if sorted(numbered) != list(range(1, len(labels) + 1)):
         raise dataset.wrong("labels", "labels 1, 2, …")
-    classes = [(numbered[n], wishes.meaning(numbered[n], str(n), dataset.where)) for n in sorted(numbered)]
-    numbers = [[number] for number in sorted(numbered)]
-    outputs = tuple(outputs_for([name for name, _ in classes], numbers, [meaning for _, meaning in classes]))
+    names, numbers = [numbered[number] for number in sorted(numbered)], [[number] for number in sorted(numbered)]
+    meanings = wishes.meanings([(numbered[n], str(n)) for n in sorted(numbered)], dataset.where)
+    outputs = tuple(outputs_for(names, numbers, meanings))
     if len({label for output in outputs for label in output.labels}) < sum(len(o.labels) for o in outputs):
-        raise CheckpointError(f"{dataset.where} has two labels of one meaning.", "Say what they are: --labels NAME=ET.")
+        wishes.doubt(
+            CheckpointError(
+                f"{dataset.where} has two labels of one meaning.",
+                "Say what they are: --labels NAME=ET.",
+                option="labels",
+            )
+        )
+        outputs = tuple(outputs_for([f"label {n}" for n in sorted(numbered)], numbers, [OWN] * len(numbered)))
     return (OutputSpec("background", ()), *outputs), "softmax"
 
 
-def _check_order(
-    found: Mapping[str, list[int]], order: Sequence[int], means: Mapping[str, str], dataset: Fields
-) -> None:
+def _check_order(found: Mapping[str, list[int]], means: Mapping[str, str], dataset: Fields, wishes: Wishes) -> None:
     """Regions lie within each other as those that they are taken for, and are painted from the outside in.
 
     Raises:
@@ -206,10 +234,14 @@ def _check_order(
     for name, numbers in found.items():
         for other, others in found.items():
             if set(MEANINGS[means[name]]) < set(MEANINGS[means[other]]) and not set(numbers) <= set(others):
-                raise CheckpointError(
-                    f"{dataset.where}: {name[:80]!r} does not lie within {other[:80]!r}.",
-                    "Say what they are: --labels NAME=TC.",
+                wishes.doubt(
+                    CheckpointError(
+                        f"{dataset.where}: {name[:80]!r} does not lie within {other[:80]!r}.",
+                        "Say what they are: --labels NAME=TC.",
+                        option="labels",
+                    )
                 )
+                return
     painted = [set(MEANINGS[means[name]]) for name in found]
     if any(set(later) > set(earlier) for i, earlier in enumerate(painted) for later in painted[i + 1 :]):
         raise CheckpointError(
@@ -218,7 +250,7 @@ def _check_order(
 
 
 def _check_painting(
-    outputs: Sequence[OutputSpec], numbers: Sequence[list[int]], order: Sequence[int], dataset: Fields
+    outputs: Sequence[OutputSpec], numbers: Sequence[list[int]], order: Sequence[int], dataset: Fields, wishes: Wishes
 ) -> None:
     """Regions of the model's own are painted over each other as nnU-Net paints them.
 
@@ -230,7 +262,9 @@ def _check_painting(
         inner = set().union(*(numbers[j] for j in own if set(numbers[j]) < set(numbers[i])))
         late = [j for j in own if j < i and set(numbers[j]) < set(numbers[i])]
         if set(numbers[i]) - inner != {order[i]} or late:
-            raise CheckpointError(f"{dataset.where} paints its regions in an order that is not known here.", _AGAIN)
+            text = f"{dataset.where} paints its regions in an order that is not known here."
+            wishes.doubt(CheckpointError(text, _AGAIN, option="labels"))
+            return
 
 
 def _renamed(state: Mapping[str, Any]) -> dict[str, Any]:

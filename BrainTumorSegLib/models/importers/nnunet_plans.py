@@ -9,6 +9,7 @@ from typing import Any
 from ...domain.errors import CheckpointError
 from ..description import NetworkSpec, PreprocessingSpec, TilingSpec
 from .foreign_files import Fields, is_count
+from .wishes import Wishes
 
 _NORMALISATIONS = {
     "ZScoreNormalization": "zscore_box",
@@ -143,7 +144,7 @@ class Configuration:
             raise a.wrong(key, f"{self.dimensions} numbers for each of {stages} stages")
         return found
 
-    def preprocessing(self, orientation: str, brain: str) -> PreprocessingSpec:
+    def preprocessing(self, wishes: Wishes) -> PreprocessingSpec:
         """Grid and intensities.
 
         Raises:
@@ -152,7 +153,7 @@ class Configuration:
         order = self.plans.counts("transpose_forward") if "transpose_forward" in self.plans else [0, 1, 2]
         if sorted(order) != [0, 1, 2]:
             raise self.plans.wrong("transpose_forward", "an order of three axes")
-        axes = _reader_orientation(self.plans, orientation)[::-1]
+        axes = _reader_orientation(self.plans, wishes)[::-1]
         spacing = self.fields.numbers("spacing")
         if len(spacing) != self.dimensions:
             raise self.fields.wrong("spacing", f"{self.dimensions} numbers")
@@ -169,7 +170,7 @@ class Configuration:
             orientation="".join(axes[axis] for axis in order)[::-1],
             spacing=(0.0, *spacing) if len(spacing) == 2 else tuple(spacing),  # type: ignore[arg-type]
             normalisation=method,
-            brain=brain or ("extracted" if masked[0] else "head"),
+            brain=wishes.brain or ("extracted" if masked[0] else "head"),
             intensities=self._windows(len(schemes)) if method == "window" else (),
             interpolation=self._interpolation(),
         )
@@ -196,12 +197,12 @@ class Configuration:
         return TilingSpec(self.patch, windows="nnunet", mirrored="".join(axes[axis] for axis in sorted(set(allowed))))
 
 
-def _reader_orientation(plans: Fields, wished: str) -> str:
+def _reader_orientation(plans: Fields, wishes: Wishes) -> str:
     """Axes of the images as they were read; those of BraTS where the reader leaves them and nobody says."""
     reader = plans.text("image_reader_writer", "SimpleITKIO")
     if reader not in _READERS:
         raise CheckpointError(f"{plans.where} reads its images with {reader[:80]!r}.", _OTHERS)
-    return _READERS[reader] or wished or "LPS"
+    return _READERS[reader] or wishes.axes()
 
 
 def _optional(fields: Fields, key: str) -> Fields:

@@ -21,7 +21,8 @@ from BrainTumorSegLib.domain.errors import CancelledError, CheckpointError, Exec
 from BrainTumorSegLib.domain.progress import Progress
 from BrainTumorSegLib.models import public_models
 from BrainTumorSegLib.models.catalogue import installed, models_folder
-from BrainTumorSegLib.models.public_models import LIST, available, download_model, find_public, pinned
+from BrainTumorSegLib.models.importers.wishes import Wishes
+from BrainTumorSegLib.models.public_models import LIST, Fetched, available, download_model, find_public, pinned
 from Testing.nnunet_samples import write_model
 
 
@@ -101,8 +102,8 @@ def listed(tmp_path: Path, served: Served, monkeypatch: pytest.MonkeyPatch) -> C
     return write
 
 
-def never(question: str) -> bool:
-    raise AssertionError(question)
+def never(fetched: Fetched) -> bool:
+    raise AssertionError(fetched)
 
 
 def test_the_list_is_as_its_schema_says() -> None:
@@ -144,7 +145,7 @@ def test_a_model_is_downloaded_checked_and_added(served: Served, listed: Callabl
     assert added.description.id == "tiny" and "tiny" in installed()[0]
     assert added.description.weights_licence == "CC-BY-4.0"
     assert added.description.training.recipe["source"] == f"{served.address}/tiny.zip"
-    assert heard and heard[-1] == 1.0
+    assert heard and heard[-1] == 0.8, "then it is taken over"
     assert not [path for path in models_folder().parent.rglob("*") if path.suffix == ".zip"]
 
 
@@ -188,11 +189,11 @@ def test_what_nobody_states_is_pinned_by_consent(served: Served, listed: Callabl
     listed(sha256="", sha1="", bytes=0)
     digest = hashlib.sha256(served.content).hexdigest()
     with pytest.raises(RequestError, match="was not taken over"):
-        download_model(find_public("tiny"), Progress(), lambda question: False)
+        download_model(find_public("tiny"), Progress(), lambda fetched: False)
     assert not pinned() and not models_folder().exists()
-    questions: list[str] = []
-    download_model(find_public("tiny"), Progress(), lambda question: not questions.append(question))  # type: ignore[func-returns-value]
-    assert digest in questions[0] and pinned() == {"tiny": digest}
+    shown: list[Fetched] = []
+    download_model(find_public("tiny"), Progress(), lambda fetched: not shown.append(fetched))  # type: ignore[func-returns-value]
+    assert digest == shown[0].sha256 and digest in shown[0].doubt and pinned() == {"tiny": digest}
     assert digest in find_public("tiny").card()
     download_model(find_public("tiny"), Progress(), never)  # not asked again
     served.content += b"more"
@@ -229,3 +230,35 @@ def test_the_commands(served: Served, listed: Callable[..., None], capsys: pytes
     assert "CC-BY-4.0" in said.out and "--yes" in said.err and not served.asked
     assert cli.main(["models", "download", "tiny", "--yes"]) == 0
     assert "Added tiny" in capsys.readouterr().out
+
+
+def test_fetched_alone_shown_and_then_taken_over(
+    served: Served, listed: Callable[..., None], home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the panel does: what is there is not downloaded again, and only the digest that was agreed to is taken."""
+    listed(sha256="", sha1="", bytes=0)
+    digest = hashlib.sha256(served.content).hexdigest()
+    assert cli.main(["models", "--progress", "json", "download", "tiny", "--yes", "--fetch-only"]) == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])["result"]
+    assert said["sha256"] == digest and digest in said["doubt"] and Path(said["file"]).is_file()
+    assert not pinned() and not models_folder().exists()
+    assert cli.main(["models", "download", "tiny", "--sha256", digest, "--id", "mine"]) == 0
+    assert pinned() == {"tiny": digest} and "mine" in installed()[0] and len(served.asked) == 1
+    assert not list((home / "cache" / "downloads").iterdir())
+    listed(id="other", sha256="", sha1="", bytes=0)
+    assert cli.main(["models", "download", "other", "--sha256", "0" * 64]) == 2
+    assert "other" not in pinned() and not list((home / "cache" / "downloads").iterdir())
+
+
+def test_what_was_downloaded_stays_while_something_is_to_be_said(
+    tmp_path: Path, served: Served, listed: Callable[..., None]
+) -> None:
+    write_model(tmp_path / "unnamed", channels={str(number): f"channel {number}" for number in range(4)})
+    served.content = Path(shutil.make_archive(str(tmp_path / "u"), "zip", tmp_path / "unnamed")).read_bytes()
+    listed(channels=[], sha256=hashlib.sha256(served.content).hexdigest(), sha1="", bytes=0)
+    with pytest.raises(RequestError, match="which sequences") as caught:
+        download_model(find_public("tiny"), Progress(), never)
+    assert caught.value.option == "channels" and find_public("tiny").file.is_file()
+    said = Wishes(channels=("t1", "t1ce", "t2", "flair"))
+    assert download_model(find_public("tiny"), Progress(), never, said).description.modalities == said.channels
+    assert len(served.asked) == 1 and not find_public("tiny").file.exists()
