@@ -91,6 +91,19 @@ def dice_with_minimum(evidence: Sequence[RegionEvidence], minimum: float) -> flo
     return float(np.mean([float(not e.truth.any()) if e.expected < minimum else e.measured for e in evidence]))
 
 
+def best_minimum(evidence: Sequence[RegionEvidence]) -> float:
+    """Of the minima that are looked at, the lowest with the highest mean Dice."""
+    return max(_MINIMA, key=lambda minimum: (dice_with_minimum(evidence, minimum), -minimum))
+
+
+def uncalibrated(checkpoint: Checkpoint) -> Checkpoint:
+    """The same model with its probabilities as the network gives them, and no ET taken for none."""
+    even = dict.fromkeys(checkpoint.description.regions, 1.0)
+    bare = dataclasses.replace(checkpoint.description.postprocessing, temperatures=even, minimum_et_dice=0.0)
+    description = dataclasses.replace(checkpoint.description, postprocessing=bare)
+    return dataclasses.replace(checkpoint, description=description)
+
+
 def gather(
     checkpoint: Checkpoint, cases: Iterable[LabelledCase], *, device: str = "auto"
 ) -> Iterator[dict[str, RegionEvidence]]:
@@ -187,10 +200,7 @@ def run(arguments: argparse.Namespace) -> int:
     checkpoint = load_model(arguments.model)
     fitted = arguments.patients != VALIDATION
     if fitted:  # what is found here replaces what may be there
-        even = dict.fromkeys(checkpoint.description.regions, 1.0)
-        bare = dataclasses.replace(checkpoint.description.postprocessing, temperatures=even, minimum_et_dice=0.0)
-        description = dataclasses.replace(checkpoint.description, postprocessing=bare)
-        checkpoint = dataclasses.replace(checkpoint, description=description)
+        checkpoint = uncalibrated(checkpoint)
     chosen = patients(checkpoint, arguments.data, arguments.patients)
     evidence = []
     for name, one in zip(chosen, gather(checkpoint, chosen.values(), device=arguments.device), strict=True):
