@@ -32,6 +32,7 @@ from BrainTumorSegPanel.content import Content, Wish  # noqa: E402
 from BrainTumorSegPanel.diagnostics import LogPart  # noqa: E402
 from BrainTumorSegPanel.folder import FolderRun  # noqa: E402
 from BrainTumorSegPanel.inputs import InputsPart, VolumeWatch  # noqa: E402
+from BrainTumorSegPanel.model_work import ModelWork  # noqa: E402
 from BrainTumorSegPanel.models import ModelsPart  # noqa: E402
 from BrainTumorSegPanel.preprocessing import BrainExtraction, Preprocessing  # noqa: E402
 from BrainTumorSegPanel.results import ResultsPart  # noqa: E402
@@ -117,13 +118,13 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = BrainTumorSegLogic()
         self.log = LogPart(self.ui, tuple(SAMPLE_FILES))
-        self.models = ModelsPart(self.ui, self._refresh, self.logic.ensureDependencies)
+        work = ModelWork(self.ui, turns := Turns(), self.log.add)
+        self.models = ModelsPart(self.ui, self._refresh, self.logic.ensureDependencies, work)
         self.inputs = InputsPart(self.ui, lambda: self._parameterNode, self.models, self.log.add)
         self.comparison: ComparisonPart | None = None
         self.results = ResultsPart(self.ui, self._onResults, lambda: self.parent.isEntered)
         self.comparison = ComparisonPart(self.ui, lambda: (self.results.node, self.results.digest))
         self.alignment = AlignmentPart(self.ui, self.inputs.volumes)
-        turns = Turns()
         self.cohort = CohortPart(self.ui, self._startFolder, self.log.add, turns, self._showOpened)
         parts = (self.inputs, self.models, self.log)
         self.segmenting = SegmentPart(self.ui, self.logic, parts, lambda: self._parameterNode, self._showResult, turns)

@@ -130,7 +130,7 @@ class EngineRun:
             return error_of(*said)
         last = self.log[-1] if self.log else "it said nothing"
         return ExecutionError(
-            f"The segmentation ended with exit code {self._exit_code()}: {last}.",
+            f"The engine ended with exit code {self._exit_code()}: {last}.",
             "Close other programs if memory may have run out, or see the log.",
         )
 
@@ -190,7 +190,7 @@ class EngineRun:
         if self.state == "running":
             raise RuntimeError("the run has not ended yet")
         if "result" not in self._answer:
-            raise ExecutionError("The segmentation ended without a result.", "See the log.")
+            raise ExecutionError("The engine ended without a result.", "See the log.")
         return dict(self._answer["result"])
 
     def record(self) -> ResultRecord:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import qt
@@ -13,14 +12,16 @@ from slicer.i18n import tr as _
 from BrainTumorSegLib.domain.errors import BrainTumorSegError
 from BrainTumorSegLib.domain.modalities import MODALITIES, TITLES
 from BrainTumorSegLib.domain.options import DEFAULT_MODEL
-from BrainTumorSegLib.io.run_folder import run_folder
 from BrainTumorSegLib.models import catalogue
 from BrainTumorSegLib.models.description import Description
 from BrainTumorSegLib.models.licence import accept_licence, pending_licence
 from BrainTumorSegLib.models.model_card import model_card
-from BrainTumorSegLib.runner import POLL_SECONDS, EngineRun
+from BrainTumorSegLib.runner import POLL_SECONDS
 
+from .adding import AddingPart
 from .devices import BASIC, Device, DeviceProbe
+from .model_work import ModelWork
+from .public_models import PublicModelsPart
 from .widgets import chosen_value, errors_shown, fill_list, remember, setting, show_text
 
 
@@ -42,31 +43,30 @@ def _titles() -> dict[str, str]:
 _known_devices: list[tuple[Device, ...]] = []
 
 
-# Of other programs: archives, weights with their configuration, and what stands for the folder that it lies in.
-_FOREIGN = "*.zip *.pt *.pth plans.json metadata.json"
-
-
 class ModelsPart:
     """Which network runs, and where."""
 
-    def __init__(self, ui: Any, changed: Callable[[], None], prepare: Callable[[], None]) -> None:
+    def __init__(self, ui: Any, changed: Callable[[], None], prepare: Callable[[], None], work: ModelWork) -> None:
         """``changed`` is called when another model is chosen, ``prepare`` before the engine is needed."""
-        self._ui, self._changed, self._prepare = ui, changed, prepare
+        self._ui, self._changed, self.work = ui, changed, work
         self._probe: DeviceProbe | None = None
         self._timer = qt.QTimer()
         self._timer.setInterval(round(1000 * POLL_SECONDS))
         self._timer.connect("timeout()", self._poll_devices)
         ui.modelSelector.connect("currentIndexChanged(int)", self._on_model)
         ui.deviceSelector.connect("currentIndexChanged(int)", self._on_device)
-        ui.addModelButton.connect("clicked()", self._on_add)
         ui.removeModelButton.connect("clicked()", self._on_remove)
         ui.openModelsFolderButton.connect("clicked()", self._on_open_folder)
+        adding = AddingPart(ui, work, prepare, self._on_added)
+        self._public: PublicModelsPart | None = None
         self.refresh()
+        self._public = PublicModelsPart(ui, work, adding, prepare, lambda name: name in self._models)
         self.refresh_devices()
 
     def close(self) -> None:
         """The panel goes away."""
         self._timer.stop()
+        self.work.close()
         if self._probe is not None:
             self._probe.close()
 
@@ -100,6 +100,8 @@ class ModelsPart:
         entries = [(_title(m), identifier) for identifier, m in self._models.items()]
         fill_list(self._ui.modelSelector, entries, setting("Model", DEFAULT_MODEL))
         self._show()
+        if self._public is not None:
+            self._public.refresh()
 
     def refresh_devices(self) -> None:
         """Ask which devices there are, unless that is known."""
@@ -178,28 +180,10 @@ class ModelsPart:
             self._probe = None
             self._list_devices(devices)
 
-    def _on_add(self) -> None:
-        file = qt.QFileDialog.getOpenFileName(
-            slicer.util.mainWindow(), _("Model"), "", f"{_('Models')} (*{catalogue.SUFFIX} {_FOREIGN})"
-        )
-        if not file:
-            return
-        with errors_shown():
-            self._prepare()
-            before = set(self._models)
-            # In a child: the network is built to see that it is sound, which needs torch.
-            with run_folder() as folder:
-                run = EngineRun(["models", "add", str(Path(file).absolute())], folder / "cancel")
-                while run.state == "running":
-                    slicer.app.processEvents()
-                    run.pause()
-            if run.error:
-                raise run.error
-            added = [m for name, m in catalogue.installed()[0].items() if name not in before and not m.part_of]
-            if added:
-                remember("Model", added[0].description.id)
-            self.refresh()
-            self._changed()
+    def _on_added(self, name: str) -> None:
+        remember("Model", name)
+        self.refresh()
+        self._changed()
 
     def _on_remove(self) -> None:
         with errors_shown():

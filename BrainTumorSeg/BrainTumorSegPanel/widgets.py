@@ -41,10 +41,15 @@ def show_error(error: BaseException, log: Sequence[str] = ()) -> None:
 
 def show_text(label: Any, text: str, *, warns: bool = False) -> None:
     """A line that is there only where it says something; in the colour of warnings where it warns of something."""
-    label.text = _LONG_WORD.sub(lambda word: "\u200b".join(_PIECE.findall(word.group())), text)
+    label.text = breakable(text)
     label.visible = bool(text)
     dark = label.palette.color(qt.QPalette.Window).lightness() < 128
     label.styleSheet = f"color: {_WARNING[dark]}" if warns else ""
+
+
+def breakable(text: str) -> str:
+    """A text whose long words, such as paths, can be broken anywhere."""
+    return _LONG_WORD.sub(lambda word: "\u200b".join(_PIECE.findall(word.group())), text)
 
 
 def plain(text: str) -> str:
@@ -80,6 +85,13 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return _("{seconds} s").format(seconds=max(5, 5 * round(seconds / 5)))
     return _("{minutes} min").format(minutes=round(seconds / 60))
+
+
+def file_size(size: int) -> str:
+    """A number of bytes, for people."""
+    if size < 1e6:
+        return _("{size} kB").format(size=round(size / 1e3))
+    return _("{size} MB").format(size=f"{size / 1e6:.1f}" if size < 1e7 else f"{size / 1e6:.0f}")
 
 
 def fill_list(box: Any, entries: Sequence[tuple[str, str]], chosen: str) -> None:

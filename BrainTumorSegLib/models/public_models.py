@@ -7,6 +7,7 @@ the user's consent.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from .catalogue import InstalledModel
 from .importers.wishes import Wishes, titles
 
 LIST = Path(__file__).with_name("public_models.json")
+# Names another list, such as a hospital's own.
+VARIABLE = "BRAINTUMORSEG_PUBLIC_MODELS"
 LARGEST = 4 << 30
 SCHEMA = 1
 
@@ -86,11 +89,21 @@ class PublicModel:
 
 
 def available() -> dict[str, PublicModel]:
-    """Id → model that can be downloaded."""
-    values = read_json(LIST)
-    if values.get("schema") != SCHEMA:
-        raise RequestError(f"{LIST} is of another version.", "Update BrainTumorSeg.")
-    models = [from_json(PublicModel, entry) for entry in values["models"]]
+    """Id → model that can be downloaded; of the list that ``BRAINTUMORSEG_PUBLIC_MODELS`` names, where it does.
+
+    Raises:
+        RequestError: that file is no such list.
+    """
+    file = Path(os.environ.get(VARIABLE) or LIST)
+    try:
+        values = read_json(file)
+        if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+            raise RequestError(f"{file} is a list of another version.", "Update BrainTumorSeg.")
+        models: list[PublicModel] = [from_json(PublicModel, entry) for entry in values["models"]]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise RequestError(
+            f"{file} is no list of models ({str(error)[:200]}).", f"Mend it, or unset {VARIABLE}."
+        ) from error
     return {model.id: model for model in models}
 
 

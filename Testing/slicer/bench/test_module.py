@@ -11,8 +11,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from Testing.nnunet_samples import write_model
-
 from .driving import Panel, Traces, idle_engine, only_message, snapshot
 
 
@@ -108,42 +106,6 @@ def test_cards_of_the_models(panel: Panel) -> None:
     assert "Needs any of T1, T1ce, T2, FLAIR; gives ET, TC, WT." in panel.ui.modelInfoLabel.text
     panel.choose_model("lgg-unet")
     assert "Needs FLAIR, optional: T1, T1ce; gives WT." in panel.ui.modelInfoLabel.text
-
-
-def test_a_model_is_added_and_removed(panel: Panel, models: dict[str, Path], home: Path) -> None:
-    installed = home / "models" / "whole.safetensors"
-    panel.choose_model("whole")
-    panel.desk.answer("Ok")
-    panel.click("removeModelButton")
-    assert "whole" in only_message(panel.desk).text
-    assert not installed.exists()
-    panel.desk.answer(str(models["whole"]))
-    panel.click("addModelButton")
-    assert installed.is_file()
-    assert panel.ui.modelSelector.itemData(panel.ui.modelSelector.currentIndex) == "whole"
-    panel.desk.take()
-
-
-def test_a_model_of_another_program_is_added(panel: Panel, tmp_path: Path, home: Path) -> None:
-    """The plans of nnU-Net stand for their folder; what is missing is said with its option."""
-    write_model(tmp_path / "known")
-    panel.desk.answer(str(next((tmp_path / "known").rglob("plans.json"))))
-    panel.click("addModelButton")
-    assert "Dataset001" in panel.ui.modelSelector.itemData(panel.ui.modelSelector.currentIndex)
-    write_model(tmp_path / "unknown", channels={str(number): f"channel {number}" for number in range(4)})
-    panel.desk.answer(str(next((tmp_path / "unknown").rglob("plans.json"))))
-    panel.click("addModelButton")
-    assert "--channels" in panel.desk.take()[-1].text
-
-
-def test_a_file_that_is_no_model(panel: Panel, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.safetensors"
-    broken.write_bytes(b"no checkpoint")
-    count = panel.ui.modelSelector.count
-    panel.desk.answer(str(broken))
-    panel.click("addModelButton")
-    assert "broken.safetensors" in panel.desk.take()[-1].text
-    assert panel.ui.modelSelector.count == count
 
 
 def test_restrictive_terms_are_shown_once(panel: Panel, case: Path) -> None:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import json
 import re
 import shutil
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,53 +18,24 @@ from BrainTumorSegLib.domain.progress import Progress
 from BrainTumorSegLib.models import public_models
 from BrainTumorSegLib.models.catalogue import installed, models_folder
 from BrainTumorSegLib.models.importers.wishes import Wishes
-from BrainTumorSegLib.models.public_models import LIST, Fetched, available, download_model, find_public, pinned
+from BrainTumorSegLib.models.public_models import (
+    LIST,
+    VARIABLE,
+    Fetched,
+    available,
+    download_model,
+    find_public,
+    pinned,
+)
+from Testing.model_server import Served, serving
 from Testing.nnunet_samples import write_model
-
-
-@dataclass
-class Served:
-    """What a server gives, and what it was asked."""
-
-    content: bytes = b""
-    etag: str = '"1"'
-    breaks: list[int] = field(default_factory=list)  # bytes after which an answer breaks off
-    asked: list[tuple[str, str | None]] = field(default_factory=list)
-    address: str = ""
 
 
 @pytest.fixture
 def served() -> Iterator[Served]:
     """A server that can begin in the middle."""
-    state = Served()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            wanted = self.headers.get("Range")
-            state.asked.append((self.path, wanted))
-            first = 0
-            if wanted and self.headers.get("If-Range") == state.etag:
-                first = int(wanted.removeprefix("bytes=").rstrip("-"))
-                if first >= len(state.content):
-                    return self.send_error(416)
-                self.send_response(206)
-            else:
-                self.send_response(200)
-            body = state.content[first:]
-            self.send_header("Content-Length", str(len(body)))
-            self.send_header("ETag", state.etag)
-            self.end_headers()
-            with suppress(OSError):
-                self.wfile.write(body[: state.breaks.pop(0)] if state.breaks else body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        state.address = f"http://127.0.0.1:{running.server_port}"
+    with serving() as state:
         yield state
-        running.shutdown()
 
 
 @pytest.fixture
@@ -78,25 +45,7 @@ def listed(tmp_path: Path, served: Served, monkeypatch: pytest.MonkeyPatch) -> C
     served.content = Path(shutil.make_archive(str(tmp_path / "tiny"), "zip", tmp_path / "made")).read_bytes()
 
     def write(**changes: Any) -> None:
-        entry = {
-            "id": "tiny",
-            "title": "Tiny",
-            "purpose": "Tests",
-            "importer": "nnunet",
-            "url": f"{served.address}/tiny.zip",
-            "bytes": len(served.content),
-            "sha256": hashlib.sha256(served.content).hexdigest(),
-            "sha1": hashlib.sha1(served.content, usedforsecurity=False).hexdigest(),
-            "channels": ["t1", "t1ce", "t2", "flair"],
-            "labels": {"whole tumor": "WT", "tumor core": "TC", "enhancing tumor": "ET"},
-            "licence": "CC-BY-4.0",
-            "accuracy": "none",
-            "accuracy_source": "nowhere",
-            "source": "this test",
-        }
-        file = tmp_path / "list.json"
-        file.write_text(json.dumps({"schema": 1, "models": [entry | changes]}))
-        monkeypatch.setattr(public_models, "LIST", file)
+        monkeypatch.setattr(public_models, "LIST", served.write_list(tmp_path / "list.json", **changes))
 
     write()
     return write
@@ -262,3 +211,12 @@ def test_what_was_downloaded_stays_while_something_is_to_be_said(
     said = Wishes(channels=("t1", "t1ce", "t2", "flair"))
     assert download_model(find_public("tiny"), Progress(), never, said).description.modalities == said.channels
     assert len(served.asked) == 1 and not find_public("tiny").file.exists()
+
+
+def test_another_list(tmp_path: Path, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(served.write_list(tmp_path / "own.json", id="ours")))
+    assert list(available()) == ["ours"]
+    for text in ("[]", "{", '{"schema": 1}', '{"schema": 1, "models": [{"id": "a"}]}', '{"schema": 2, "models": []}'):
+        (tmp_path / "own.json").write_text(text)
+        with pytest.raises(RequestError, match=r"own\.json"):
+            available()
