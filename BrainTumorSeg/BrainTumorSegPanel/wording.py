@@ -37,6 +37,14 @@ def _table() -> tuple[tuple[str, str], ...]:
         (r"[Nn]ame (?:each sequence|the sequences|the series to use)[^:]*:(?: --\w+ \w+)+(?: …)?", given),
         (r"(?:name other ones|a series by its modality): --t1 SERIES(?: …)?", _("load the series by themselves")),
         (r"pip install openvino", _("Apply offers to")),
+        (r"; name them with --folds", _("; choose them")),
+        (r"(?:Say what they are|Say it): --labels(?: NAME=\w+| '[^']*'[^.]*)?", _("Say what each label stands for")),
+        (
+            r"(?:Say it in their order:|Name as many with) --channels(?: [\w,]+)?",
+            _("Say which sequence each channel is"),
+        ),
+        (r"Say which one by a part of its name: --configuration(?: \w+)?", _("Choose one of them")),
+        (r"Name another with --id", _("Give it another id")),
     )
 
 

@@ -22,7 +22,6 @@ from .importers.wishes import Wishes
 
 SUFFIX = ".safetensors"
 EMBEDDED = Path(__file__).parent / "checkpoints"
-_OTHER_ID = "Export yours under another id, or name one with --id."
 
 
 @dataclass(frozen=True)
@@ -160,16 +159,16 @@ def inspect(path: Path | str, wishes: Wishes | None = None) -> Findings:
         description = _for_tumours(read_description(given))
         found = findings_of(description, CHECKPOINT, given.stat().st_size)
         if _is_included(description.id):
-            raise _taken(description.id)
+            raise _taken(description.id, is_own=True)
         return replace(found, replaces=description.id in installed()[0])
     with run_folder() as folder:
         found, description_ = examine(given, folder, wishes or Wishes())
     if description_ is None:
         return found
     if _is_included(found.id):
-        text = f"A model with the id {found.id} is included."
-        questions = [replace(q, text=text, remedy=_OTHER_ID) if q.option == "id" else q for q in found.questions]
-        return replace(found, questions=tuple(questions))
+        error = _taken(found.id)
+        said = {"text": str(error), "remedy": error.remedy}
+        return replace(found, questions=tuple(replace(q, **said) if q.option == "id" else q for q in found.questions))
     return replace(found, replaces=found.id in installed()[0])
 
 
@@ -194,7 +193,7 @@ def add(path: Path | str, wishes: Wishes | None = None, progress: Progress | Non
         description = _for_tumours(checkpoint.description)
         checkpoint.check()  # weights that are not finite are refused here
         if _is_included(description.id):
-            raise _taken(description.id)
+            raise _taken(description.id, is_own=file == Path(path))
         progress.report("import", 0.9, f"Adding {description.id}")
         destination = models_folder() / f"{description.id}{SUFFIX}"
         with atomic(destination) as part:
@@ -207,8 +206,10 @@ def _is_included(model: str) -> bool:
     return model in models and models[model].embedded
 
 
-def _taken(model: str) -> CheckpointError:
-    return CheckpointError(f"A model with the id {model} is included.", _OTHER_ID, option="id")
+def _taken(model: str, is_own: bool = False) -> CheckpointError:
+    """The refusal of an id; ``is_own`` where a file of this program has it."""
+    remedy = "Export yours under another id." if is_own else "Name another with --id."
+    return CheckpointError(f"A model with the id {model} is included.", remedy, option="" if is_own else "id")
 
 
 def remove(model: str) -> Path:

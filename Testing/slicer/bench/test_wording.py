@@ -16,7 +16,7 @@ from .test_inputs import add_volume, choose
 
 ENGINE = ROOT / "BrainTumorSegLib"
 # What only the command line says or does.
-NOT_OF_A_RUN = ("commands", "evaluation", "cohort", "cli.py", "options.py", "report", "importers", "sample_patient.py")
+NOT_OF_A_RUN = ("commands", "evaluation", "cohort", "cli.py", "options.py", "report", "sample_patient.py")
 OPTION = re.compile(r"(?<![\w-])--[a-z]|braintumorseg [a-z]")
 
 
@@ -55,6 +55,7 @@ def test_no_option_of_the_command_line_reaches_a_dialog(application: Traces) -> 
         ("Close other programs, or choose --device cpu.", "or choose CPU as Device, under Advanced."),
         ("Mend its installation, or choose --brain-extraction included.", "Included network as Brain by"),
         ("Give it (T1), or choose another model: braintumorseg models.", "or choose another model, under Advanced."),
+        ("Say it: --labels 'a b=WT' (NCR, ED, or own: it keeps its name).", "Say what each label stands for."),
         ("A file with-dashes--inside stays.", "A file with-dashes--inside stays."),
     ],
 )
