@@ -18,7 +18,7 @@ from BrainTumorSegLib.models.importers.wishes import OWN, Question
 from .widgets import breakable, chosen_value, file_size, fill_list, show_text
 
 # Pixels: as narrow as the panel, and no higher than the smallest screen.
-_WIDTH, _ROW, _HIGHEST = 380, 30, 420
+_WIDTH, _ROW, _LOWEST, _HIGHEST = 380, 30, 180, 420
 
 
 class ModelDialog:
@@ -73,8 +73,8 @@ class ModelDialog:
         scrolled.widgetResizable = True
         scrolled.setFrameShape(qt.QFrame.NoFrame)
         scrolled.horizontalScrollBarPolicy = qt.Qt.ScrollBarAlwaysOff
-        rows = sum(2 + max(len(question.names), 1) for question in needed) + (4 if others else 0)
-        scrolled.minimumHeight = min(_ROW * rows, _HIGHEST)
+        rows = 2 + sum(1 + max(len(question.names), 1) for question in needed)
+        scrolled.minimumHeight = min(max(_ROW * rows, _LOWEST), _HIGHEST)
         scrolled.setWidget(content)
         column.addWidget(scrolled, 1)
         return fields
@@ -180,8 +180,8 @@ def found_text(f: Findings) -> str:
     if not f.title:
         return _("{kind}: several models.").format(kind=f.kind)
     networks = _("{count} networks, averaged").format(count=f.networks) if f.networks > 1 else _("one network")
-    takes = ", ".join(TITLES[name] for name in f.modalities) or _("sequences that its files do not name")
-    gives = ", ".join(f.outputs) or _("labels that have to be named")
+    takes = ", ".join(TITLES[name] for name in f.modalities) or _("the sequences that you choose below")
+    gives = ", ".join(f.outputs) or _("the regions that you choose below")
     lines = [
         f"{f.kind}: {f.title}",
         _("{dimensions}D, {networks}, {size}.").format(

@@ -167,8 +167,10 @@ def inspect(path: Path | str, wishes: Wishes | None = None) -> Findings:
         return found
     if _is_included(found.id):
         error = _taken(found.id)
-        said = {"text": str(error), "remedy": error.remedy}
-        return replace(found, questions=tuple(replace(q, **said) if q.option == "id" else q for q in found.questions))
+        questions = (
+            replace(q, text=str(error), remedy=error.remedy) if q.option == error.option else q for q in found.questions
+        )
+        return replace(found, questions=tuple(questions))
     return replace(found, replaces=found.id in installed()[0])
 
 

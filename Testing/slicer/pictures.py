@@ -6,6 +6,8 @@ one window before and after the run, on Slicer's smallest screen), ``slicer-dark
 colours), ``slicer-panel.png`` (as it opens, and with *Advanced* unfolded), ``slicer-results.png`` and
 ``slicer-views.png``. The views are drawn by VTK from the nodes of the scene; the application has no part in them. With
 the raw scans of another patient it also writes ``slicer-raw-scans.png``, the panel before it segments them.
+``slicer-add-model.png`` shows the dialogue for a made model of nnU-Net, and the list of public models. ``--no-run``
+draws only what needs no run: the panel as it opens, and that one.
 """
 
 from __future__ import annotations
@@ -166,7 +168,42 @@ def draw_raw(case: Path) -> Image.Image:
     return grab_panel("inputs")
 
 
-def draw_run(case: Path, model: str, folder: Path) -> None:
+def draw_adding(file: Path) -> None:
+    """What is asked of a model whose files leave something open, and the public models with their cards."""
+    import slicer
+
+    from Testing.nnunet_samples import make_plans, write_model
+
+    from .bench.driving import Panel
+    from .harness.dialogs import DESK
+
+    panel, taken = Panel(DESK), []
+
+    def take(dialog: Any) -> bool:
+        dialog.resize(WIDTH, 460)
+        for _ in range(4):
+            slicer.app.processEvents()
+        taken.append(grab(dialog))
+        return False
+
+    with tempfile.TemporaryDirectory() as folder:
+        channels = {"0": "mr_pre", "1": "mr_post", "2": "T2w", "3": "FLAIR"}
+        labels = {"background": 0, "lesion": [1, 2, 3], "tumor core": [1, 3], "enhancing": 3}
+        plans = make_plans(3, (16, 16, 16), (4, 8)) | {"dataset_name": "Dataset501_Glioma"}
+        write_model(Path(folder), channels=channels, labels=labels, plans=plans, folds=5)
+        DESK.answer(folder, take)
+        panel.ui.addModelButton.menu().actions()[1].trigger()
+        panel.wait_until(lambda: not panel.widget.models.work.busy)
+    unfold("advanced", "publicModels")
+    part = panel.ui.publicModelsCollapsibleButton
+    for _ in range(4):
+        shell().resize(WIDTH, 1400)
+        slicer.app.processEvents()
+    save(beside(taken[0], grab(part)), file)
+    panel.ui.modelStatusLabel.text = ""
+
+
+def draw_run(case: Path, model: str, folder: Path, *, runs: bool) -> None:
     """Click through a case, and draw the panel before and after."""
     import slicer
 
@@ -181,6 +218,8 @@ def draw_run(case: Path, model: str, folder: Path) -> None:
     panel.wait_until(lambda: panel.widget.models._probe is None)
     reference = panel.ui.t1ceSelector.currentNode()
     save(beside(grab_panel("inputs"), grab_panel("inputs", "advanced")), folder / "slicer-panel.png")
+    if not runs:
+        return
     save(draw_window(None, reference, SMALL, "inputs"), folder / "slicer-start.png")
     panel.click("applyButton")
     panel.wait_until(lambda: not panel.ui.cancelButton.enabled, PATIENCE)
@@ -211,6 +250,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("case", type=Path)
     parser.add_argument("--raw", type=Path)
+    parser.add_argument("--no-run", action="store_true")
     parser.add_argument("-m", "--model", default=DEFAULT_MODEL)
     parser.add_argument("-o", "--output", type=Path, default=Path("docs/images"))
     given = parser.parse_args()
@@ -222,7 +262,8 @@ def main() -> int:
         import slicer
 
         slicer.util.selectModule("BrainTumorSeg")
-        draw_run(given.case.resolve(), given.model, given.output.resolve())
+        draw_run(given.case.resolve(), given.model, given.output.resolve(), runs=not given.no_run)
+        draw_adding(given.output.resolve() / "slicer-add-model.png")
         if given.raw:
             save(draw_raw(given.raw.resolve()), given.output / "slicer-raw-scans.png")
         held.module.close()
