@@ -55,13 +55,13 @@ class ModelDialog:
         self._dialog.deleteLater()
 
     def _add_questions(self, column: Any) -> list[_Field]:
-        """What has to be answered above; what may be said of the model besides, folded below."""
+        """What is not known above; what may be said of the model besides, folded below."""
         content, scrolled = qt.QWidget(), qt.QScrollArea(self._dialog)
         above = qt.QVBoxLayout(content)
         above.setContentsMargins(0, 0, 0, 0)
-        needed = self._findings.open
-        fields = [_Field(question, above, self._refresh) for question in needed]
-        others = [question for question in self._findings.questions if question not in needed]
+        unknown = [question for question in self._findings.questions if question.text or question.is_open]
+        fields = [_Field(question, above, self._refresh) for question in unknown]
+        others = [question for question in self._findings.questions if question not in unknown]
         if others:
             more = ctk.ctkCollapsibleButton(content)
             more.text, more.objectName = _("More"), "moreCollapsibleButton"
@@ -73,7 +73,7 @@ class ModelDialog:
         scrolled.widgetResizable = True
         scrolled.setFrameShape(qt.QFrame.NoFrame)
         scrolled.horizontalScrollBarPolicy = qt.Qt.ScrollBarAlwaysOff
-        rows = 2 + sum(1 + max(len(question.names), 1) for question in needed)
+        rows = 2 + sum(1 + max(len(question.names), 1) for question in unknown)
         scrolled.minimumHeight = min(max(_ROW * rows, _LOWEST), _HIGHEST)
         scrolled.setWidget(content)
         column.addWidget(scrolled, 1)
@@ -205,7 +205,7 @@ def _titles() -> dict[str, str]:
         "orientation": _("Axes of the images that it was trained on:"),
         "brain": _("What the images that it was trained on show:"),
         "id": _("What it is called here:"),
-        "licence": _("Licence of the weights, as its source states it:"),
+        "licence": _("Licence of the weights, where its source states one:"),
         "source": _("Where it comes from:"),
     }
 

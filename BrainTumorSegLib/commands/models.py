@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     if arguments.action == "info":
         console.say(model_card(catalogue.find(arguments.model).description))
     elif arguments.action == "inspect":
-        found = catalogue.inspect(arguments.model, _wishes(arguments))
+        found = catalogue.inspect(arguments.model, _wishes(arguments), progress)
         console.say(found.text())
         console.result(dataclasses.asdict(found))
     elif arguments.action == "add":

@@ -143,17 +143,20 @@ def _for_tumours(d: Description) -> Description:
     return d
 
 
-def inspect(path: Path | str, wishes: Wishes | None = None) -> Findings:
+def inspect(path: Path | str, wishes: Wishes | None = None, progress: Progress | None = None) -> Findings:
     """What a file, folder or archive is, and what has to be said of it before :func:`add`; nothing is changed.
 
     Args:
         path: a file or folder.
         wishes: of a model of another program, what its files do not say.
+        progress: hears what is looked at.
 
     Raises:
         CheckpointError: it is no model, damaged, or cannot be taken over.
         RequestError: what was said of it does not fit it.
+        CancelledError: cancelled through ``progress``.
     """
+    (progress or Progress()).report("inspect", 0.1, f"Looking at {Path(path).name}")
     given, importer = importer_of(Path(path))
     if importer is None:
         description = _for_tumours(read_description(given))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
+from ...domain.errors import CheckpointError
 from ..description import Description
 from .wishes import Wishes
 
@@ -65,14 +66,19 @@ def importer_of(path: Path) -> tuple[Path, Importer | None]:
     """What is to be taken over, and what knows how; none for a checkpoint of this program, or anything else.
 
     Raises:
-        CheckpointError: it is an archive that no model is.
+        CheckpointError: it is a folder or an archive without a model that is known here.
     """
     if path.name in _STANDS_FOR and path.is_file():
         path = path.absolute().parents[_STANDS_FOR[path.name]]
-    for name in IMPORTERS:
-        importer = cast(Importer, importlib.import_module(f"{__name__}.{name}"))
+    importers = [cast(Importer, importlib.import_module(f"{__name__}.{name}")) for name in IMPORTERS]
+    for importer in importers:
         if importer.recognises(path):
             return path, importer
+    if path.is_dir() or (path.suffix.lower() == ".zip" and path.is_file()):
+        raise CheckpointError(
+            f"{path} holds no model of {', '.join(importer.KIND for importer in importers)}.",
+            "Give what holds plans.json with dataset.json, configs/metadata.json, or model.pt.",
+        )
     return path, None
 
 

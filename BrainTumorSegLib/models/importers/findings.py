@@ -120,6 +120,6 @@ def _optional(d: Description, wishes: Wishes) -> tuple[Question, ...]:
     return (
         Question("brain", choices=("extracted", "head"), known=(d.preprocessing.brain,)),
         Question("id", known=(d.id,), needed=True),
-        Question("licence", known=(d.weights_licence,)),
+        Question("licence", "" if d.weights_licence else "Its files do not state one.", known=(d.weights_licence,)),
         Question("source", known=(wishes.source,)),
     )

@@ -37,7 +37,7 @@ class Question:
 
     Attributes:
         option: of ``models add`` that says it.
-        text: what is not known, as a sentence; of what is known, empty.
+        text: what is not known, as a sentence; empty where an answer is at hand.
         remedy: how the command line says it.
         names: what each is asked of, channels or labels; of none, it is asked once.
         keys: what stands for the names in the option; where there are none, their order does.

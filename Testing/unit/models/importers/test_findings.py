@@ -94,9 +94,12 @@ def test_a_bundle_whose_channels_have_no_names(tmp_path: Path) -> None:
 def test_own_files_and_what_is_none(tmp_path: Path) -> None:
     found = inspect(write_oracle(tmp_path / "own.safetensors", id="own", title="Own"))
     assert (found.kind, found.title, found.questions) == ("BrainTumorSeg", "Own", ())
-    for path in (tmp_path / "nowhere", tmp_path):
-        with pytest.raises(CheckpointError):
-            inspect(path)
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        inspect(tmp_path / "nowhere")
+    for path in (tmp_path, Path(shutil.make_archive(str(tmp_path / "z"), "zip", tmp_path))):
+        with pytest.raises(CheckpointError, match=r"no model of nnU-Net v2, MONAI bundle, MONAI Auto3DSeg") as caught:
+            add(path)
+        assert "plans.json" in caught.value.remedy
     write_model(tmp_path / "nnunet", channels=UNNAMED)
     assert inspect(tmp_path / "nnunet", Wishes(id="lgg-unet")).open[-1].option == "id", "that is an included one's"
 
