@@ -15,6 +15,7 @@ class Motion:
         quality: local correlation of the image and the reference after it, 0 to 1; ``before``: before it.
         displacement_mm: the farthest that a place in the head moved.
         angle_deg: of its rotation.
+        stretch: by what share the head would have to be stretched to be the reference's; 0 where nothing was in doubt.
     """
 
     matrix: tuple[tuple[float, ...], ...]
@@ -22,6 +23,7 @@ class Motion:
     before: float
     displacement_mm: float
     angle_deg: float
+    stretch: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ from .resampling import onto
 # Local correlation within the brain. Below the first the images are not of one head, below the second something may be
 # amiss: Testing/benchmarks/raw_cases.py prints it for right pairs and for sequences of two patients.
 FAILED, POOR = 0.2, 0.27
+# Share by which one head may have to be stretched to be the other: of one person's it is a scanner's distortion.
+STRETCHED = 0.045
 # Motion below this, where it gains nothing either, is that of the method: the headers are right.
 _STILL_MM, _GAIN = 1.0, 0.02
 
@@ -182,13 +184,20 @@ def _moves(
 
 def _check(case: Case, name: str, move: Registration) -> None:
     """Refuse what cannot be of one head."""
+    one = f"{TITLES[name]} ({case.images[name].source})"
+    other = f"{TITLES[case.reference]} ({case.reference_volume.source})"
     if move.quality < FAILED:
         raise GeometryError(
-            f"{TITLES[name]} ({case.images[name].source}) cannot be registered to {TITLES[case.reference]}"
-            f" ({case.reference_volume.source}): their local correlation is {move.quality:.2f}, that of one head"
+            f"{one} cannot be registered to {other}: their local correlation is {move.quality:.2f}, that of one head"
             f" {POOR:.2f} and more.",
             "Check that both are MR images of one patient's head, no localiser, angiogram or other modality; leave out"
             " what is not.",
+        )
+    if move.stretch > STRETCHED:
+        raise GeometryError(
+            f"{one} shows another head than {other}: it would have to be stretched by {move.stretch:.0%} to lie over it"
+            f" (local correlation {move.quality:.2f}).",
+            "Check that both are of one patient and have the right voxel size; leave out what is not.",
         )
 
 

@@ -3,8 +3,8 @@
 ``python -m Testing.benchmarks.raw_cases MODEL DATA_FOLDER [--cases 20] [--patients train]`` makes raw cases of the
 patients of a BraTS folder (``split.json`` names them): a head around the brain in three of four, rigid offsets of up to
 30° and 50 mm a sequence, clinical grids of 0.5 to 6 mm. Printed: registration error at the brain's surface, local
-correlation of right pairs and of sequences of two patients, Dice of WT and TC and what is lost against the same
-patient's perfect input (stripped, not moved) on the same grids.
+correlation and stretch of right pairs and of sequences of two patients, Dice of WT and TC and what is lost against the
+same patient's perfect input (stripped, not moved) on the same grids.
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ from BrainTumorSegLib.models.catalogue import load_model
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint
 from BrainTumorSegLib.phantom.scanned import Scanned, random_motion, random_protocols, scan
 from BrainTumorSegLib.preprocessing import AlignedCase
-from BrainTumorSegLib.preprocessing.registration import register
+from BrainTumorSegLib.preprocessing.registration import Registration, register
 from BrainTumorSegLib.preprocessing.resampling import onto
+
+from .two_people import print_pairs
 
 DEGREES, MM = 30.0, 50.0
 
@@ -101,11 +103,11 @@ def measure(each: RawCase, checkpoint: Checkpoint, method: str) -> tuple[Aligned
     return seen[0], {region: best[region] - given[region] for region in best}
 
 
-def strangers(first: Case, second: Case, aligned: AlignedCase) -> list[float]:
-    """Local correlation of one patient's reference with another's sequences."""
+def strangers(first: Case, second: Case, aligned: AlignedCase) -> list[Registration]:
+    """One patient's reference with another's sequences."""
     assert aligned.brain is not None
     fixed, mask = first.reference_volume, aligned.brain.mask
-    return [register(volume, fixed, mask).quality for volume in list(second.images.values())[:2]]
+    return [register(volume, fixed, mask) for volume in list(second.images.values())[:2]]
 
 
 def main() -> None:
@@ -118,7 +120,9 @@ def main() -> None:
     p.add_argument("--brain-extraction", default="included")
     arguments = p.parse_args()
     checkpoint = load_model(arguments.model)
-    errors, right, wrong, lost = [], [], [], {True: [], False: []}
+    right: list[Registration] = []
+    wrong: list[Registration] = []
+    errors, lost = [], {True: [], False: []}
     before: RawCase | None = None
     for each in raw_cases(arguments.data, arguments.patients, arguments.cases):
         aligned, less = measure(each, checkpoint, arguments.brain_extraction)
@@ -126,7 +130,7 @@ def main() -> None:
             continue
         own = {name: errors_mm(each.raw, name, move.matrix) for name, move in aligned.moves.items()}
         errors += list(own.values())
-        right += [move.quality for move in aligned.moves.values()]
+        right += aligned.moves.values()
         lost[each.skull].append(less)
         if before and before.name != each.name and before.skull == each.skull:
             wrong += strangers(each.raw.case, before.raw.case, aligned)
@@ -137,9 +141,8 @@ def main() -> None:
         print(f"{each.name}: skull {each.skull}, tilt {tilt}, error mm {figures}, Dice lost {dices}", flush=True)
     pooled = np.concatenate(errors)
     print(f"registration error: median {np.median(pooled):.2f} mm, 95th percentile {np.percentile(pooled, 95):.2f} mm")
-    print(
-        f"local correlation: one head {min(right):.2f} and more, two patients {max(wrong, default=np.nan):.2f} and less"
-    )
+    print_pairs("one head", right)
+    print_pairs("two patients", wrong)
     for skull, values in lost.items():
         for region in ("WT", "TC"):
             figure = np.mean([value[region] for value in values]) if values else np.nan

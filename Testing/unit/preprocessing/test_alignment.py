@@ -94,6 +94,16 @@ def test_sequences_of_two_people_are_refused_with_the_figure(tmp_path: Path) -> 
         align_case(case, RunOptions(brain_mask=mask))
 
 
+def test_a_head_of_another_size_is_refused_with_the_figure(tmp_path: Path) -> None:
+    one = raw_scans(0)
+    _, mask = write_raw(tmp_path, one)
+    t2 = one.case.images["t2"]
+    wider = Volume(t2.array, np.diag([1.2, 1.0, 1.0, 1.0]) @ t2.affine, "t2.nii.gz")
+    case = Case("two", {"t1ce": one.case.images["t1ce"], "t2": wider})
+    with pytest.raises(GeometryError, match=r"T2 .* another head than T1ce .* stretched by (1[7-9]|2[0-3])%"):
+        align_case(case, RunOptions(brain_mask=mask))
+
+
 def test_what_is_no_mr_image_of_a_head_is_refused(tmp_path: Path) -> None:
     scanned = raw_scans()
     head = scanned.case.images["t1ce"]

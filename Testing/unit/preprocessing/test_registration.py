@@ -57,6 +57,14 @@ def test_heads_of_two_people_are_worth_less_than_any_pair_of_one() -> None:
     assert found.quality < POOR < 0.5 < register(one.case.images["t2"], one.case.images["t1ce"], mask).quality
 
 
+def test_how_much_a_head_of_another_size_would_have_to_be_stretched() -> None:
+    scanned = raw_scans()
+    fixed, moving, mask = scanned.case.images["t1ce"], scanned.case.images["t2"], true_brain(scanned).array > 0
+    wider = Volume(moving.array, np.diag([1.2, 1.0, 1.0, 1.0]) @ moving.affine)
+    assert register(wider, fixed, mask).stretch == pytest.approx(0.2, abs=0.03)
+    assert register(moving, fixed, mask).stretch < 0.02
+
+
 def test_it_ends_when_it_is_told_to() -> None:
     def tick() -> None:
         raise CancelledError("Cancelled.")
