@@ -192,7 +192,7 @@ def add(path: Path | str, wishes: Wishes | None = None, progress: Progress | Non
     progress = progress or Progress()
     with run_folder() as folder:
         progress.report("import", 0.1, f"Reading {Path(path).name}")
-        file = checkpoint_of(Path(path), folder, wishes)
+        file = checkpoint_of(Path(path), folder, wishes or Wishes(), progress.part(0.1, 0.7))
         progress.report("import", 0.7, f"Checking {Path(path).name}")
         checkpoint = load_checkpoint(file)
         description = _for_tumours(checkpoint.description)

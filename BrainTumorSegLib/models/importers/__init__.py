@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from ...domain.errors import CheckpointError
+from ...domain.progress import Progress
 from ..description import Description
 from .wishes import Wishes
 
@@ -53,7 +54,7 @@ class Importer(Protocol):
         """
 
     @staticmethod
-    def convert(path: Path, folder: Path, wishes: Wishes) -> Path:
+    def convert(path: Path, folder: Path, wishes: Wishes, progress: Progress) -> Path:
         """Write the model as a checkpoint file (:func:`..checkpoint_file.save_checkpoint`) into an empty folder.
 
         Raises:
@@ -82,7 +83,7 @@ def importer_of(path: Path) -> tuple[Path, Importer | None]:
     return path, None
 
 
-def checkpoint_of(path: Path, folder: Path, wishes: Wishes | None = None) -> Path:
+def checkpoint_of(path: Path, folder: Path, wishes: Wishes, progress: Progress) -> Path:
     """The checkpoint file of a model: converted into the folder, or the file itself where no importer knows it.
 
     Raises:
@@ -90,4 +91,4 @@ def checkpoint_of(path: Path, folder: Path, wishes: Wishes | None = None) -> Pat
         RequestError: what was said of it does not fit it, or more has to be said.
     """
     path, importer = importer_of(path)
-    return importer.convert(path, folder, wishes or Wishes()) if importer else path
+    return importer.convert(path, folder, wishes, progress) if importer else path

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...domain.errors import CheckpointError
+from ...domain.progress import Progress
 from ..checkpoint_file import save_checkpoint
 from ..description import Description, OutputSpec, PreprocessingSpec, TilingSpec, TrainingRecord
 from . import Examined
@@ -45,7 +46,7 @@ def examine(path: Path, folder: Path, wishes: Wishes) -> Examined:
     return Examined(model.description, (model.weights,))
 
 
-def convert(path: Path, folder: Path, wishes: Wishes) -> Path:
+def convert(path: Path, folder: Path, wishes: Wishes, progress: Progress) -> Path:
     """Write the model as a checkpoint file into an empty folder.
 
     Raises:
@@ -59,7 +60,7 @@ def convert(path: Path, folder: Path, wishes: Wishes) -> Path:
     original = original_of(network, d.dimensions, *model.counts, state)
     written = folder / f"{d.id}.safetensors"
     save_checkpoint(d, kept, written)
-    check_written(written, [original])
+    check_written(written, [original], progress.part(0.5, 1.0))
     return written
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...domain.errors import CheckpointError
+from ...domain.progress import Progress
 from ..checkpoint_file import save_checkpoint
 from ..description import ENSEMBLE, Description, NetworkSpec, OutputSpec, TrainingRecord
 from . import Examined
@@ -51,7 +52,7 @@ def examine(path: Path, folder: Path, wishes: Wishes) -> Examined:
     return Examined(model.description, tuple(model.weights.values()))
 
 
-def convert(path: Path, folder: Path, wishes: Wishes) -> Path:
+def convert(path: Path, folder: Path, wishes: Wishes, progress: Progress) -> Path:
     """Write the model as a checkpoint file into an empty folder.
 
     Raises:
@@ -61,14 +62,15 @@ def convert(path: Path, folder: Path, wishes: Wishes) -> Path:
     model = _read(path, folder, wishes)
     description = model.description
     states, originals = [], []
-    for name, file in model.weights.items():
+    for number, (name, file) in enumerate(model.weights.items()):
+        progress.report("import", 0.5 * number / len(model.weights), f"Reading {name}")
         values = model.first if file == model.first_file else Fields(read_torch_file(file), name)
         whole = state_dict(values.values.get("network_weights"), str(file))
         states.append(_renamed(whole))
         originals.append(reference_of(whole, description.network, description.dimensions))
     written = folder / f"{description.id}.safetensors"
     _write(description, list(model.weights), states, written)
-    check_written(written, originals)
+    check_written(written, originals, progress.part(0.5, 1.0))
     return written
 
 

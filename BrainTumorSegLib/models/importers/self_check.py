@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...domain.errors import CheckpointError
+from ...domain.progress import Progress
 from ..checkpoint_file import Checkpoint, load_checkpoint
 
 if TYPE_CHECKING:
@@ -43,9 +44,10 @@ def check_member(member: Checkpoint, original: Callable[[torch.Tensor], torch.Te
         )
 
 
-def check_written(file: Path, originals: list[Callable[[torch.Tensor], torch.Tensor]]) -> None:
+def check_written(file: Path, originals: list[Callable[[torch.Tensor], torch.Tensor]], progress: Progress) -> None:
     """Check every member of a file, see :func:`check_member`."""
-    for member, original in zip(load_checkpoint(file).members, originals, strict=True):
+    for number, (member, original) in enumerate(zip(load_checkpoint(file).members, originals, strict=True)):
+        progress.report("import", number / len(originals), "Comparing it with the original")
         check_member(member, original)
 
 

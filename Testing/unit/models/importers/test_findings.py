@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from BrainTumorSegLib import cli
-from BrainTumorSegLib.domain.errors import CheckpointError
+from BrainTumorSegLib.domain.errors import CancelledError, CheckpointError
+from BrainTumorSegLib.domain.progress import Progress
 from BrainTumorSegLib.domain.structure import from_json
 from BrainTumorSegLib.models.catalogue import add, inspect, models_folder
 from BrainTumorSegLib.models.importers.findings import Findings
@@ -70,6 +71,24 @@ def test_one_of_the_models_of_an_auto3dseg_training(tmp_path: Path) -> None:
     assert inspect(tmp_path).open[0].choices == ("segresnet_0/model/model.pt", "segresnet_1/model/model.pt")
     wishes = Wishes(id="one", configuration="segresnet_1", channels=AUTO_ORDER)
     assert add(tmp_path, wishes).description.modalities == AUTO_ORDER
+
+
+def test_adding_can_be_followed_and_ended(tmp_path: Path) -> None:
+    """Fold by fold; where it is ended nothing is left."""
+    write_model(tmp_path, folds=3)
+    heard: list[tuple[float, str]] = []
+    add(tmp_path, Wishes(id="whole"), Progress(lambda _, fraction, message: heard.append((fraction, message))))
+    shares = [fraction for fraction, _ in heard]
+    assert shares == sorted(shares) and len(set(shares)) >= 7 and any("fold_2" in message for _, message in heard)
+
+    def end(stage: str, fraction: float, message: str) -> None:
+        if "fold_1" in message:
+            progress.cancelled.set()
+
+    progress = Progress(end)
+    with pytest.raises(CancelledError):
+        add(tmp_path, Wishes(id="other"), progress)
+    assert [path.name for path in models_folder().iterdir()] == ["whole.safetensors"]
 
 
 def test_labels_of_one_meaning_are_asked_again(tmp_path: Path) -> None:
