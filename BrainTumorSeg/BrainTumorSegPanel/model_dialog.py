@@ -96,8 +96,8 @@ class ModelDialog:
 
     def _refresh(self) -> None:
         """It can be added when all that is asked is answered."""
-        missing = [field.title for field in self._fields if field.question.needed and not all(field.values())]
-        missing += [field.title for field in self._fields if field.question.needed and not field.values()]
+        needed = [field for field in self._fields if field.question.needed]
+        missing = [field.title for field in needed if not field.values() or not all(field.values())]
         self._add.enabled = not missing
         self._add.toolTip = missing[0] if missing else _("Take the model over, and check it.")
 
