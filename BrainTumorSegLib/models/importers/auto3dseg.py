@@ -16,12 +16,10 @@ from typing import Any
 
 from ...domain.errors import CheckpointError
 from ...domain.progress import Progress
-from ..checkpoint_file import save_checkpoint
 from ..description import Description, OutputSpec, PreprocessingSpec, TilingSpec, TrainingRecord
 from . import Examined, monai_bundle
 from .foreign_files import Fields, names_in, unpack
-from .monai_parts import network_of, original_of, refused, without_module, without_supervision
-from .self_check import check_written
+from .monai_parts import network_of, refused, write_checked
 from .torch_file import read_torch_file, state_dict
 from .wishes import Wishes, outputs_for
 
@@ -66,14 +64,8 @@ def convert(path: Path, folder: Path, wishes: Wishes, progress: Progress) -> Pat
         RequestError: what was said of it does not fit it, or more has to be said.
     """
     model = _read(path, folder, wishes)
-    d, network = model.description, model.description.network
-    state = without_module(state_dict(model.state, str(model.weights)))
-    written = folder / f"{d.id}.safetensors"
-    kept = without_supervision(state, network) if network.family == "segresnet_ds" else state
-    original = original_of(network, d.dimensions, *model.counts, state)
-    save_checkpoint(d, kept, written)
-    check_written(written, [original], progress.part(0.5, 1.0))
-    return written
+    state = state_dict(model.state, str(model.weights))
+    return write_checked(model.description, state, model.counts, folder, progress.part(0.5, 1.0))
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...domain.errors import CheckpointError
-from ..description import NetworkSpec
+from ...domain.progress import Progress
+from ..checkpoint_file import save_checkpoint
+from ..description import Description, NetworkSpec
 from .foreign_files import Fields
+from .self_check import check_written
 
 if TYPE_CHECKING:
     import torch
@@ -78,6 +82,29 @@ def _norm(n: Fields, default: str) -> str:
     if name == "group" and (not options or options == {"num_groups": 8}):
         return "group"
     raise refused(n.where, f"has a network with norm={str(value)[:60]!r}")
+
+
+def write_checked(
+    d: Description, weights: Mapping[str, torch.Tensor], counts: tuple[int, int], folder: Path, progress: Progress
+) -> Path:
+    """Write a checkpoint file, and compare it with MONAI's own network.
+
+    Args:
+        d: of the model.
+        weights: of MONAI's network.
+        counts: its channels and outputs.
+        folder: where the file goes.
+        progress: hears how far the comparison is.
+
+    Raises:
+        CheckpointError: the weights do not fit the network, or both give different probabilities.
+    """
+    state = without_module(weights)
+    original = original_of(d.network, d.dimensions, *counts, state)
+    written = folder / f"{d.id}.safetensors"
+    save_checkpoint(d, without_supervision(state, d.network) if d.network.family == "segresnet_ds" else state, written)
+    check_written(written, [original], progress)
+    return written
 
 
 def original_of(
