@@ -135,7 +135,7 @@ class OptimisationRecipe:
             fallen for more than so many intervals: the monitored loss where a fold is held out, else the training
             loss, since the monitored one is then of a few training patches.
         loss: ``dice_bce``, ``bce``, ``dice`` or ``tanimoto``, see Training/losses.py.
-        ema: decay of the exponential moving average of the weights; 0 switches it off.
+        ema: decay of the exponential moving average of the weights, lower in the first steps; 0 switches it off.
         clip: largest norm of the gradient; 0 switches it off.
         hold_statistics: batch normalisation keeps the means and variances that it came with, so that a patch is treated
             alike in training and in use, whatever else is in its batch. For going on from weights (``init``).

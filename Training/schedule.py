@@ -1,10 +1,34 @@
-"""How the learning rate goes: by the step alone, or down where the loss no longer falls."""
+"""How the learning rate goes, by the step or down where the loss no longer falls; and the average of the weights."""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from .recipe import OptimisationRecipe
+
+if TYPE_CHECKING:
+    import torch
+
+
+def averaging_decay(step: float, decay: float) -> float:
+    """The decay of a moving average of weights at a step, lower at first.
+
+    Else what a network begins with, above all the variances of batch normalisation, would stay in it for hundreds of
+    steps.
+    """
+    return min(decay, (1 + step) / (10 + step))
+
+
+class MovingAverage:
+    """How torch's averaged model takes up the weights of a step; ``decay`` is the highest."""
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+
+    def __call__(self, mean: torch.Tensor, weight: torch.Tensor, step: torch.Tensor | int) -> torch.Tensor:
+        """The new mean."""
+        return mean + (weight - mean) * (1 - averaging_decay(float(step), self.decay))
 
 
 def learning_rate_factor(step: int, o: OptimisationRecipe, reduction: float = 1.0) -> float:

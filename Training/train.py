@@ -166,19 +166,20 @@ def create_trainer(recipe: Recipe, folder: Path, arguments: argparse.Namespace, 
 
 def _callbacks(recipe: Recipe, folder: Path) -> list[Callback]:
     """What watches a run: logs, pictures, states to resume from, the average of the weights, early stopping."""
-    from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging
+    from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
 
     from .callbacks.interrupts import RandomState, Stoppable
     from .callbacks.interval_log import IntervalLog
     from .callbacks.slice_images import SliceImages
     from .callbacks.states import Keeper
     from .module import MONITOR
+    from .schedule import MovingAverage
 
     o = recipe.optimisation
     keeper = Keeper(folder, best=recipe.data.fold >= 0)
     found: list[Callback] = [IntervalLog(folder), SliceImages(folder, recipe), RandomState(), Stoppable(), keeper]
     if o.ema > 0:
-        found.append(EMAWeightAveraging(decay=o.ema))
+        found.append(WeightAveraging(avg_fn=MovingAverage(o.ema)))
     if o.patience > 0:
         found.append(EarlyStopping(MONITOR, patience=o.patience))
     return found

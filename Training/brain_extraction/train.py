@@ -29,7 +29,7 @@ from BrainTumorSegLib.preprocessing.brain_extraction.included import THRESHOLD, 
 
 from ..command import exit_code
 from ..datasets.split import Split, read_split
-from ..schedule import learning_rate_factor
+from ..schedule import averaging_decay, learning_rate_factor
 from .export import export
 from .heads import Head, keep, kept, lgg_heads, stripped_brains, whole_heads
 from .recipe import RECIPE, BrainRecipe, load_recipe
@@ -146,7 +146,7 @@ class Run:
         nn.utils.clip_grad_norm_(self.network.parameters(), o.clip)
         self.optimiser.step()
         self.step += 1
-        decay = min(o.ema, (1 + self.step) / (10 + self.step))
+        decay = averaging_decay(self.step, o.ema)
         with torch.no_grad():
             for kept_weight, weight in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 kept_weight.lerp_(weight, 1 - decay)

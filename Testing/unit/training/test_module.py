@@ -13,7 +13,7 @@ from BrainTumorSegLib.domain.errors import CheckpointError, ExecutionError
 from Testing.training_data import write_recipe
 from Training.module import SegmentationModule
 from Training.recipe import OptimisationRecipe, load_recipe
-from Training.schedule import Plateau, learning_rate_factor
+from Training.schedule import MovingAverage, Plateau, averaging_decay, learning_rate_factor
 
 
 def test_warm_up_then_cosine() -> None:
@@ -24,6 +24,18 @@ def test_warm_up_then_cosine() -> None:
     assert learning_rate_factor(40, o) == pytest.approx(0.75)  # a third: (1 + cos 60°) / 2
     assert learning_rate_factor(100, o) == pytest.approx(0.0)
     assert learning_rate_factor(500, o) == pytest.approx(0.0)  # never up again
+
+
+def test_averages_forget_what_a_network_begins_with() -> None:
+    assert [averaging_decay(step, 0.99) for step in (0, 8, 10_000)] == pytest.approx([0.1, 0.5, 0.99])
+    norm = torch.nn.BatchNorm1d(1)
+    average = torch.optim.swa_utils.AveragedModel(norm, avg_fn=MovingAverage(0.99), use_buffers=True)
+    values = torch.linspace(-0.1, 0.1, 50)[:, None]
+    for _ in range(200):
+        norm(values)
+        average.update_parameters(norm)
+    variance = average.state_dict()["module.running_var"].item()
+    assert variance == pytest.approx(values.var().item(), rel=0.1)  # a plain average of .99 has .14
 
 
 def test_poly() -> None:
