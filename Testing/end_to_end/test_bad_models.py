@@ -48,7 +48,7 @@ def test_bad_models_are_refused_with_exit_2(bad_home: dict[str, str], tmp_path: 
     for file in sorted((tmp_path / "home" / "models").iterdir()):
         for arguments in (("models", "add", file), ("models", "info", file)):
             done = run(bad_home, *arguments)
-            assert done.returncode == 2 and done.stderr.startswith(b"error: "), done.stderr
+            assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith(b"error: "), done.stderr
             assert not {0x1B, 0x07} & {*done.stdout, *done.stderr} and b"Traceback" not in done.stderr
 
 
