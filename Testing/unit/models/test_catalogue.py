@@ -129,7 +129,7 @@ def test_an_importer_is_a_file_and_its_name(
     (tmp_path / "bundles.py").write_text(
         "import shutil\n"
         "def recognises(path):\n    return (path / 'weights.bin').is_file()\n"
-        "def convert(path, folder, wishes):\n"
+        "def convert(path, folder, wishes, progress):\n"
         "    return shutil.copyfile(path / 'weights.bin', folder / 'model.safetensors')\n"
     )
     monkeypatch.setattr(importers, "__path__", [*importers.__path__, str(tmp_path)])
