@@ -73,6 +73,31 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def study_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """The command line of another study of this folder, without its recipes."""
+    p = argparse.ArgumentParser(
+        prog=f"python -m Training.studies.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("-o", "--output", type=Path, required=True, help="folder of the runs and of the study")
+    p.add_argument("--data", required=True, help="folder of the data set")
+    p.add_argument("--cache", default="cache", help="folder for preprocessed cases")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    p.add_argument("--steps", type=int, help="the most steps of each run, instead of the recipe's number")
+    p.add_argument("--only-load", action="store_true", help="train nothing: every run must be finished")
+    return p
+
+
+def as_comparison(
+    arguments: argparse.Namespace, recipes: Sequence[Path], output: Path, *more: str
+) -> argparse.Namespace:
+    """What :func:`each_run` takes, of the arguments of another study; ``more`` are options."""
+    given = [f"--{name}={getattr(arguments, name)}" for name in ("data", "cache", "device")]
+    given += [f"--steps={arguments.steps}"] if arguments.steps is not None else []
+    return parser().parse_args([*given, f"--output={output}", *more, "--", *map(str, recipes)])
+
+
 @dataclass(frozen=True)
 class Run:
     """One recipe of the comparison.

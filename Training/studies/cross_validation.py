@@ -26,8 +26,7 @@ from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
 from .. import train
 from ..command import exit_code
 from ..recipe import load_recipe
-from .compare import Run, complete, each_run
-from .compare import parser as parser_of_comparison
+from .compare import Run, as_comparison, complete, each_run, study_parser
 
 if TYPE_CHECKING:
     from ..datasets.data_module import PatchData
@@ -73,18 +72,8 @@ GROUPS: dict[str, Callable[[Patient], bool]] = {
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
-        prog="python -m Training.studies.cross_validation",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = study_parser("cross_validation", __doc__)
     p.add_argument("recipe", type=Path, metavar="RECIPE", help="TOML file, see Training/recipes")
-    p.add_argument("-o", "--output", type=Path, required=True, help="folder of the runs and of the study")
-    p.add_argument("--data", required=True, help="folder of the data set")
-    p.add_argument("--cache", default="cache", help="folder for preprocessed cases")
-    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    p.add_argument("--steps", type=int, help="steps of each fold, instead of the recipe's number")
-    p.add_argument("--only-load", action="store_true", help="train nothing: every run must be finished")
     return p
 
 
@@ -96,10 +85,8 @@ def requested(arguments: argparse.Namespace) -> list[Run]:
     """
     runs = []
     for fold in range(load_recipe(arguments.recipe).data.folds):
-        given = [f"--{name}={getattr(arguments, name)}" for name in ("data", "cache", "device")]
-        given += [f"--steps={arguments.steps}"] if arguments.steps is not None else []
-        given += [f"--fold={fold}", f"--output={arguments.output / f'fold-{fold}'}", "--", str(arguments.recipe)]
-        runs += each_run(parser_of_comparison().parse_args(given))
+        place = arguments.output / f"fold-{fold}"
+        runs += each_run(as_comparison(arguments, [arguments.recipe], place, f"--fold={fold}"))
     return runs
 
 

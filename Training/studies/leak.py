@@ -22,8 +22,7 @@ from BrainTumorSegLib.io.staging import staged
 from .. import train
 from ..command import exit_code
 from ..recipe import LEAKING_SLICES, PATIENTS
-from .compare import Run, check_comparable, complete, each_run, load_networks
-from .compare import parser as parser_of_comparison
+from .compare import Run, as_comparison, check_comparable, complete, each_run, load_networks, study_parser
 
 if TYPE_CHECKING:
     from ..datasets.data_module import PatchData
@@ -66,11 +65,7 @@ class Figures:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
-        prog="python -m Training.studies.leak",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = study_parser("leak", __doc__)
     p.add_argument(
         "recipes",
         type=Path,
@@ -79,12 +74,6 @@ def parser() -> argparse.ArgumentParser:
         default=[RECIPES / "lgg_unet_dice.toml", RECIPES / "lgg_unet_dice_slices.toml"],
         help="split by patient and by slice (default: lgg_unet_dice and lgg_unet_dice_slices)",
     )
-    p.add_argument("-o", "--output", type=Path, required=True, help="folder of the runs and of the study")
-    p.add_argument("--data", required=True, help="folder of the data set")
-    p.add_argument("--cache", default="cache", help="folder for preprocessed cases")
-    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    p.add_argument("--steps", type=int, help="the most steps of both, instead of the recipes' number")
-    p.add_argument("--only-load", action="store_true", help="train nothing: both runs must be finished")
     return p
 
 
@@ -94,9 +83,7 @@ def requested(arguments: argparse.Namespace) -> list[Run]:
     Raises:
         RequestError: they are not two, differ in more than the split, or do not log what is compared.
     """
-    given = [f"--{name}={getattr(arguments, name)}" for name in ("data", "cache", "device", "output")]
-    given += [f"--steps={arguments.steps}"] if arguments.steps is not None else []
-    runs = each_run(parser_of_comparison().parse_args([*given, "--", *map(str, arguments.recipes)]))
+    runs = each_run(as_comparison(arguments, arguments.recipes, arguments.output))
     runs.sort(key=lambda run: run.recipe.data.fold_of == LEAKING_SLICES)
     if [run.recipe.data.fold_of for run in runs] != [PATIENTS, LEAKING_SLICES]:
         raise RequestError(
