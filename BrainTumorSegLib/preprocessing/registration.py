@@ -23,7 +23,7 @@ from .working_image import WorkingImage
 # Voxel size in mm and the most optimiser steps, from coarse to fine; finer images find nothing better.
 _COARSE, _FINE = ((6.0, 60), (4.0, 60)), ((2.0, 50),)
 # The same for the affine motion that tells whether two heads are of one size, and below which quality it is looked for:
-# pairs of one head mostly have more, no two people did (.38 at most).
+# pairs of one head mostly have more, no two people did (.39 at most).
 _AFFINE, _SURE = ((4.0, 60), (3.0, 40)), 0.42
 # A turn by one radian counts as much as a shift by this: how far a place in the head lies from its centre on average.
 # From the images' corners, far out in the air, turns would seem so strong that they are hardly tried.

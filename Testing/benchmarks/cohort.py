@@ -7,7 +7,6 @@ folder of BraTS cases), cropped by other margins to make up the number. Linux on
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import subprocess
@@ -23,6 +22,7 @@ import numpy as np
 from BrainTumorSegLib.domain.options import DEFAULT_MODEL
 from BrainTumorSegLib.io.case_folder import CaseFiles, find_cases
 from BrainTumorSegLib.models.catalogue import find
+from Testing.dask_cluster import Cluster
 
 WORKERS = 2
 # Of the acceptance: rate against single runs, share by which memory may change, seconds until a cancel has ended it.
@@ -163,7 +163,9 @@ class Bench:
     def dask(self) -> None:
         """Two workers of a cluster, of which one is killed; a scheduler that is killed and started again."""
         for part in ("a worker is killed", "the scheduler is restarted"):
-            cluster = Cluster(self._folder)
+            # Its workers run in a folder of their own, where this program has to be found as well.
+            found = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+            cluster = Cluster(self._folder, os.environ | {"PYTHONPATH": found}, WORKERS)
             output = part.replace(" ", "-")
             run = subprocess.Popen(
                 self._batch(output, "--scheduler", str(cluster.file)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -199,53 +201,6 @@ class Bench:
 
     def _label_maps(self, output: str) -> dict[str, bytes]:
         return {file.name: file.read_bytes() for file in (self._folder / output).glob("*.nii.gz")}
-
-
-class Cluster:
-    """A scheduler and workers on this machine."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.file = folder / "scheduler.json"
-        self._port = "0"
-        self._begin()
-
-    def _begin(self) -> None:
-        """Scheduler first: workers that read its file while it is being written die of that."""
-        self.file.unlink(missing_ok=True)
-        self.scheduler = self._start("scheduler", "--port", self._port)
-        _wait(lambda: self._address() != "")
-        self._port = self._address().rpartition(":")[2]
-        self.workers = [self._worker() for _ in range(WORKERS)]
-
-    def _address(self) -> str:
-        """Empty until the scheduler has written its file whole."""
-        try:
-            return str(json.loads(self.file.read_text())["address"])
-        except (FileNotFoundError, json.JSONDecodeError):
-            return ""
-
-    def _start(self, kind: str, *more: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--scheduler-file", str(self.file)]
-        log = (self._folder / f"{kind}.log").open("ab")
-        return subprocess.Popen([*command, "--host", "127.0.0.1", "--no-dashboard", *more], stdout=log, stderr=log)
-
-    def _worker(self) -> subprocess.Popen[bytes]:
-        return self._start("worker", "--nthreads", "1", "--no-nanny")
-
-    def restart(self) -> None:
-        """Kill the scheduler, with which its workers end, and start all anew."""
-        self.scheduler.kill()
-        self.scheduler.wait()
-        for worker in self.workers:
-            worker.wait()
-        self._begin()
-
-    def end(self) -> None:
-        """End all of it."""
-        for process in (*self.workers, self.scheduler):
-            process.kill()
-            process.wait()
 
 
 def _wait(happened: Callable[[], bool]) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,63 +12,13 @@ from pathlib import Path
 import pytest
 
 from BrainTumorSegLib.models.description import TilingSpec
+from Testing.dask_cluster import Cluster
 
 from .making import CASES, Cli, make_model
 from .test_batch import outcomes, rows, start, wait_until
 
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux for processes")
-
-
-class Cluster:
-    """A scheduler and workers on this machine."""
-
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self._folder, self._environment = folder, environment
-        self.file = folder / "scheduler.json"
-        self.port = "0"
-        self._begin()
-
-    def _begin(self) -> None:
-        """Scheduler first: workers that read its file while it is being written die of that."""
-        self.file.unlink(missing_ok=True)
-        self.scheduler = self._start("scheduler", "--port", self.port)
-        wait_until(self._address)
-        self.port = self._address().rpartition(":")[2]
-        self.workers = [self.add_worker() for _ in range(2)]
-
-    def _address(self) -> str:
-        """Empty until the scheduler has written its file whole."""
-        try:
-            return json.loads(self.file.read_text())["address"]
-        except (FileNotFoundError, json.JSONDecodeError):
-            return ""
-
-    def _start(self, kind: str, *arguments: str, **more: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--scheduler-file", str(self.file)]
-        return subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--no-dashboard", *arguments],
-            env=self._environment | more,
-            cwd=self._folder,
-            stdout=subprocess.DEVNULL,
-            stderr=(self._folder / f"{kind}.log").open("ab"),
-        )
-
-    def add_worker(self, **more: str) -> subprocess.Popen[bytes]:
-        return self._start("worker", "--nthreads", "1", "--no-nanny", **more)
-
-    def restart_scheduler(self) -> None:
-        """It is gone, and its workers with it, until both are there again."""
-        self.scheduler.kill()
-        self.scheduler.wait()
-        for worker in self.workers:
-            worker.wait(60)
-        self._begin()
-
-    def end(self) -> None:
-        for process in (*self.workers, self.scheduler):
-            process.kill()
-            process.wait()
 
 
 @pytest.fixture
@@ -125,7 +73,7 @@ def test_a_scheduler_that_is_restarted_loses_nothing(
     first: dict[str, dict] = {}
 
     def restart() -> None:
-        cluster.restart_scheduler()
+        cluster.restart()
         first.update(outcomes(output))
 
     said = disturbed(environment, output, restart, root, "--scheduler", cluster.file, "--model", lasting)
@@ -186,9 +134,9 @@ def test_a_worker_with_another_version_is_refused(
     other = tmp_path / "other" / "BrainTumorSegLib"
     other.mkdir(parents=True)
     (other / "__init__.py").write_text('__version__ = "0.0.1"')
-    path = os.pathsep.join([str(other.parent), cluster._environment["PYTHONPATH"]])
+    path = os.pathsep.join([str(other.parent), cluster.environment["PYTHONPATH"]])
     cluster.workers.append(cluster.add_worker(PYTHONPATH=path))
-    address = json.loads(cluster.file.read_text())["address"]
+    address = cluster.address
     with distributed.Client(address, set_as_default=False) as client:
         client.wait_for_workers(3, timeout=60)
     done = cli("batch", root, "-o", tmp_path / "out", "--scheduler", address, "--model", model)
