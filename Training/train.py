@@ -132,7 +132,8 @@ def create_trainer(recipe: Recipe, folder: Path, arguments: argparse.Namespace, 
     from lightning.pytorch import Trainer
     from lightning.pytorch.loggers import TensorBoardLogger
 
-    from BrainTumorSegLib.inference.backends.torch_backend import resolve_device, resolve_precision
+    from BrainTumorSegLib.inference.backends.torch_backend import resolve_device
+    from BrainTumorSegLib.networks.precision import resolve_precision
 
     from .callbacks.states import AtomicCheckpointIO
 

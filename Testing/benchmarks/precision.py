@@ -16,9 +16,10 @@ from pathlib import Path
 
 import torch
 
-from BrainTumorSegLib.inference.backends.torch_backend import resolve_device, resolve_precision
+from BrainTumorSegLib.inference.backends.torch_backend import resolve_device
 from BrainTumorSegLib.models.catalogue import load_model
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint
+from BrainTumorSegLib.networks.precision import resolve_precision
 from Training.export import means, measure_dice, network_weights
 from Training.studies.calibration import patients
 

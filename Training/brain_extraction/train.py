@@ -22,9 +22,10 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from BrainTumorSegLib.inference.backends.torch_backend import autocast, resolve_precision
 from BrainTumorSegLib.io.staging import atomic
+from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
 from BrainTumorSegLib.networks import create_network
+from BrainTumorSegLib.networks.precision import autocast, resolve_precision
 from BrainTumorSegLib.preprocessing.brain_extraction.included import THRESHOLD, brain_probability, one_piece
 
 from ..command import exit_code
@@ -34,6 +35,7 @@ from .export import export
 from .heads import Head, keep, kept, lgg_heads, stripped_brains, whole_heads
 from .recipe import RECIPE, BrainRecipe, load_recipe
 from .synthesis import sample, sample_without
+from .widening import widened
 
 LAST = "last.pt"
 # Of the LGG training patients one in nine is held out to choose by; the 18 validation patients choose nothing.
@@ -152,6 +154,16 @@ class Run:
                 kept_weight.lerp_(weight, 1 - decay)
         return float(loss.detach())
 
+    def begin_from(self, file: Path) -> None:
+        """Take the weights of a checkpoint of the same form, which may be narrower.
+
+        Raises:
+            CheckpointError: it cannot be read, or its network is another one.
+        """
+        weights = widened(load_checkpoint(file).weights, self.network.state_dict())
+        self.network.load_state_dict(weights)
+        self.average.load_state_dict(weights)
+
     def save(self, file: Path) -> None:
         """Keep all of it."""
         state = {name: getattr(self, name).state_dict() for name in ("network", "average", "optimiser")}
@@ -197,6 +209,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--masks", type=Path, required=True, help="folder with the masks of lgg and heads")
     p.add_argument("-o", "--output", type=Path, default=Path("runs/brain-unet"), help="folder of the run")
     p.add_argument("--cache", type=Path, default=Path("cache/brain"), help="folder for prepared heads")
+    p.add_argument("--init", type=Path, metavar="FILE", help="checkpoint to begin from, of as many filters or fewer")
     p.add_argument("--resume", action="store_true", help="go on from the run's last state")
     return p
 
@@ -209,6 +222,8 @@ def train(arguments: argparse.Namespace) -> int:
     run = Run(recipe)
     if arguments.resume:
         run.load(arguments.output / LAST)
+    elif arguments.init:
+        run.begin_from(arguments.init)
     if run.step < recipe.optimisation.steps:
         fit(run, material, arguments.output)
     destination = arguments.output / f"{recipe.id}.safetensors"

