@@ -45,7 +45,7 @@ def segment(
         model: id, file or a loaded checkpoint (load once for many cases).
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         backend: what runs the network on that device: ``torch``, ``openvino``, or ``auto`` for the fastest one.
-        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        precision: ``auto``, ``fp32``, ``bf16``, ``fp16`` or ``int8`` (OpenVINO's alone).
         tta: test-time augmentation, the mean over all mirrorings.
         preprocess: ``auto``: registration and brain extraction where the images need them; ``register``: always;
             ``none`` for images that are taken as they are.

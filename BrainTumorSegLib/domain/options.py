@@ -18,7 +18,7 @@ from .labels import WRITABLE
 from .modalities import MODALITIES
 
 DEFAULT_MODEL = "brats-ensemble"
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 PREPROCESSINGS = ("auto", "none", "register")
 BRAIN_EXTRACTIONS = ("auto", "included", "hd-bet", "synthstrip")
 NATIVE = ("reference", "all")
@@ -40,7 +40,7 @@ class RunOptions:
         model: id of an installed model, or a file.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         backend: what runs the network on that device: ``torch``, ``openvino``, or ``auto`` for the fastest one.
-        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        precision: ``auto``, ``fp32``, ``bf16``, ``fp16`` or ``int8`` (8 bits, OpenVINO's alone).
         tta: test-time augmentation: average over mirrorings, slower by 8 (3D) or 4 (2D), a little more accurate.
         preprocess: ``auto``: co-registration and brain extraction where the images need them, the bias field as the
             model declares; ``register``: the same, but the images are registered and their brain is extracted whatever

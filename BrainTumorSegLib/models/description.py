@@ -15,7 +15,7 @@ from ..domain.structure import from_json
 from .limits import exceeded, wrong_value
 from .quantisation import STORAGES
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 _OWN = range(OWN_FIRST, OWN_LAST + 1)
 ENSEMBLE = "ensemble"  # the network family of what has members
 # What a network finds: tumours, or (label 1) the brain in an image of any sequence.
@@ -33,10 +33,14 @@ AGAIN = "Download it again, or export it again from its training run."
 
 @dataclass(frozen=True)
 class NetworkSpec:
-    """Which network: a key of the registry and its arguments."""
+    """Which network: a key of the registry and its arguments.
+
+    ``eight_bit``: convolution → lowest and highest value that it takes, of those that may compute in 8 bits.
+    """
 
     family: str
     arguments: dict[str, Any] = field(default_factory=dict)
+    eight_bit: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -317,6 +321,8 @@ def _problems(d: Description) -> Iterator[str]:
         yield f"it has a slice distance, with {d.dimensions} dimensions"
     if unknown := set(d.tiling.every_slice).difference(output.name for output in d.outputs):
         yield f"it wants every slice of {sorted(unknown)}, which is no output"
+    if not all(low <= 0 < high for low, high in d.network.eight_bit.values()):
+        yield "what a convolution takes in 8 bits does not span 0"
     if d.weight <= 0:
         yield f"its weight {d.weight:g} is not above 0"
     if d.tiling.windows not in ("fitted", "monai", "nnunet") or d.tiling.blending not in ("gaussian", "constant"):

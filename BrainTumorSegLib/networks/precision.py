@@ -21,6 +21,8 @@ def resolve_precision(device: torch.device, precision: str = "auto") -> str:
     if precision != "auto":
         if precision not in PRECISIONS:
             raise DeviceError(f"Unknown precision {precision!r}.", f"Choose one of {', '.join(PRECISIONS)}.")
+        if precision == "int8":
+            raise DeviceError("PyTorch does not compute in int8 here.", "Install OpenVINO, or choose --precision auto.")
         return precision
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"

@@ -41,6 +41,8 @@ def variants(checkpoint: Checkpoint, state: Path | None) -> Iterator[tuple[str, 
     yield from (row("torch", "cpu", precision) for precision in precisions[1:])
     if importlib.util.find_spec("openvino"):
         yield from (row("openvino", "cpu", precision) for precision in precisions)
+        if all(member.description.network.eight_bit for member in checkpoint.members):
+            yield row("openvino", "cpu", "int8")
     if torch.cuda.is_available():
         yield from (row("torch", "cuda", name) for name in ("fp32", "bf16"))
 

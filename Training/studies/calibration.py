@@ -171,7 +171,7 @@ def patients(checkpoint: Checkpoint, folder: Path, part: str) -> dict[str, Label
         RequestError: there are none, or the checkpoint holds no recipe.
     """
     record = checkpoint.description.training
-    found, split = _recorded_split(checkpoint, folder)
+    found, split = recorded_split(checkpoint, folder)
     chosen = split.training if part == UNSEEN else split.part(part)
     rest = {name: found.cases[name] for name in chosen if name not in record.training_cases}
     if not rest:
@@ -181,7 +181,7 @@ def patients(checkpoint: Checkpoint, folder: Path, part: str) -> dict[str, Label
     return rest
 
 
-def _recorded_split(checkpoint: Checkpoint, folder: Path) -> tuple[DataSet, Split]:
+def recorded_split(checkpoint: Checkpoint, folder: Path) -> tuple[DataSet, Split]:
     """The patients as the model's recipe finds and parts them, of an ensemble as its first member's does."""
     from ..datasets.data_module import find_split
     from ..datasets.kinds import find_data

@@ -34,7 +34,7 @@ class Backend(Protocol):
     Attributes:
         name: key of :data:`BACKENDS`.
         device: in words, for logs and reports.
-        precision: ``fp32``, ``bf16`` or ``fp16``.
+        precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``.
     """
 
     name: str

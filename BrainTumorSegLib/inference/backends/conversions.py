@@ -35,14 +35,15 @@ if TYPE_CHECKING:
 
 # Networks that are kept; of more, the one that was not used for the longest time goes.
 KEPT = 24
-# Of logits in fp32, on the tile that both run, as a share of the largest: what is above is no rounding.
-TOLERANCE = 1e-3
+# Of logits in fp32, on the tile that both run, as a share of the largest: what is above is no rounding. In 8 bits what
+# lies between two steps may be rounded to either.
+TOLERANCE, TOLERANCE_8_BIT = 1e-3, 0.05
 # Half a written folder of a process that was killed is older than any conversion lasts.
 _ABANDONED_SECONDS = 3600
 _ELSE = "Choose --backend torch."
 _NETWORK, _WEIGHTS, _RECORD = "network.xml", "network.bin", "record.json"
 # To be raised when what is written changes.
-_FORM = 1
+_FORM = 2
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,11 @@ class Conversion:
 
     Attributes:
         divisor: spatial sizes must be divisible by it.
+        eight_bit: whether it computes in 8 bits where it may.
     """
 
     divisor: int
+    eight_bit: bool = False
     folder: Path | None = None
     _model: Any = None
 
@@ -62,13 +65,13 @@ class Conversion:
         return core.read_model(self.folder / _NETWORK) if self.folder else self._model
 
 
-def kept(checkpoint: Checkpoint) -> Conversion | None:
+def kept(checkpoint: Checkpoint, eight_bit: bool = False) -> Conversion | None:
     """What was converted before; None where nothing was, or where it was damaged since.
 
     Raises:
         DeviceError: OpenVINO could not run it then.
     """
-    folder = _folder_of(checkpoint)
+    folder = _folder_of(checkpoint, eight_bit)
     if folder is None or not folder.is_dir():
         return None
     try:
@@ -85,11 +88,14 @@ def kept(checkpoint: Checkpoint) -> Conversion | None:
         os.utime(folder)  # for who asks which was used last
     if refused:
         raise DeviceError(refused, _ELSE)
-    return Conversion(divisor, folder)
+    return Conversion(divisor, eight_bit, folder)
 
 
-def convert(checkpoint: Checkpoint) -> Conversion:
+def convert(checkpoint: Checkpoint, eight_bit: bool = False) -> Conversion:
     """Convert a network, compare it with PyTorch's on a tile, and keep it where it has a name and there is a place.
+
+    Args:
+        eight_bit: have those convolutions compute in 8 bits that may.
 
     Raises:
         CheckpointError: the network cannot be built.
@@ -99,20 +105,24 @@ def convert(checkpoint: Checkpoint) -> Conversion:
 
     d = checkpoint.description
     network = checkpoint.build()
+    if eight_bit:
+        from ...networks.eight_bit import in_eight_bits
+
+        network = in_eight_bits(network, d.network.eight_bit)
     divisor = family_of(d.network.family).divisor(d.network.arguments)
-    folder = _folder_of(checkpoint)
+    folder = _folder_of(checkpoint, eight_bit)
     try:
-        model = _sound_model(network, d, divisor)
+        model = _sound_model(network, d, divisor, TOLERANCE_8_BIT if eight_bit else TOLERANCE)
     except DeviceError as error:
         if folder is not None:
             _keep({"model": d.id, "divisor": divisor, "refused": str(error)}, None, folder)
         raise
     if folder is not None and _keep({"model": d.id, "divisor": divisor}, model, folder):
-        return Conversion(divisor, folder)
-    return Conversion(divisor, None, model)
+        return Conversion(divisor, eight_bit, folder)
+    return Conversion(divisor, eight_bit, None, model)
 
 
-def _sound_model(network: nn.Module, d: Description, divisor: int) -> Any:
+def _sound_model(network: nn.Module, d: Description, divisor: int, tolerance: float) -> Any:
     """The converted network, which gives what PyTorch gives.
 
     Raises:
@@ -123,12 +133,12 @@ def _sound_model(network: nn.Module, d: Description, divisor: int) -> Any:
     try:
         model = converted(network, noise_tile(len(d.modalities), [size] * d.dimensions))
         # On another shape than that of the conversion, which must not have become a part of the network.
-        apart = _distance(network, model, noise_tile(len(d.modalities), sizes))
+        apart = distance(network, model, noise_tile(len(d.modalities), sizes))
     except (RuntimeError, TypeError, ValueError) as error:
         if is_shortage(error):
             raise
         raise DeviceError(f"OpenVINO cannot run {d.id} ({_reason(error)}).", _ELSE) from error
-    if not apart <= TOLERANCE:
+    if not apart <= tolerance:
         raise DeviceError(
             f"OpenVINO gives another result than PyTorch for {d.id} (off by {apart:.2g} of the largest logit).", _ELSE
         )
@@ -156,7 +166,7 @@ def converted(network: nn.Module, tile: np.ndarray) -> Any:
     return model
 
 
-def _distance(network: nn.Module, model: Any, tile: np.ndarray) -> float:
+def distance(network: nn.Module, model: Any, tile: np.ndarray) -> float:
     """Largest difference of the logits in fp32, as a share of the largest of them."""
     import torch
 
@@ -211,13 +221,21 @@ def _discard(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _folder_of(checkpoint: Checkpoint) -> Path | None:
+def _folder_of(checkpoint: Checkpoint, eight_bit: bool) -> Path | None:
     """Where its conversion lies; None for weights without a name, or where the user has no folder."""
     if not checkpoint.identity:
         return None
     d = checkpoint.description
-    what = [_FORM, openvino().__version__, checkpoint.identity, d.dimensions, len(d.modalities), len(d.outputs)]
-    text = json.dumps([*what, d.network.family, d.network.arguments], sort_keys=True)
+    what: list[Any] = [
+        _FORM,
+        openvino().__version__,
+        checkpoint.identity,
+        d.dimensions,
+        len(d.modalities),
+        len(d.outputs),
+    ]
+    what += [d.network.family, d.network.arguments, d.network.eight_bit if eight_bit else {}]
+    text = json.dumps(what, sort_keys=True)
     with suppress(RequestError):
         return user_folder() / "cache" / "openvino" / hashlib.sha256(text.encode()).hexdigest()[:32]
     return None

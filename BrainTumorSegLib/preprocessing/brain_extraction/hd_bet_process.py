@@ -52,7 +52,7 @@ def _in_half_precision() -> None:
 
     def faster(self: Any, image: torch.Tensor) -> torch.Tensor:
         with autocast(device, precision):
-            return forward(self, image).float()  # type: ignore[no-any-return]
+            return forward(self, image).float()
 
     network.forward = faster
 
