@@ -1,9 +1,9 @@
 """Convolutions that compute in 8 bits, which processors do twice as fast as in half precision.
 
 What such a convolution takes is rounded to 256 steps between the lowest and the highest value that it took in training
-images, its weights to 127 steps an output channel (Jacob 2018, arXiv 1712.05877, section 2): with 255, processors without
-instructions for it (VNNI) would add two products beyond what 16 bits hold. PyTorch only rounds here; a backend that
-finds the rounding in front of a convolution computes in whole numbers.
+images, its weights to 127 steps an output channel (Jacob 2018, arXiv 1712.05877, section 2): with 255, processors
+without instructions for it (VNNI) would add two products beyond what 16 bits hold. PyTorch only rounds here; a backend
+that finds the rounding in front of a convolution computes in whole numbers.
 """
 
 from __future__ import annotations

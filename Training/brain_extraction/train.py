@@ -160,7 +160,7 @@ class Run:
         Raises:
             CheckpointError: it cannot be read, or its network is another one.
         """
-        weights = widened(load_checkpoint(file).weights, self.network.state_dict())
+        weights = widened(load_checkpoint(file).build().state_dict(), self.network.state_dict())
         self.network.load_state_dict(weights)
         self.average.load_state_dict(weights)
 

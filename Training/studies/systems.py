@@ -1,19 +1,23 @@
 """``python -m Training.studies.systems RUNS -o docs/explanation/systems.md``: the page of the systems taken up.
 
 What each was, which recipes and commands train it, and what was published, is in ``systems.toml``. Every figure beside
-a published one is read from the files that these commands write below RUNS; where they are missing, the page says so.
-Pictures go into a folder beside the page that is called like it. Nothing is trained or measured.
+a published one is read from the files that these commands write below RUNS. What the page needs of them (tables, logs,
+pictures, what the checkpoints say of their training, no weights) is copied into a folder beside the page that is called
+like it; a study that is not below RUNS is read from there, so that each may be run on another day or machine. Where
+neither has it, the page says so. Nothing is trained or measured.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import dataclasses
+import json
 import re
 import shutil
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +26,7 @@ from BrainTumorSegLib.domain.structure import from_json
 from BrainTumorSegLib.evaluation.tables import markdown
 from BrainTumorSegLib.io.staging import Staging, staged
 from BrainTumorSegLib.models.checkpoint_file import read_description
+from BrainTumorSegLib.models.description import Description, parse_description
 
 from ..callbacks.interval_log import LOG
 from ..command import exit_code
@@ -31,6 +36,7 @@ SYSTEMS = Path(__file__).with_suffix(".toml")
 RECIPES = Path(__file__).parents[1] / "recipes"
 
 NOT_YET = "**Not trained yet.**"
+_DESCRIPTION = "description.json"
 _HEAD = """\
 <!-- Written by python -m Training.studies.systems: change Training/studies/systems.toml, not this file. -->
 # Published systems, trained here
@@ -113,6 +119,11 @@ class Page:
     opening: str
     system: tuple[System, ...]
 
+    @property
+    def studies(self) -> Iterator[Study]:
+        """Of all systems."""
+        return (study for system in self.system for study in system.studies)
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -136,25 +147,27 @@ def load_systems(file: Path = SYSTEMS) -> Page:
         page: Page = from_json(Page, tomllib.loads(file.read_text(encoding="utf-8")))
     except (OSError, tomllib.TOMLDecodeError, TypeError, ValueError) as error:
         raise InputError(f"{file} is wrong ({error}).", "Mend it.") from error
-    names = [name for system in page.system for study in system.studies for name in study.recipes]
+    names = [name for study in page.studies for name in study.recipes]
     missing = [name for name in names if not (RECIPES / f"{name}.toml").is_file()]
     if missing:
         raise InputError(f"{file} names recipes that are not there: {', '.join(missing)}.", "Mend it.")
     return page
 
 
-def is_done(study: Study, runs: Path) -> bool:
-    """Whether its command came to its end."""
-    return (runs / study.folder / study.text).is_file()
+def found(study: Study, places: Sequence[Path]) -> Path | None:
+    """Its folder in the first of the places where its command came to its end."""
+    folders = (place / study.folder for place in places)
+    return next((folder for folder in folders if (folder / study.text).is_file()), None)
 
 
-def section(system: System, runs: Path, pictures: str) -> str:
+def section(system: System, places: Sequence[Path], pictures: str) -> str:
     """A system on the page; ``pictures`` is the folder of pictures as the page sees it."""
     parts = [f"## {system.title}", system.was.strip()]
     for study in system.studies:
         parts.append(f"### {study.title}")
         parts += [_trained_by(study), _commands(study)]
-        parts += _outcome(study, runs / study.folder, pictures) if is_done(study, runs) else [NOT_YET]
+        folder = found(study, places)
+        parts += _outcome(study, folder, pictures) if folder else [NOT_YET]
         if study.differs:
             parts.append("What differs, and why:\n\n" + "\n".join(f"- {reason}" for reason in study.differs))
     return "\n\n".join([*parts, *filter(None, [system.more.strip()])]) + "\n"
@@ -183,7 +196,7 @@ def _outcome(study: Study, folder: Path, pictures: str) -> list[str]:
     """Figures beside the published ones, pictures, then the command's own text with lower headings."""
     parts = _shortened(study, folder)
     parts += [markdown(figures_table(study.figures, folder)).rstrip()] if study.figures else []
-    parts += [f"![{what}]({pictures}/{_copy_name(study, file)})" for file, what in study.pictures.items()]
+    parts += [f"![{what}]({pictures}/{study.folder}/{file})" for file, what in study.pictures.items()]
     text = (folder / study.text).read_text(encoding="utf-8").strip()
     return [*parts, re.sub(r"(?m)^(#+) ", r"###\1 ", text)]
 
@@ -193,12 +206,19 @@ def _shortened(study: Study, folder: Path) -> list[str]:
     said = []
     for name in study.recipes:
         recipe = load_recipe(RECIPES / f"{name}.toml")
-        file = folder / recipe.id / f"{recipe.id}.safetensors"
-        if file.is_file():
-            steps = read_description(file).training.recipe.get("optimisation", {}).get("steps")
+        if described := _described(folder, recipe.id):
+            steps = described.training.recipe.get("optimisation", {}).get("steps")
             if steps != recipe.optimisation.steps:
                 said.append(f"`{name}` had at most {steps} steps here, not {recipe.optimisation.steps}.")
     return ["\n".join(said)] if said else []
+
+
+def _described(folder: Path, name: str) -> Description | None:
+    """What a run's checkpoint says of itself, from the file or from what was kept of it."""
+    file, kept = folder / name / f"{name}.safetensors", folder / name / _DESCRIPTION
+    if file.is_file():
+        return read_description(file)
+    return parse_description(kept.read_text(encoding="utf-8"), str(kept)) if kept.is_file() else None
 
 
 def figures_table(figures: Sequence[Figure], folder: Path) -> list[list[str]]:
@@ -218,7 +238,7 @@ def figures_table(figures: Sequence[Figure], folder: Path) -> list[list[str]]:
 
 def _values(figure: Figure, folder: Path) -> dict[str, float]:
     """Network → value; nothing where the file has no such column."""
-    file = folder / figure.log / LOG if figure.log else folder / figure.table
+    file = folder / _place(figure)
     if not file.is_file():
         return {}
     try:
@@ -233,32 +253,45 @@ def _values(figure: Figure, folder: Path) -> dict[str, float]:
         raise InputError(f"{file} is no table of a run ({error}).", "It belongs to the run; make it again.") from error
 
 
-def _copy_name(study: Study, file: str) -> str:
-    return f"{study.folder}-{Path(file).name}".replace("_", "-")
-
-
 def write(page: Page, runs: Path, output: Path) -> None:
-    """The page and copies of its pictures, all of them or none.
+    """The page and copies of what it rests on, all of them or none.
 
     Raises:
         InputError: a file of a run is damaged or missing.
         OutputError: the folder cannot be written to.
     """
+    kept = output.with_suffix("")
     with staged([runs]) as staging:
-        for system in page.system:
-            for study in system.studies:
-                if is_done(study, runs):
-                    _copy_pictures(study, runs / study.folder, output.with_suffix(""), staging)
-        sections = [section(system, runs, output.stem) for system in page.system]
+        for study in page.studies:
+            if folder := found(study, [runs]):
+                _keep(study, folder, kept / study.folder, staging)
+        sections = [section(system, [runs, kept], output.stem) for system in page.system]
         text = _HEAD + "\n".join([page.opening.strip() + "\n", *sections, _TAIL])
         staging.path(output).write_text(text, encoding="utf-8")
 
 
-def _copy_pictures(study: Study, folder: Path, destination: Path, staging: Staging) -> None:
+def _keep(study: Study, folder: Path, destination: Path, staging: Staging) -> None:
+    """Copy what the page needs of a study."""
     for file in study.pictures:
         if not (folder / file).is_file():
             raise InputError(f"{folder} lacks {file}.", "It belongs to the run; measure it again.")
-        shutil.copyfile(folder / file, staging.path(destination / _copy_name(study, file)))
+    for name in _files(study):
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, staging.path(destination / name))
+    for recipe in (load_recipe(RECIPES / f"{name}.toml") for name in study.recipes):
+        if described := _described(folder, recipe.id):
+            text = json.dumps(dataclasses.asdict(described), indent=1, sort_keys=True)
+            staging.path(destination / recipe.id / _DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+
+
+def _files(study: Study) -> Iterator[str]:
+    """Of a study's folder, what the page reads; each once."""
+    yield from dict.fromkeys([study.text, *study.pictures, *(_place(figure) for figure in study.figures)])
+
+
+def _place(figure: Figure) -> str:
+    """The table that a figure is read from."""
+    return f"{figure.log}/{LOG}" if figure.log else figure.table
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -271,8 +304,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise RequestError(f"{arguments.runs} is no folder.", "Give the folder that holds the studies' folders.")
     page = load_systems()
     write(page, arguments.runs, arguments.output)
-    for study in (study for system in page.system for study in system.studies):
-        print(f"{study.folder}: {'done' if is_done(study, arguments.runs) else 'not trained yet'}", flush=True)
+    for study in page.studies:
+        done = found(study, [arguments.runs, arguments.output.with_suffix("")])
+        print(f"{study.folder}: {'done' if done else 'not trained yet'}", flush=True)
     print(f"Wrote {arguments.output}", flush=True)
     return 0
 

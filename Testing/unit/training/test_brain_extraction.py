@@ -220,6 +220,19 @@ def test_a_run_from_data_to_engine(data: Path, tmp_path: Path, monkeypatch: pyte
     assert included.Included().find(head, Progress()).shape == head.shape
     with pytest.raises(CheckpointError, match="finds the brain, not tumours"):
         load_model(file)
+    begin_wider(recipe, command, file, tmp_path)
+
+
+def begin_wider(recipe: Path, command: list[str], file: Path, tmp_path: Path) -> None:
+    """A run that goes on from a narrower network is no worse at its start than that one at its end."""
+    text = recipe.read_text(encoding="utf-8").replace("[4, 4, 4]", "[5, 6, 6]").replace("1.5e-3", "1e-9")
+    recipe.write_text(text.replace("steps = 4", "steps = 1"), encoding="utf-8")
+    wider = [*command, "--cache", str(tmp_path / "cache"), "--init", str(file), "-o", str(tmp_path / "wide")]
+    assert train.train(train.parser().parse_args(wider)) == 0
+    before, after = load_checkpoint(file).description, load_checkpoint(tmp_path / "wide" / file.name).description
+    assert after.network.arguments["filters"] == [5, 6, 6]
+    for old, new in zip(before.accuracy, after.accuracy, strict=True):
+        assert new.values["brain"] == pytest.approx(old.values["brain"], abs=0.01)
 
 
 def network_of(filters: list[int]) -> torch.nn.Module:
