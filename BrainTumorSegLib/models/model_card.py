@@ -122,6 +122,8 @@ def _networks(d: Description) -> Iterator[str]:
             f"orientation {p.orientation}, normalisation {p.normalisation}"
             + (", bias field corrected by N4" if p.bias_correction == "n4" else "")
         )
+        if d.network.eight_bit:
+            yield f"{len(d.network.eight_bit)} convolutions compute in 8 bits where OpenVINO runs them"
         if d.tiling.slice_distance:
             near = f", and all beside one that shows {listed(d.tiling.every_slice)}" if d.tiling.every_slice else ""
             yield f"Slices {d.tiling.slice_distance:g} mm apart are run{near}; those between are interpolated"
