@@ -21,6 +21,16 @@ _WORDS = (
 LEAST_FOR_IMAGES, LEAST_FOR_NETWORKS = 600_000_000, 1_000_000_000
 
 
+def address_limit() -> int | None:
+    """Bytes of addresses that this process may have in all (``ulimit -v``); None for any number."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
 def check_addresses(least: int = LEAST_FOR_NETWORKS) -> None:
     """Refuse to load libraries where the limit of this process (``ulimit -v``) has no room for them.
 
@@ -30,12 +40,8 @@ def check_addresses(least: int = LEAST_FOR_NETWORKS) -> None:
     Raises:
         ShortageError: says how much there would have to be.
     """
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit != resource.RLIM_INFINITY and limit < least:
+    limit = address_limit()
+    if limit is not None and limit < least:
         raise ShortageError(
             f"Memory ran out: this process may take {limit / 1e9:.2f} GB, and the libraries alone need"
             f" {least / 1e9:g} GB.",

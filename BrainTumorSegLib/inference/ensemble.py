@@ -18,7 +18,7 @@ from ..models.description import Description
 from ..preprocessing import Prepared
 from .backends import Backend
 from .foreign_windows import activated
-from .memory import predict
+from .memory import need_of, predict
 from .predictors import Predictor
 
 _SMALLEST = 1e-7  # what is nearer to 0 or 1 has no logit in float32
@@ -76,7 +76,7 @@ def ask(
             backend.load(member)
         try:
             way = predictor.at(prepared.grid.spacing)
-            outputs, shortage = predict(way, backend, prepared.array, part.part(0.16, 1.0))
+            outputs, shortage = predict(way, backend, prepared.array, part.part(0.16, 1.0), need_of(member, backend))
         except ShortageError:
             if not opinions:
                 raise

@@ -50,6 +50,10 @@ class ForeignWindows:
         """Its parts, in words."""
         return f"windows of {' × '.join(str(size) for size in self.patch)} voxels"
 
+    def voxels(self, shape: Sequence[int]) -> int:
+        """How many voxels of images ``(Z, Y, X)`` go through the network at once."""
+        return math.prod(self.patch) * (min(SLICES_PER_BATCH, shape[0]) if len(self.patch) == 2 else 1)
+
     def __call__(self, backend: Backend, array: np.ndarray, tick: Callable[[int, int], None]) -> np.ndarray:
         """``(C, Z, Y, X)`` → probabilities ``(outputs, Z, Y, X)``.
 

@@ -41,6 +41,9 @@ class Predictor(Protocol):
     def parts(self) -> str:
         """Its parts, in words."""
 
+    def voxels(self, shape: Sequence[int]) -> int:
+        """How many voxels of images ``(Z, Y, X)`` go through the network at once."""
+
 
 def predictor_of(description: Description, divisor: int) -> Slicewise | SlidingWindow | ForeignWindows:
     """The way of running that a checkpoint asks for, with sizes that are multiples of ``divisor``.

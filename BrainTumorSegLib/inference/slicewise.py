@@ -55,6 +55,10 @@ class Slicewise:
         """Its parts, in words."""
         return f"{self.batch} slices at a time"
 
+    def voxels(self, shape: Sequence[int]) -> int:
+        """How many voxels of images ``(Z, Y, X)`` go through the network at once."""
+        return min(self.batch, shape[0]) * math.prod(self._size(shape[1:]))
+
     def __call__(self, backend: Backend, array: np.ndarray, tick: Callable[[int, int], None]) -> np.ndarray:
         """``(C, Z, Y, X)`` → probabilities ``(outputs, Z, Y, X)``; 0 in slices that hold nothing."""
         filled = [z for z in range(array.shape[1]) if array[:, z].any()]
@@ -100,11 +104,16 @@ class Slicewise:
     def _padding(self, shape: Sequence[int]) -> tuple[list[tuple[int, int]], tuple[slice, ...]]:
         """Zeros around ``(N, C, y, x)`` up to a multiple of the divisor, at least the patch; and the crop back."""
         padding, crop = [(0, 0), (0, 0)], []
-        for size, part in zip(shape, self.patch, strict=True):
-            extra = max(math.ceil(size / self.divisor) * self.divisor, part) - size
+        for size, padded in zip(shape, self._size(shape), strict=True):
+            extra = padded - size
             padding.append((extra // 2, extra - extra // 2))
             crop.append(slice(extra // 2, extra // 2 + size))
         return padding, tuple(crop)
+
+    def _size(self, shape: Sequence[int]) -> list[int]:
+        """Size of the slices ``(y, x)`` as the network gets them."""
+        sizes = zip(shape, self.patch, strict=True)
+        return [max(math.ceil(size / self.divisor) * self.divisor, part) for size, part in sizes]
 
 
 def _fill_between(result: np.ndarray, run: Sequence[int], filled: Sequence[int]) -> None:

@@ -52,6 +52,10 @@ class SlidingWindow:
         """Its parts, in words."""
         return f"windows of {' × '.join(str(size) for size in self.patch)} voxels"
 
+    def voxels(self, shape: Sequence[int]) -> int:
+        """How many voxels of images ``(Z, Y, X)`` go through the network at once."""
+        return math.prod(self._window(shape))
+
     def __call__(self, backend: Backend, array: np.ndarray, tick: Callable[[int, int], None]) -> np.ndarray:
         """``(C, Z, Y, X)`` → probabilities ``(outputs, Z, Y, X)``.
 
@@ -84,7 +88,7 @@ class SlidingWindow:
             blended.add(backend.probabilities(images[None, :, *box])[0], box)
         return blended.mean()[:, *crop]
 
-    def _window(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+    def _window(self, shape: Sequence[int]) -> tuple[int, ...]:
         """The patch, made smaller where the brain is: padding voxels cost as much as others."""
         divisor = self.divisor
         window = tuple(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..domain.errors import CheckpointError
 from ..domain.shortage import check_addresses
 from .description import AGAIN, SCHEMA_VERSION, Description, parse_description, read_json
-from .quantisation import pack, unpack, unpacked
+from .quantisation import SCALE, pack, unpack, unpacked
 from .tensor_file import DESCRIPTION_KEY, DIGEST_KEY, StoredTensor, TensorFile, opened, read_header
 
 if TYPE_CHECKING:
@@ -37,10 +37,13 @@ class StoredWeights(Mapping[str, "torch.Tensor"]):
 
     Attributes:
         identity: names these very weights, whatever file they are in.
+        shapes: of the weights, as the file's header has them.
     """
 
     def __init__(self, description: Description, header: TensorFile, path: Path) -> None:
         self.identity = header.digest
+        scales = {name + SCALE for name in header.tensors}
+        self.shapes = {name: tensor.shape for name, tensor in header.tensors.items() if name not in scales}
         self._description, self._header, self._path = description, header, path
 
     @functools.cached_property
@@ -76,6 +79,7 @@ class MemberWeights(Mapping[str, "torch.Tensor"]):
     def __init__(self, whole: StoredWeights, number: int) -> None:
         self.identity = f"{whole.identity}-{number}"
         self._whole, self._prefix = whole, f"{number}."
+        self.shapes = _without_prefix(whole.shapes, self._prefix)
 
     def __getitem__(self, name: str) -> torch.Tensor:
         return self._whole[f"{self._prefix}{name}"]
@@ -100,6 +104,13 @@ class Checkpoint:
     def identity(self) -> str:
         """Names the weights, for what is made of them once and kept; empty where they come from no file."""
         return self.weights.identity if isinstance(self.weights, StoredWeights | MemberWeights) else ""
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of the weights, by name; those in a file are not read for it."""
+        if isinstance(self.weights, StoredWeights | MemberWeights):
+            return self.weights.shapes
+        return {name: tuple(tensor.shape) for name, tensor in self.weights.items()}
 
     @property
     def members(self) -> tuple[Checkpoint, ...]:
