@@ -107,9 +107,16 @@ class OpenVinoBackend:
         return np.asarray(np.reciprocal(values, out=values))
 
     def logits(self, batch: np.ndarray) -> np.ndarray:
-        """A batch through the network."""
+        """A batch through the network.
+
+        Raises:
+            MemoryError: memory ran out.
+            ExecutionError: it gives something of another size.
+        """
         assert self._network is not None, "no network was loaded"
         values = logits(self._network, batch)
+        if not values.size:  # where memory ran out it may say nothing, and give nothing
+            raise MemoryError("OpenVINO gave no result")
         if (len(values), *values.shape[2:]) != (len(batch), *batch.shape[2:]):  # of images smaller than it halves
             raise ExecutionError(
                 f"OpenVINO gives {values.shape} for images of {batch.shape}.", "Choose --backend torch."

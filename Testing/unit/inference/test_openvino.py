@@ -224,6 +224,17 @@ def test_eight_bits_that_come_out_wrong_are_not_taken(
     assert backend.precision in ("bf16", "fp32")
 
 
+def test_no_result_is_a_shortage(tiny_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = load_checkpoint(tiny_checkpoint())
+    backend = create_backend("openvino", "cpu", "auto")
+    backend.prepare(checkpoint, Progress())
+    backend.load(checkpoint)
+    nothing = np.zeros((0, 3, 0, 0, 0), dtype=np.float32)
+    monkeypatch.setattr("BrainTumorSegLib.inference.backends.openvino_backend.logits", lambda *_: nothing)
+    with pytest.raises(MemoryError):
+        backend.probabilities(np.zeros((1, 4, 16, 16, 16), dtype=np.float32))
+
+
 def test_the_least_used_go_and_so_does_what_was_left(
     monkeypatch: pytest.MonkeyPatch, home: Path, tiny_checkpoint: Callable[..., Path]
 ) -> None:
