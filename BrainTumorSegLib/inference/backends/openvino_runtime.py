@@ -59,7 +59,8 @@ def compiled(model: Any, core: Any, precision: str) -> Any:
     """
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
     if "OMP_NUM_THREADS" in os.environ:
-        settings["INFERENCE_NUM_THREADS"] = threads()
+        # Each of several processes would tie its threads to the same processors, the first ones.
+        settings |= {"INFERENCE_NUM_THREADS": threads(), "ENABLE_CPU_PINNING": False}
     try:
         return core.compile_model(model, "CPU", settings).create_infer_request()
     except RuntimeError as error:
