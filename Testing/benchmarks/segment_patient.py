@@ -32,8 +32,7 @@ from BrainTumorSegLib.io.case_folder import find_case
 from .phantom_case import WHOLE, phantom_case
 from .processes import FailedRunError, Run, machine, measure
 
-# torch's own kernels have a limit of their own. What computes in bf16 asks the processor, not these, so the precision
-# is that which such a processor would get.
+# torch's own kernels have a limit of their own.
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 OURS, MONAI, NNUNET, NNUNET_CROPPED = "braintumorseg", "MONAI bundle", "nnU-Net", "nnU-Net, cropped to the brain"
 # Exit code of a request that cannot be met, as for a backend that is not installed.
@@ -166,7 +165,7 @@ def own_ways(case: Path, models: Sequence[str], output: Path) -> list[Way]:
             Way(f"{first}, {name}", (*command, first, "--backend", name), optional=True)
             for name in ("torch", "openvino")
         ),
-        Way(f"{first}, AVX2", (*command, first, "--precision", "fp32"), avx2=True),
+        Way(f"{first}, AVX2", (*command, first), avx2=True),
         Way(f"{first}, second run in 3D Slicer", (*_module("second_run"), str(case), str(output), first), warm=True),
     ]
 
