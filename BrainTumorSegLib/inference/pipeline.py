@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -91,7 +90,6 @@ def segment_case(
         examined = _examined(leading, prepared_for(leading))
         loading.result()
         checked = aside.submit(check_input, examined)
-        aside.submit(_import_what_the_end_needs)
         opinions, shortage = ask(networks, running, prepared_for, progress.part(0.0, 0.9))
         backend.free_memory()
     progress.report("finish", 0.9, "Placing the result on the reference grid")
@@ -130,12 +128,6 @@ def segment_case(
     ]
     progress.report("finish", 1.0, "Segmented")
     return dataclasses.replace(result, warnings=tuple(warnings), confidence=expected)
-
-
-def _import_what_the_end_needs() -> None:
-    """Beside the network: a third of a second that a first result need not wait for."""
-    for name in ("scipy.ndimage", "scipy.spatial"):
-        importlib.import_module(name)
 
 
 def check_modalities(case: Case, description: Description) -> None:
