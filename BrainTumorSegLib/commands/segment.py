@@ -15,6 +15,7 @@ from ..domain.options import RunOptions, add_options
 from ..domain.progress import Progress
 from ..domain.result_record import SEGMENTS, ResultRecord, record_path
 from ..domain.segmentation import Segmentation
+from ..domain.shortage import check_addresses
 from ..domain.volume import Volume
 from ..inference.pipeline import check_modalities, segment_case
 from ..io.case_folder import CaseFiles, find_case
@@ -50,6 +51,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
     """Segment and write."""
     options = RunOptions.of(arguments)
+    check_addresses()  # before images are read: that a network cannot be run is known by now
     found = find_case(arguments.case, named_files(arguments))
     if not found.slices:
         check_result(arguments.output)

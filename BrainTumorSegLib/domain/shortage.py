@@ -17,8 +17,8 @@ _WORDS = (
 
 
 # Where libraries find fewer addresses than they take, some end the process: those of images and of numbers take 0.4 GB,
-# those of a network 0.8 GB.
-LEAST_FOR_IMAGES, LEAST_FOR_NETWORKS = 600_000_000, 1_000_000_000
+# those of a network 0.8 GB, and threads that read images beside each other some more.
+LEAST_FOR_IMAGES, LEAST_FOR_NETWORKS = 600_000_000, 1_100_000_000
 
 
 def address_limit() -> int | None:
