@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.inference.pipeline import segment_case
@@ -42,6 +43,7 @@ def model(tmp_path: Path) -> Path:
     spec = NetworkSpec("unet", {"width": 4, "levels": 2})
     training = TrainingRecord(training_cases=("P1", "P2"), recipe=dataclasses.asdict(load_recipe(RECIPE)))
     d = samples.describe_model(2, network=spec, training=training)
+    torch.manual_seed(0)
     network = create_network("unet", dimensions=2, in_channels=4, out_channels=3, arguments=spec.arguments)
     return save_checkpoint(d, network.state_dict(), tmp_path / "model.safetensors")
 
