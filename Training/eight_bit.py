@@ -23,7 +23,8 @@ from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.inference.backends.conversions import TOLERANCE_8_BIT, converted, distance, noise_tile
 from BrainTumorSegLib.inference.backends.torch_backend import TorchBackend
 from BrainTumorSegLib.inference.predictors import predictor_of
-from BrainTumorSegLib.models.catalogue import load_model
+from BrainTumorSegLib.io.staging import atomic
+from BrainTumorSegLib.models.catalogue import find, load_model
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint
 from BrainTumorSegLib.models.description import Description
 from BrainTumorSegLib.networks import family_of
@@ -124,7 +125,8 @@ def run(arguments: argparse.Namespace) -> int:
     found = [
         right_in_openvino(member.build(), member.description, ranges_on(member, cases)) for member in checkpoint.members
     ]
-    save_sound(with_ranges(checkpoint, found), checkpoint.weights, arguments.output)
+    with atomic(arguments.output, [find(arguments.model).path]) as part:
+        save_sound(with_ranges(checkpoint, found), checkpoint.weights, part)
     print(f"Wrote {arguments.output}", flush=True)
     return 0
 
