@@ -1,7 +1,8 @@
 """``python -m Training.ensemble SPEC.toml --data DIR -o FILE``: average several models in one file, and measure it.
 
 The specification (those that ship are in Training/ensembles) says which models, how much each counts, and what is done
-to their average; ``--member`` names files of models that are not installed, or newer than those that are.
+to their average; ``--member`` names files of models that are not installed, or newer than those that are, or of
+ensembles that have them as members.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class EnsembleSpec:
         Raises:
             CheckpointError: a member cannot be read, or they do not go together.
         """
-        models = [load_model(files.get(name, name)) for name in self.members]
+        models = [_taken(name, files.get(name, name)) for name in self.members]
         weighted = [
             dataclasses.replace(m, description=dataclasses.replace(m.description, weight=weight))
             for m, weight in zip(models, self.weights or [1.0] * len(models), strict=True)
@@ -62,6 +63,12 @@ class EnsembleSpec:
             description, title=self.title, version=self.version, postprocessing=self.postprocessing
         )
         return Checkpoint(described, weights)
+
+
+def _taken(name: str, place: Path | str) -> Checkpoint:
+    """The model of a file, or the member of that id where the file is an ensemble that has it."""
+    model = load_model(place)
+    return next((member for member in model.members if member.description.id == name), model)
 
 
 def load_spec(path: Path) -> EnsembleSpec:
@@ -85,7 +92,13 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m Training.ensemble", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     p.add_argument("spec", type=Path, help="TOML file, see Training/ensembles")
-    p.add_argument("--member", action="append", default=[], metavar="ID=FILE", help="file of a member; repeat it")
+    p.add_argument(
+        "--member",
+        action="append",
+        default=[],
+        metavar="ID=FILE",
+        help="file of a member, or of an ensemble that has it; repeat it",
+    )
     p.add_argument("--data", type=Path, required=True, help="folder of patients, with a split.json")
     p.add_argument("-o", "--output", type=Path, required=True, help="the checkpoint that is written")
     p.add_argument("--name", default="", help="what the patients are, for the card (default: as the members say)")

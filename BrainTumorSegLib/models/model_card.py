@@ -130,6 +130,8 @@ def _networks(d: Description) -> Iterator[str]:
 
 
 def _postprocessing(q: PostprocessingSpec) -> Iterator[str]:
+    for name, value in q.thresholds.items():
+        yield f"{REGIONS[name].title.lower()} is what has a probability of {value:g} or more"
     for name in q.filled:
         yield f"holes of {REGIONS[name].title.lower()} are filled"
     yield f"pieces below {q.minimum_component_mm3:g} mm³ are removed"

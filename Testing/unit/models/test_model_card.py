@@ -55,10 +55,11 @@ def test_a_card_says_that_the_bias_field_is_corrected() -> None:
 
 
 def test_a_card_tells_post_processing_in_its_order() -> None:
-    spec = PostprocessingSpec({}, ("TC",), 100.0, 50.0, {"ET": 40.0}, 25.0, 0.3, {"ET": 1.0})
+    spec = PostprocessingSpec({"TC": 0.4}, ("TC",), 100.0, 50.0, {"ET": 40.0}, 25.0, 0.3, {"ET": 1.0})
     card = model_card(dataclasses.replace(describe_model(), postprocessing=spec))
     assert (
-        "- Post-processing: holes of tumour core are filled; pieces below 100 mm³ are removed; pieces with tumour core "
+        "- Post-processing: tumour core is what has a probability of 0.4 or more; "
+        "holes of tumour core are filled; pieces below 100 mm³ are removed; pieces with tumour core "
         "below 50 mm³ are removed where another has more; pieces of enhancing tumour below 40 mm³ become necrotic "
         "core; enhancing tumour below 25 mm³ in all becomes necrotic core; so does all of it where its expected Dice "
         "is below 0.3.\n"

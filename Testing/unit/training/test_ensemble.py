@@ -55,6 +55,25 @@ def test_an_ensemble_is_made_as_specified_and_measured(data: Path, members: list
     assert measured.cases == 1 and measured.data == "made, validation patients"
 
 
+def test_members_are_taken_out_of_an_ensemble_that_has_them(data: Path, members: list[str], tmp_path: Path) -> None:
+    spec, first, again = tmp_path / "spec.toml", tmp_path / "both.safetensors", tmp_path / "again.safetensors"
+    spec.write_text(SPEC)
+    assert ensemble.main([str(spec), "--data", str(data), "-o", str(first), *members]) == 0
+    spec.write_text(
+        SPEC.replace("minimum_et_dice = 0.5, temperatures = { ET = 2.0 }", "thresholds = { TC = 0.3 }").replace(
+            '"7"', '"8"'
+        )
+    )
+    out_of = ["--member", f"flat={first}", "--member", f"deep={first}"]
+    assert ensemble.main([str(spec), "--data", str(data), "-o", str(again), *out_of]) == 0
+    before, after = load_checkpoint(first), load_checkpoint(again)
+    assert after.description.members == before.description.members
+    assert after.description.version == "8" and after.description.postprocessing.thresholds == {"TC": 0.3}
+    assert all(torch.equal(tensor, after.weights[name]) for name, tensor in before.weights.items())
+    over = ["--member", f"flat={first}", "--data", str(data), "-o", str(first), *members[2:]]
+    assert ensemble.main([str(spec), *over]) == 2  # it would overwrite a member
+
+
 @pytest.mark.parametrize(
     ("change", "more", "named"),
     [
