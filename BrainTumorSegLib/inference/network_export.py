@@ -20,7 +20,7 @@ from ..io.staging import staged
 from ..models.checkpoint_file import Checkpoint
 from ..models.description import Description
 from .backends.conversions import TOLERANCE, converted, noise_tile
-from .backends.openvino_runtime import compiled, logits, openvino
+from .backends.openvino_runtime import compiled, core, logits, openvino
 
 if TYPE_CHECKING:
     from torch import nn
@@ -119,8 +119,7 @@ def _onnx(network: nn.Module, d: Description, file: Path) -> Run:
 
 
 def _read_by_openvino(file: Path) -> Run:
-    core = openvino().Core()
-    request = compiled(core.read_model(file), core, "fp32")
+    request = compiled(core().read_model(file), "fp32")
     return lambda tile: logits(request, tile)
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from ...domain.errors import DeviceError, RequestError
 from ...domain.shortage import is_shortage
 from ...io.user_folder import user_folder
-from .openvino_runtime import compiled, logits, openvino
+from .openvino_runtime import compiled, core, logits, openvino
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,9 +60,9 @@ class Conversion:
     folder: Path | None = None
     _model: Any = None
 
-    def model(self, core: Any) -> Any:
+    def model(self) -> Any:
         """The network, to be compiled."""
-        return core.read_model(self.folder / _NETWORK) if self.folder else self._model
+        return core().read_model(self.folder / _NETWORK) if self.folder else self._model
 
 
 def kept(checkpoint: Checkpoint, eight_bit: bool = False) -> Conversion | None:
@@ -173,7 +173,7 @@ def distance(network: nn.Module, model: Any, tile: np.ndarray) -> float:
     tile[:, -1] = 0  # a sequence that is missing
     with torch.inference_mode():
         expected = network(torch.from_numpy(tile)).float().numpy()
-    found = logits(compiled(model, openvino().Core(), "fp32"), tile)
+    found = logits(compiled(model, "fp32"), tile)
     if found.shape != expected.shape:
         return np.inf
     return float(np.abs(found - expected).max() / max(np.abs(expected).max(), np.finfo(np.float32).tiny))

@@ -16,7 +16,7 @@ from ...domain.options import PRECISIONS
 from ...domain.progress import Progress
 from ...models.kept import once
 from .conversions import Conversion, convert, kept
-from .openvino_runtime import compiled, logits, openvino, threads
+from .openvino_runtime import compiled, core, logits, openvino, threads
 
 if TYPE_CHECKING:
     from ...models.checkpoint_file import Checkpoint
@@ -42,9 +42,8 @@ class OpenVinoBackend:
         """
         if device not in ("auto", "cpu"):
             raise DeviceError(f"OpenVINO runs on the CPU here, not on {device!r}.", "Choose --backend torch.")
-        self._core = openvino().Core()
         self._chosen = precision
-        self._precision = _resolve_precision(self._core, precision)
+        self._precision = _resolve_precision(precision)
         self.device = f"cpu ({threads()} threads)"
         self._network: Any = None
         self._conversions: dict[str, Conversion] = {}
@@ -95,7 +94,7 @@ class OpenVinoBackend:
         """Take the network of a checkpoint that was prepared."""
         found = self._converted(checkpoint, Progress())
         self._network = None  # two at a time would take more memory than one
-        compile_ = lambda: compiled(found.model(self._core), self._core, self._precision)  # noqa: E731
+        compile_ = lambda: compiled(found.model(), self._precision)  # noqa: E731
         self._network = once(checkpoint, f"openvino {self._precision} {found.eight_bit}", compile_)
 
     def probabilities(self, batch: np.ndarray) -> np.ndarray:
@@ -142,10 +141,10 @@ def _key(checkpoint: Checkpoint) -> str:
     return f"{checkpoint.identity} {checkpoint.description.id}"
 
 
-def _resolve_precision(core: Any, precision: str) -> str:
+def _resolve_precision(precision: str) -> str:
     if precision not in PRECISIONS:
         raise DeviceError(f"Unknown precision {precision!r}.", f"Choose one of {', '.join(PRECISIONS)}.")
-    able = {"FP32", *core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")}
+    able = {"FP32", *core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")}
     if any(os.environ.get(name) for name in _CAPS):
         able -= {"BF16", "FP16"}
     if precision in ("auto", "int8"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
@@ -44,6 +45,24 @@ def openvino() -> ModuleType:
             sys.modules["openvino_telemetry"] = telemetry
 
 
+def core() -> Any:
+    """OpenVINO's Core, one for the whole life of the process.
+
+    Each one's CPU plugin gives the thread another stack for signals and takes it away at its own end (OpenVINO 2026.4).
+    Of two of them the later puts the earlier's back, which may be gone: the next signal that has a handler, such as
+    that of Ctrl-C, then ends the process by a segmentation fault.
+
+    Raises:
+        DeviceError, ShortageError: as :func:`openvino`.
+    """
+    return _core_of(openvino())
+
+
+@functools.cache
+def _core_of(library: ModuleType) -> Any:
+    return library.Core()
+
+
 def threads() -> int:
     """Threads of a run: as many as ``OMP_NUM_THREADS`` says, as with PyTorch, else as there are processors."""
     with suppress(ValueError):
@@ -51,7 +70,7 @@ def threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def compiled(model: Any, core: Any, precision: str) -> Any:
+def compiled(model: Any, precision: str) -> Any:
     """A request to a compiled network.
 
     Raises:
@@ -62,7 +81,7 @@ def compiled(model: Any, core: Any, precision: str) -> Any:
         # Each of several processes would tie its threads to the same processors, the first ones.
         settings |= {"INFERENCE_NUM_THREADS": threads(), "ENABLE_CPU_PINNING": False}
     try:
-        return core.compile_model(model, "CPU", settings).create_infer_request()
+        return core().compile_model(model, "CPU", settings).create_infer_request()
     except RuntimeError as error:
         if is_shortage(error):
             raise

@@ -86,10 +86,13 @@ def brain_probability(network: nn.Module, image: np.ndarray, divisor: int) -> np
     """Image as of :func:`network_image` → probability of brain, float32 of the same shape, 0 outside the head's box."""
     import torch
 
+    from ...networks.precision import autocast, resolve_precision
+
+    cpu = torch.device("cpu")
     box = bounding_box(image > _HEAD, _MARGIN)
     head = image[box]
     padding = [(0, math.ceil(size / divisor) * divisor - size) for size in head.shape]
-    with torch.inference_mode():
+    with torch.inference_mode(), autocast(cpu, resolve_precision(cpu)):
         logits = network(torch.from_numpy(np.pad(head, padding)[None, None]))
     found = torch.sigmoid(logits.float())[0, 0].numpy()
     probability = np.zeros(image.shape, dtype=np.float32)

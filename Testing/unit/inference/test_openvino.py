@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from BrainTumorSegLib.domain.errors import DeviceError
 from BrainTumorSegLib.domain.options import RunOptions
@@ -26,6 +27,7 @@ from BrainTumorSegLib.inference.pipeline import segment_case
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint, load_checkpoint, save_checkpoint
 from BrainTumorSegLib.models.description import NetworkSpec
 from BrainTumorSegLib.networks import create_network
+from BrainTumorSegLib.networks.eight_bit import EightBit, in_eight_bits, watched
 from Testing.offline import python_path
 from Testing.samples import Patient, describe_model
 
@@ -164,19 +166,63 @@ def test_a_network_that_comes_out_differently_is_refused(
     assert any("PyTorch" in warning for warning in result.warnings)
 
 
-def test_eight_bits_in_a_process_of_their_own() -> None:
-    """PyTorch trains in half precision in other tests; after 8 bits in OpenVINO that has ended this process."""
-    files = [ROOT / "Testing/unit/inference/eight_bit_cases.py", ROOT / "Testing/unit/training/eight_bit_cases.py"]
-    for file in files:
-        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
+def eight_bit(path: Path) -> Checkpoint:
+    """A U-Net with random weights whose convolutions may compute in 8 bits, coarsely, so that it shows."""
+    d = describe_model(2, network=NetworkSpec("unet", {"width": 4, "levels": 2}))
+    torch.manual_seed(0)
+    network = create_network("unet", dimensions=2, in_channels=4, out_channels=3, arguments=d.network.arguments).eval()
+    with watched(network) as ranges, torch.inference_mode():
+        network(torch.from_numpy(IMAGES))
+    coarse = {name: (10 * low, 10 * high) for name, (low, high) in ranges.items()}
+    spec = dataclasses.replace(d.network, eight_bit=coarse)
+    return load_checkpoint(save_checkpoint(dataclasses.replace(d, network=spec), network.state_dict(), path))
+
+
+IMAGES = np.random.default_rng(3).normal(size=(2, 4, 32, 24)).astype(np.float32)
+
+
+def test_eight_bits_where_the_network_says_how(tmp_path: Path, home: Path) -> None:
+    checkpoint = eight_bit(tmp_path / "model.safetensors")
+    found = {}
+    for precision in ("auto", "fp32"):
+        backend = create_backend("openvino", "cpu", precision)
+        backend.prepare(checkpoint, Progress())
+        backend.load(checkpoint)
+        found[precision] = backend.probabilities(IMAGES)
+        assert backend.precision == {"auto": "int8"}.get(precision, precision)
+    assert len(entries(home)) == 2  # each has its own conversion
+    apart = np.abs(found["auto"] - found["fp32"])
+    expected = in_eight_bits(checkpoint.build(), checkpoint.description.network.eight_bit)
+    with torch.inference_mode():
+        rounded = torch.sigmoid(expected(torch.from_numpy(IMAGES))).numpy()
+    assert np.abs(found["auto"] - rounded).mean() < apart.mean() / 2  # it rounds as PyTorch does
 
 
 def test_eight_bits_are_refused_where_nobody_said_how(tiny_checkpoint: Callable[..., Path]) -> None:
     checkpoint = load_checkpoint(tiny_checkpoint())
     with pytest.raises(DeviceError, match="int8"):
         create_backend("openvino", "cpu", "int8").prepare(checkpoint, Progress())
+
+
+def test_eight_bits_that_come_out_wrong_are_not_taken(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = eight_bit(tmp_path / "model.safetensors")
+    convert = conversions.converted
+
+    def faulty(network: Any, tile: np.ndarray) -> Any:
+        other = copy.deepcopy(network)
+        for part in other.modules():
+            if isinstance(part, EightBit):
+                part.scale /= 1000
+        return convert(other, tile)
+
+    monkeypatch.setattr(conversions, "converted", faulty)
+    with pytest.raises(DeviceError, match="another result"):
+        create_backend("openvino", "cpu", "int8").prepare(checkpoint, Progress())
+    backend = create_backend("openvino", "cpu", "auto")
+    backend.prepare(checkpoint, Progress())
+    assert backend.precision in ("bf16", "fp32")
 
 
 def test_no_result_is_a_shortage(tiny_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,6 +285,34 @@ def run_child(home: Path, code: str, *arguments: object) -> subprocess.Popen[str
     environment.pop("BRAINTUMORSEG_BACKEND", None)
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_signal_after_networks_were_let_go(home: Path, tiny_checkpoint: Callable[..., Path]) -> None:
+    """Two Cores of OpenVINO, let go one after the other, leave the thread without a stack for signals."""
+    code = (
+        "import gc, signal, sys\n"
+        "from pathlib import Path\n"
+        "from BrainTumorSegLib.domain.progress import Progress\n"
+        "from BrainTumorSegLib.inference.backends import create_backend\n"
+        "from BrainTumorSegLib.models.checkpoint_file import load_checkpoint\n"
+        "checkpoint = load_checkpoint(Path(sys.argv[1]))\n"
+        "def used():\n"
+        "    backend = create_backend('openvino', 'cpu', 'auto')\n"
+        "    backend.prepare(checkpoint, Progress())\n"
+        "    return backend\n"
+        "first, second = used(), used()\n"
+        "del first\n"
+        "gc.collect()\n"
+        "del second\n"
+        "gc.collect()\n"
+        "try:\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('handled')\n"
+    )
+    child = run_child(home, code, tiny_checkpoint())
+    output, notes = child.communicate(timeout=120)
+    assert (child.returncode, output.split()) == (0, ["handled"]), notes
 
 
 SEGMENT = """
