@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from ..quality import Examined, check_input, implausible, unlearnt
 from .backends import Backend, ready_backend
 from .composition import compose, on_native_grids
 from .ensemble import Opinion, about_resting, ask, known_regions, pooled
-from .predictors import predictor_of
+from .predictors import Predictor, predictor_of
 from .result_warnings import about_confidence, about_enhancement, about_model
 from .tta import Mirrored
 
@@ -75,52 +76,43 @@ def segment_case(
     members, resting = able(checkpoint, case.images)
     wanted = options.backend, options.device, options.precision
     backend, divisors, slower = ready_backend(*wanted, members, progress.part(0.0, 0.01))
-    pairs = zip(members, divisors, strict=True)
-    networks = [(member, predictor_of(member.description, divisor)) for member, divisor in pairs]
+    networks = [(m, predictor_of(m.description, divisor)) for m, divisor in zip(members, divisors, strict=True)]
     aligned = align_case(case, options, progress.part(0.0, _ALIGNING), brain=description.preprocessing.brain)
     if aligned_to:
         aligned_to(aligned)
     progress = progress.part(_ALIGNING if aligned.moves or aligned.brain else 0.0, 1.0)
     running = Mirrored(backend) if options.tta else backend
-    prepared_for = _shared(aligned, options)
-    leading = members[0].description
-    progress.report("prepare", 0.0, "Preparing the images")
-    with ThreadPoolExecutor(1) as aside:  # one thread finds the time beside another
-        loading = aside.submit(running.load, members[0])  # it learns the axes that are mirrored, too
-        examined = _examined(leading, prepared_for(leading))
-        loading.result()
-        checked = aside.submit(check_input, examined)
-        opinions, shortage = ask(networks, running, prepared_for, progress.part(0.0, 0.9))
-        backend.free_memory()
+    answers = _ask(networks, running, _shared(aligned, options), progress)
+    backend.free_memory()
     progress.report("finish", 0.9, "Placing the result on the reference grid")
     spec = description.postprocessing
-    said = pooled(opinions, description.pooling)
+    said = pooled(answers.opinions, description.pooling)
     composed = compose(said, spec, case, keep=keep_probabilities)
     doubted = composed.doubted is not None
     placed = aligned.case.images if options.native == "all" else {}
     native = on_native_grids(said, spec, case, placed, doubted)
-    regions = known_regions(opinions)
+    regions = known_regions(answers.opinions)
     result = Segmentation(
         case_id=case.id,
         labels=case.reference_volume.with_array(composed.labels),
         regions=regions,
-        provenance=_provenance(checkpoint, case, aligned, opinions, backend, options, started),
+        provenance=_provenance(checkpoint, case, aligned, answers.opinions, backend, options, started),
         confidence=composed.expected,
         probabilities=composed.probabilities,
         native=native,
         own=description.own,
     )
-    nonsense = implausible(result.labels, examined.filled) or _unlearnt(opinions)
+    nonsense = implausible(result.labels, answers.filled) or _unlearnt(answers.opinions)
     # What a network promises of a result that cannot be true is worth nothing.
     expected = {} if nonsense else composed.expected
     warnings = [
         *([nonsense] if nonsense else []),
         *slower,
-        *shortage,
+        *answers.shortage,
         *case.warnings,
         *aligned.warnings,
-        *_each(warning for opinion in opinions for warning in opinion.prepared.warnings),
-        *checked.result(),
+        *_each(warning for opinion in answers.opinions for warning in opinion.prepared.warnings),
+        *answers.doubts,
         *about_confidence(expected, found=bool(composed.labels.any())),
         *about_enhancement(composed.labels, composed.doubted, regions, case.images),
         *about_resting(members, resting, case.modalities),
@@ -128,6 +120,41 @@ def segment_case(
     ]
     progress.report("finish", 1.0, "Segmented")
     return dataclasses.replace(result, warnings=tuple(warnings), confidence=expected)
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What the networks say of the images.
+
+    Attributes:
+        opinions: of each network that ran.
+        shortage: what was done without for want of memory, in words.
+        doubts: about the images, in words.
+        filled: where the reference image is not background.
+    """
+
+    opinions: Sequence[Opinion]
+    shortage: Sequence[str]
+    doubts: Sequence[str]
+    filled: np.ndarray
+
+
+def _ask(
+    networks: Sequence[tuple[Checkpoint, Predictor]],
+    backend: Backend,
+    prepared_for: Callable[[Description], Prepared],
+    progress: Progress,
+) -> _Answers:
+    """Run the networks; the first one is loaded, and the images are looked at, beside what takes the time."""
+    leading = networks[0][0]
+    progress.report("prepare", 0.0, "Preparing the images")
+    with ThreadPoolExecutor(1) as aside:
+        loading = aside.submit(backend.load, leading)  # it learns the axes that are mirrored, too
+        examined = _examined(leading.description, prepared_for(leading.description))
+        loading.result()
+        checked = aside.submit(check_input, examined)
+        opinions, shortage = ask(networks, backend, prepared_for, progress.part(0.0, 0.9))
+    return _Answers(opinions, shortage, checked.result(), examined.filled)
 
 
 def check_modalities(case: Case, description: Description) -> None:
