@@ -27,7 +27,6 @@ from BrainTumorSegLib.io.staging import atomic
 from BrainTumorSegLib.models.catalogue import find, load_model
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint
 from BrainTumorSegLib.models.description import Description
-from BrainTumorSegLib.networks import family_of
 from BrainTumorSegLib.networks.eight_bit import convolutions, in_eight_bits, watched
 from BrainTumorSegLib.preprocessing import align_case, prepare
 
@@ -40,13 +39,17 @@ Ranges = dict[str, tuple[float, float]]
 PATIENTS = 4
 
 
-def ranges_on(member: Checkpoint, cases: Sequence[LabelledCase]) -> Ranges:
-    """What its convolutions take, the mean over some patients of the lowest and of the highest value."""
-    d = member.description
+def ranges_of(member: Checkpoint, cases: Sequence[LabelledCase]) -> Ranges:
+    """What those convolutions take that may compute in 8 bits."""
     network = member.build()
+    return right_in_openvino(network, member.description, ranges_on(network, member.description, cases))
+
+
+def ranges_on(network: nn.Module, d: Description, cases: Sequence[LabelledCase]) -> Ranges:
+    """What a network's convolutions take, the mean over some patients of the lowest and of the highest value."""
     backend = TorchBackend("cpu", "fp32")
     backend.take(network)
-    predictor = predictor_of(d, divisor_of(d))
+    predictor = predictor_of(d, d.network.divisor)
     found: list[Ranges] = []
     for labelled in cases:
         case, _ = labelled.load()
@@ -60,15 +63,10 @@ def ranges_on(member: Checkpoint, cases: Sequence[LabelledCase]) -> Ranges:
     return {name: (float(low), float(high)) for name, (low, high) in mean.items() if high > 0}
 
 
-def divisor_of(d: Description) -> int:
-    """What the network's sizes must be divisible by."""
-    return family_of(d.network.family).divisor(d.network.arguments)
-
-
 def right_in_openvino(network: nn.Module, d: Description, ranges: Mapping[str, tuple[float, float]]) -> Ranges:
     """Those convolutions that give, each alone in 8 bits, what PyTorch gives; without the first and the last one."""
     between = list(convolutions(network))[1:-1]
-    size = max(2 * divisor_of(d), 32)
+    size = max(2 * d.network.divisor, 32)
     tile = noise_tile(len(d.modalities), [size] * d.dimensions)
     kept: Ranges = {}
     for name in filter(ranges.get, between):
@@ -122,9 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise RequestError("There are no training patients to look at.", "Give the folder that it was trained on.")
     apart = -(-len(here) // arguments.patients)
     cases = [data.cases[name] for name in here[::apart]]
-    found = [
-        right_in_openvino(member.build(), member.description, ranges_on(member, cases)) for member in checkpoint.members
-    ]
+    found = [ranges_of(member, cases) for member in checkpoint.members]
     with atomic(arguments.output, [find(arguments.model).path]) as part:
         save_sound(with_ranges(checkpoint, found), checkpoint.weights, part)
     print(f"Wrote {arguments.output}", flush=True)

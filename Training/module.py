@@ -11,7 +11,6 @@ from lightning_utilities import apply_to_collection
 
 from BrainTumorSegLib.domain.errors import ExecutionError, RequestError
 from BrainTumorSegLib.networks import create_network
-from BrainTumorSegLib.networks.registry import family_of
 
 from .batch_measures import batch_measures
 from .losses import create_loss
@@ -47,7 +46,7 @@ class SegmentationModule(LightningModule):
             out_channels=len(recipe.outputs),
             arguments=recipe.network.arguments,
         )
-        divisor = family_of(recipe.network.family).divisor(recipe.network.arguments)
+        divisor = recipe.network.divisor
         if any(size % divisor for size in recipe.sampling.patch):
             raise RequestError(
                 f"Recipe {recipe.id}: {recipe.network.family} needs a patch divisible by {divisor},"

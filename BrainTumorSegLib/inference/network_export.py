@@ -131,9 +131,7 @@ _WRITERS: dict[str, Callable[[Any, Description, Path], Run]] = {
 
 
 def _size(d: Description) -> int:
-    from ..networks import family_of
-
-    return max(2 * family_of(d.network.family).divisor(d.network.arguments), 32)
+    return max(2 * d.network.divisor, 32)
 
 
 def _example(network: nn.Module, d: Description) -> np.ndarray:

@@ -42,6 +42,17 @@ class NetworkSpec:
     arguments: dict[str, Any] = field(default_factory=dict)
     eight_bit: dict[str, tuple[float, float]] = field(default_factory=dict)
 
+    @property
+    def divisor(self) -> int:
+        """What the sizes of an image must be divisible by.
+
+        Raises:
+            CheckpointError: no such family.
+        """
+        from ..networks import family_of
+
+        return family_of(self.family).divisor(self.arguments)
+
 
 @dataclass(frozen=True)
 class OutputSpec:

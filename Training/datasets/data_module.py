@@ -11,8 +11,6 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from BrainTumorSegLib.networks.registry import family_of
-
 from ..augmentation import Augmentation
 from ..recipe import LEAKING_SLICES, Recipe
 from .cache import CachedCase, CaseCache
@@ -144,5 +142,4 @@ class PatchData(LightningDataModule):
 
 def whole_slices(recipe: Recipe, cases: Sequence[CachedCase]) -> SliceDataset:
     """Every known slice of these cases, in a frame that the recipe's network takes."""
-    divisor = family_of(recipe.network.family).divisor(recipe.network.arguments)
-    return SliceDataset(cases, recipe.outputs, recipe.sampling.patch, divisor)
+    return SliceDataset(cases, recipe.outputs, recipe.sampling.patch, recipe.network.divisor)

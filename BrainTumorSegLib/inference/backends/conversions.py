@@ -101,15 +101,13 @@ def convert(checkpoint: Checkpoint, eight_bit: bool = False) -> Conversion:
         CheckpointError: the network cannot be built.
         DeviceError: OpenVINO cannot run it, or gives another result than PyTorch; that is kept, too.
     """
-    from ...networks import family_of
-
     d = checkpoint.description
     network = checkpoint.build()
     if eight_bit:
         from ...networks.eight_bit import in_eight_bits
 
         network = in_eight_bits(network, d.network.eight_bit)
-    divisor = family_of(d.network.family).divisor(d.network.arguments)
+    divisor = d.network.divisor
     folder = _folder_of(checkpoint, eight_bit)
     try:
         model = _sound_model(network, d, divisor, TOLERANCE_8_BIT if eight_bit else TOLERANCE)

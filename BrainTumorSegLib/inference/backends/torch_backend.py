@@ -42,11 +42,8 @@ class TorchBackend:
 
     def prepare(self, checkpoint: Checkpoint, progress: Progress) -> int:
         """Compare the weights with the network that takes them."""
-        from ...networks import family_of
-
-        d = checkpoint.description
         checkpoint.check_fit()
-        return family_of(d.network.family).divisor(d.network.arguments)
+        return checkpoint.description.network.divisor
 
     def load(self, checkpoint: Checkpoint) -> None:
         """Take the weights of a checkpoint."""

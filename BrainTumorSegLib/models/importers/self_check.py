@@ -28,11 +28,9 @@ def check_member(member: Checkpoint, original: Callable[[torch.Tensor], torch.Te
     """
     import torch
 
-    from ...networks import family_of
-
     d = member.description
     network = member.build()
-    size = max(2 * family_of(d.network.family).divisor(d.network.arguments), 32)
+    size = max(2 * d.network.divisor, 32)
     with torch.inference_mode(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         tile = torch.randn(1, len(d.modalities), *[size] * d.dimensions)

@@ -48,14 +48,12 @@ class Included:
     def find(self, volume: Volume, progress: Progress) -> np.ndarray:
         """Mask of the largest connected component, its holes filled."""
         from ...models.checkpoint_file import load_checkpoint
-        from ...networks.registry import family_of
 
         checkpoint = load_checkpoint(WEIGHTS)
         network = checkpoint.build()
         progress.report("brain extraction", 0.3)
         image, grid = network_image(volume)
-        spec = checkpoint.description.network
-        probability = brain_probability(network, image, family_of(spec.family).divisor(spec.arguments))
+        probability = brain_probability(network, image, checkpoint.description.network.divisor)
         progress.report("brain extraction", 0.8)
         brain = one_piece(probability)
         if not looks_like_brain(image, brain >= THRESHOLD):
