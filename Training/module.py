@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import torch
@@ -53,6 +54,8 @@ class SegmentationModule(LightningModule):
                 f" got {list(recipe.sampling.patch)}.",
                 "Mend sampling.patch.",
             )
+        if recipe.optimisation.prior:
+            begin_with(self.network, len(recipe.outputs), recipe.optimisation.prior)
         self.loss = Supervision(create_loss(recipe.optimisation.loss))
         self.plateau = Plateau(recipe.optimisation.plateau_factor, recipe.optimisation.plateau_patience)
         self._counts = torch.zeros(4, len(recipe.outputs), dtype=torch.long)
@@ -165,6 +168,21 @@ class SegmentationModule(LightningModule):
         """Mean over the interval and the processes; written by the interval log, so by no logger here."""
         kept: dict[str, Any] = {"on_step": False, "on_epoch": True, "prog_bar": True, "logger": False}
         self.log(name, value, sync_dist=True, batch_size=batch, **kept)
+
+
+def begin_with(network: torch.nn.Module, outputs: int, probability: float) -> None:
+    """Have every convolution that gives as many channels as there are outputs give about this probability, in place.
+
+    Raises:
+        RequestError: there is none that has a bias.
+    """
+    convolutions = torch.nn.modules.conv._ConvNd
+    last = [m for m in network.modules() if isinstance(m, convolutions) and m.out_channels == outputs]
+    biases = [m.bias for m in last if m.bias is not None]
+    if not biases:
+        raise RequestError("optimisation.prior needs a network whose outputs have a bias.", "Leave it out.")
+    for bias in biases:
+        torch.nn.init.constant_(bias, math.log(probability / (1 - probability)))
 
 
 def ratio(part: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:

@@ -44,7 +44,7 @@ _FREE = ("title", "version", "notes", "weights_licence", "storage", "tiling", "p
 # What an earlier version could not say yet, it did so; where it says None, as this recipe does.
 _EARLIER: dict[str, Any] = {
     "data.labels": None, "preprocessing.brain": None, "data.fold_of": PATIENTS, "monitoring.whole_slices": False,
-    "monitoring.patches": 2, "monitoring.batch_measures": False,
+    "monitoring.patches": 2, "monitoring.batch_measures": False, "optimisation.prior": 0.0,
 }  # fmt: skip
 
 
@@ -141,6 +141,9 @@ class OptimisationRecipe:
             alike in training and in use, whatever else is in its batch. For going on from weights (``init``).
         precision: Lightning's name, or ``auto``: half precision where the processor computes in it, else fp32.
         patience: validations without improvement that end the run; 0 never. Needs a held-out fold.
+        prior: probability of every output that a fresh network begins with (Lin 2017, arXiv 1708.02002, section 4.1),
+            by the biases of its last convolutions; 0 leaves them as they are. Tumour is rare: from an even guess a low
+            learning rate needs thousands of steps until what is far from it is improbable.
     """
 
     steps: int = 1000
@@ -159,6 +162,7 @@ class OptimisationRecipe:
     precision: str = "auto"
     patience: int = 0
     hold_statistics: bool = False
+    prior: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -288,8 +292,8 @@ def _problems(r: Recipe) -> Iterator[str]:
     if unknown := set(shares.pop("kept")) - {*r.optional_modalities}:
         yield f"augmentation.kept names {', '.join(sorted(unknown))}, not among optional_modalities"
     yield from (f"{name} must lie between 0 and 1" for name, value in shares.items() if not 0 <= value <= 1)
-    if not 0 <= o.ema < 1:
-        yield "ema must be at least 0 and below 1"
+    if not 0 <= o.ema < 1 or not 0 <= o.prior < 1:
+        yield "ema and prior must be at least 0 and below 1"
     if d.folds < 2 or not -1 <= d.fold < d.folds:
         yield f"fold must be -1 or lie between 0 and {d.folds - 1}, and folds be at least 2"
     if d.fold_of == LEAKING_SLICES and (d.fold == -1 or d.kind not in _STACKS):

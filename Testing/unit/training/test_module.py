@@ -38,6 +38,20 @@ def test_averages_forget_what_a_network_begins_with() -> None:
     assert variance == pytest.approx(values.var().item(), rel=0.1)  # a plain average of .99 has .14
 
 
+def test_a_fresh_network_begins_with_the_prior(tmp_path: Path) -> None:
+    """The logit of .01 is -4.595."""
+    recipe = load_recipe(write_recipe(tmp_path / "prior.toml", {"ema = 0.8": "ema = 0.8\nprior = 0.01"}))
+    module = SegmentationModule(recipe).eval()
+    convolutions = [m for m in module.network.modules() if isinstance(m, torch.nn.Conv3d)]
+    (bias,) = [m.bias for m in convolutions if m.out_channels == len(recipe.outputs)]
+    assert bias is not None and bias.tolist() == pytest.approx([-4.595] * len(recipe.outputs), abs=1e-3)
+    even = SegmentationModule(load_recipe(write_recipe(tmp_path / "even.toml"))).eval()
+    image = torch.randn(1, len(recipe.modalities), *recipe.sampling.patch, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        means = [torch.sigmoid(each(image)).mean().item() for each in (module, even)]
+    assert means[0] < 0.1 < 0.3 < means[1]
+
+
 def test_poly() -> None:
     o = OptimisationRecipe(steps=100, interval=10, warmup=0.0, schedule="poly")
     assert learning_rate_factor(0, o) == 1.0
