@@ -363,8 +363,8 @@ def describe(runs: Sequence[Run], data: PatchData, results: Results, region: str
         f" images' own grid. Of each run {state} is taken.",
         f"{_budget(runs)}, {batches}.",
         f"Loss: {losses}.{' Curves of different losses differ in height.' if ';' in losses else ''}",
-        "Dice, IoU, sensitivity and specificity are of a patient's whole volume, then averaged over the patients; sd"
-        " divides by n, quartiles interpolate linearly.",
+        "Dice, IoU, sensitivity and specificity are of all of a patient that is annotated, then averaged over the"
+        " patients; sd divides by n, quartiles interpolate linearly.",
         *(BRATS_SETTINGS if results.surfaces else SETTINGS).words(),
         "Seconds a slice: from images to label map, preparation included, median over the patients; all networks in"
         f" one run, taking turns ({results.device}).",

@@ -123,11 +123,17 @@ def draw_curves(networks: Sequence[Network], picture: Path) -> None:
                 marker="." if len(rows) < 40 else "",
                 label=_plain(network.name),
             )
-        axes.set(title=_plain(f"{name[:1].upper()}{name[1:]}".replace("_", " ")), xlabel="step")
+        axes.set(title=_plain(_title(name)), xlabel="step")
         axes.grid(alpha=0.3)
     lines, labels = panels[0].get_legend_handles_labels()
     figure.legend(lines, labels, loc="outside lower center", ncols=min(len(networks), 5), frameon=False, fontsize=9)
     _save(figure, picture)
+
+
+def _title(column: str) -> str:
+    """A column of the log, as measures are written."""
+    words = [{"dice": "Dice", "iou": "IoU"}.get(word, word) for word in column.split("_")]
+    return " ".join([words[0].capitalize(), *words[1:]])
 
 
 def _save(figure: Figure, picture: Path) -> None:
