@@ -354,13 +354,14 @@ def describe(runs: Sequence[Run], data: PatchData, results: Results, region: str
     part = "test images" if measured == set(split.test) else part
     fold = f"fold {recipe.data.fold} of {recipe.data.folds} ({len(split.monitoring)} patients)"
     state = f"the state with the lowest loss on {fold}" if split.monitoring else "the last state"
+    seen = "" if split.monitoring else " Curves of validation are of patches of patients that train, too."
     batches = _by_value(
         runs, lambda r: f"{r.sampling.batch} patches of {' × '.join(map(str, r.sampling.patch))} a step"
     )
     losses = _by_value(runs, lambda r: r.optimisation.loss)
     return [
         f"Trained on {len(split.training)} patients, measured on {len(measured)} ({part}) through the engine, on the"
-        f" images' own grid. Of each run {state} is taken.",
+        f" images' own grid. Of each run {state} is taken.{seen}",
         f"{_budget(runs)}, {batches}.",
         f"Loss: {losses}.{' Curves of different losses differ in height.' if ';' in losses else ''}",
         "Dice, IoU, sensitivity and specificity are of all of a patient that is annotated, then averaged over the"
