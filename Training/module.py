@@ -12,6 +12,7 @@ from lightning_utilities import apply_to_collection
 
 from BrainTumorSegLib.domain.errors import ExecutionError, RequestError
 from BrainTumorSegLib.networks import create_network
+from BrainTumorSegLib.networks.eight_bit import convolutions
 
 from .batch_measures import batch_measures
 from .losses import create_loss
@@ -176,9 +177,8 @@ def begin_with(network: torch.nn.Module, outputs: int, probability: float) -> No
     Raises:
         RequestError: there is none that has a bias.
     """
-    convolutions = torch.nn.modules.conv._ConvNd
-    last = [m for m in network.modules() if isinstance(m, convolutions) and m.out_channels == outputs]
-    biases = [m.bias for m in last if m.bias is not None]
+    last = [each for each in convolutions(network).values() if each.out_channels == outputs]
+    biases = [each.bias for each in last if each.bias is not None]
     if not biases:
         raise RequestError("optimisation.prior needs a network whose outputs have a bias.", "Leave it out.")
     for bias in biases:

@@ -9,11 +9,12 @@ from typing import Any
 
 from ..domain.errors import CheckpointError
 from ..domain.json_values import json_of
-from ..domain.labels import OWN_FIRST, OWN_LAST, REGIONS, TISSUES, Region, own_region
+from ..domain.labels import OWN_FIRST, OWN_LAST, REGIONS, Region, own_region
 from ..domain.modalities import MODALITIES
 from ..domain.structure import from_json
 from .limits import exceeded, wrong_value
 from .quantisation import STORAGES
+from .soundness import problems_of_own, problems_of_preprocessing
 
 SCHEMA_VERSION = 6
 _OWN = range(OWN_FIRST, OWN_LAST + 1)
@@ -21,13 +22,6 @@ ENSEMBLE = "ensemble"  # the network family of what has members
 # What a network finds: tumours, or (label 1) the brain in an image of any sequence.
 TUMOUR, BRAIN = "tumour", "brain"
 ANY_SEQUENCE = "any"
-# What is done to intensities; the first five image by image, the others, as nnU-Net does, in the box around what is
-# not 0 in any of the images: the z-score over what is not 0 in some image, over the whole box, between fixed values,
-# and to 0 to 1.
-NORMALISATIONS = frozenset(
-    {"zscore", "zscore_foreground", "zscore_unclipped", "zscore_tanh", "none"}
-    | {"zscore_nonzero", "zscore_box", "window", "rescale"}
-)
 AGAIN = "Download it again, or export it again from its training run."
 
 
@@ -316,14 +310,14 @@ def _problems(d: Description) -> Iterator[str]:
         yield "every output needs labels among 1, 2, 3, but for one of a softmax, the background's"
     elif d.task == TUMOUR and not d.regions and not d.own:
         yield "its outputs make up none of ET, TC, WT, and it has no labels of its own"
-    yield from _problems_of_own(d)
+    yield from problems_of_own(d)
     if len(d.preprocessing.orientation) != 3 or any(
         len(set(d.preprocessing.orientation) & set(pair)) != 1 for pair in ("LR", "PA", "SI")
     ):
         yield f"orientation {d.preprocessing.orientation!r} is none"
     if d.activation not in ("sigmoid", "softmax") or (d.activation == "softmax" and not d.exclusive):
         yield f"unknown activation {d.activation!r}, or a softmax whose outputs share labels"
-    yield from _problems_of_preprocessing(d)
+    yield from problems_of_preprocessing(d)
     if len(d.tiling.patch) != d.dimensions or min(d.tiling.patch) < (0 if d.dimensions == 2 else 1):
         yield f"its patch {d.tiling.patch} does not fit {d.dimensions} dimensions"
     if not 0 <= d.tiling.overlap < 1:
@@ -360,37 +354,6 @@ def _problems(d: Description) -> Iterator[str]:
         yield "a threshold is not above 0 and at most 1"
     yield from _problems_of_accuracy(d)
     yield from exceeded(d)
-
-
-def _problems_of_own(d: Description) -> Iterator[str]:
-    names = [region.name.casefold() for region in d.own]
-    taken = {name.casefold() for name in (*REGIONS, *TISSUES)}
-    if len(set(names)) < len(names) or taken & set(names) or not all(0 < len(name.strip()) <= 64 for name in names):
-        yield "its own labels need names of their own, of at most 64 characters"
-    if len(set(d.painted.values())) < len(d.painted):
-        yield "two of its own regions are made of the same labels"
-    if any(o.colour and (len(o.colour) != 3 or not all(0 <= c <= 255 for c in o.colour)) for o in d.outputs):
-        yield "a colour is not three numbers of 0 to 255"
-
-
-def _problems_of_preprocessing(d: Description) -> Iterator[str]:
-    if d.preprocessing.normalisation not in NORMALISATIONS:
-        yield f"unknown normalisation {d.preprocessing.normalisation!r}"
-    wanted = len(d.modalities) if d.preprocessing.normalisation == "window" and not d.members else 0
-    if not d.members and len(d.preprocessing.intensities) != wanted:
-        yield "its intensities are not those of its modalities"
-    if not all(low < high and spread > 0 for low, high, _, spread in d.preprocessing.intensities):
-        yield "its intensities leave nothing of an image"
-    if not -1 <= d.preprocessing.margin <= 1000:
-        yield f"its margin is {d.preprocessing.margin}"
-    if d.preprocessing.interpolation not in ("linear", "cubic"):
-        yield f"unknown interpolation {d.preprocessing.interpolation!r}"
-    if d.preprocessing.bias_correction not in ("n4", "none"):
-        yield f"unknown bias correction {d.preprocessing.bias_correction!r}"
-    if d.preprocessing.brain not in ("extracted", "head"):
-        yield f"unknown kind of image {d.preprocessing.brain!r}"
-    if min(d.preprocessing.spacing) < 0:
-        yield "its spacing is negative"
 
 
 def _problems_of_accuracy(d: Description) -> Iterator[str]:

@@ -44,12 +44,12 @@ def with_thresholds(own: PostprocessingSpec, regions: tuple[str, ...]) -> dict[s
 def main() -> None:
     """Measure and print."""
     checkpoint, chosen = model_and_patients(__doc__.split("\n")[0])
-    description = checkpoint.description
+    description, bare = checkpoint.description, uncalibrated(checkpoint)
     variants = STEPS | with_thresholds(description.postprocessing, tuple(description.regions))
     rows: dict[str, list[list[float]]] = {name: [] for name in variants}
     for labelled in chosen:
         case, reference = labelled.load()
-        result = segment_case(case, uncalibrated(checkpoint), keep_probabilities=True)
+        result = segment_case(case, bare, keep_probabilities=True)
         for name, spec in variants.items():
             masks = {region: region_mask(map_, region, spec) for region, map_ in result.probabilities.items()}
             measures = compare_known(clean(masks, spec, reference.voxel_volume), reference.array)
