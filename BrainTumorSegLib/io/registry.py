@@ -77,7 +77,7 @@ def format_of(path: Path) -> Format:
     for known in FORMATS:
         if known.matches(head):
             return known
-    if is_dicom(head):
+    if dicom.is_dicom(head):
         raise InputError(f"{path} is a DICOM file.", _SERIES)
     for beginnings, what, remedy in _STRANGERS:
         if head.lower().lstrip().startswith(tuple(b.lower() for b in beginnings)):
@@ -91,11 +91,6 @@ def format_of(path: Path) -> Format:
     raise InputError(
         f"{path} cannot be read: it is not a volume.", "Give .nii.gz, .nii, .nrrd or .mha; copy it again if it is one."
     )
-
-
-def is_dicom(head: bytes) -> bool:
-    """Whether a file that begins so is DICOM."""
-    return head[128:132] == b"DICM"
 
 
 def read_volume(path: Path | str, *, channels: bool = False) -> Volume:

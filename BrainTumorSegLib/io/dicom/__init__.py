@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .choice import Choice, choose, choose_named, holds_dicom, names_dicom, series_at
 from .seg import beside_seg, check_seg, is_dicom_seg, write_seg
-from .series import Series, is_dicom_file, read_series
+from .series import Series, is_dicom, is_dicom_file, read_series
 from .studies import study_folders
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "choose",
     "choose_named",
     "holds_dicom",
+    "is_dicom",
     "is_dicom_file",
     "is_dicom_seg",
     "names_dicom",

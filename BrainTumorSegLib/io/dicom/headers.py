@@ -85,6 +85,11 @@ class Header:
     damage: str = ""
     colour: bool = False
 
+    def lies_as(self, other: Header) -> bool:
+        """Whether its slices are as many as another's, and lie where they do."""
+        pairs = zip(self.frames, other.frames, strict=False)
+        return len(self.frames) == len(other.frames) and all(mine.lies_as(its) for mine, its in pairs)
+
 
 def pydicom_for(source: Path) -> Any:
     """The library.
@@ -99,6 +104,24 @@ def pydicom_for(source: Path) -> Any:
     return pydicom
 
 
+def read_dataset(stream: BoundedFile, **how: Any) -> Any:
+    """What a file holds, also where it lacks the preamble, and with it what says how it is written.
+
+    Args:
+        stream: stands at the file's beginning; the file is DICOM, see :func:`.series.is_dicom`.
+        how: options of pydicom's ``dcmread``.
+    """
+    import pydicom
+
+    dataset = pydicom.dcmread(stream, force=True, **how)
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        implicit, little = dataset.original_encoding
+        uid = pydicom.uid
+        explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
+    return dataset
+
+
 def read_header(file: Path) -> Header:
     """The header of a DICOM file, without its pixels.
 
@@ -109,7 +132,7 @@ def read_header(file: Path) -> Header:
     pydicom = pydicom_for(file)
     try:
         with quiet(), BoundedFile(file) as stream:
-            dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=_TAGS)
+            dataset = read_dataset(stream, stop_before_pixels=True, specific_tags=_TAGS)
             header = _header(dataset, file, file.stat().st_size - stream.tell())
     except (*DAMAGE, pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException) as error:
         raise InputError(f"is a damaged DICOM file ({reason_of(error)})") from error
@@ -207,17 +230,23 @@ def _frames(dataset: Any, file: Path) -> Iterator[Frame]:
             (int(dataset.Rows), int(dataset.Columns)),
             (float(spacing[0]), float(spacing[1])),
             np.array(axes, dtype=np.float64).reshape(2, 3),
-            np.array(position, dtype=np.float64),
+            np.array(position, dtype=np.float64).reshape(3),
             (float(value("RescaleSlope", 1)), float(value("RescaleIntercept", 0))),
         )
 
 
 def _damage(dataset: Any, left: int) -> str:
-    """Whether too few bytes are left for the pixels; those that are compressed are known when they are unpacked."""
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    if syntax is None or syntax.is_compressed or not dataset.get("Rows"):
+    """What is wrong with the pixels: slices of an enhanced object that nothing describes, or too few bytes left.
+
+    Pixels that are compressed, or in a file that is deflated as a whole, are known when they are unpacked.
+    """
+    count, described = int(dataset.get("NumberOfFrames") or 1), len(dataset.get(_GROUPS[1]) or ())
+    if described not in (0, count):
+        return f"is damaged: it holds {count} slices and describes {described}"
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.is_compressed or syntax.is_deflated or not dataset.get("Rows"):
         return ""
-    pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames") or 1)
+    pixels = int(dataset.Rows) * int(dataset.Columns) * count
     size = pixels * int(dataset.get("SamplesPerPixel") or 1) * int(dataset.get("BitsAllocated") or 16) // 8
     return "is damaged: it ends before its last pixel" if left < size else ""
 

@@ -17,7 +17,8 @@ from ...domain.errors import InputError, OutputError, RequestError
 from ...domain.measurements import RegionMeasurement
 from ...domain.segmentation import Segmentation
 from ...domain.volume import Volume
-from .headers import EXTRA, pydicom_for, quiet
+from ..evidence import BoundedFile
+from .headers import EXTRA, pydicom_for, quiet, read_dataset
 
 SUFFIX = ".dcm"
 _MAKER = "BrainTumorSeg"
@@ -108,11 +109,10 @@ def _highdicom(output: Path) -> Any:
 
 def _headers(files: Sequence[Path]) -> list[Any]:
     """The source's headers, with what the standard wants to be there, if empty, where anonymisation removed it."""
-    import pydicom
-
     found = []
     for file in files:
-        dataset = pydicom.dcmread(file, stop_before_pixels=True)
+        with BoundedFile(file) as stream:
+            dataset = read_dataset(stream, stop_before_pixels=True)
         for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
                         "StudyDate", "StudyTime", "ReferringPhysicianName", "PositionReferenceIndicator"):  # fmt: skip
             if keyword not in dataset:

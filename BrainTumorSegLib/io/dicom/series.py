@@ -6,10 +6,12 @@ pydicom, or by SimpleITK's GDCM where pydicom has no decoder for their compressi
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,20 @@ import numpy as np
 from ...domain.errors import InputError
 from ...domain.volume import Place, Volume
 from ..evidence import BoundedFile, check_memory
-from ..formats import reason_of
+from ..formats import HEAD, reason_of
 from ..run_folder import run_folder
-from .headers import DAMAGE, Header, pydicom_for, quiet, read_header
+from .headers import DAMAGE, Header, pydicom_for, quiet, read_dataset, read_header
 from .stack import Stack, stack
 
 # Compressions that GDCM unpacks: JPEG, lossless JPEG, JPEG-LS, JPEG 2000, run lengths (PS3.6 Annex A).
 _GDCM = {f"1.2.840.10008.1.2.{end}" for end in ("4.50", "4.51", "4.57", "4.70", "4.80", "4.81", "4.90", "4.91", "5")}
 # Of a voxel as it is stored and as a grey value.
 _VOXEL_BYTES = 8
+# A file without the preamble of DICOM PS3.10 begins with the data set, or with what says how that is written; the class
+# of its object, an image or what belongs to one, is among the first elements.
+_BARE = re.compile(
+    rb"(?=[\x02\x08]\x00).*?(?:\x02\x00\x02|\x08\x00\x16)\x00(?:UI..|..\x00\x00)1\.2\.840\.10008\.5\.1\.4\.", re.DOTALL
+)
 _AGAIN = "Export the series again, or name other ones: --t1 SERIES …"
 
 
@@ -35,7 +42,7 @@ class Series:
     """The images of one series, at one echo time.
 
     Attributes:
-        headers: of its files; the same object is in it once.
+        headers: of its files; copies are in it once.
         name: for people: its number and its description.
     """
 
@@ -93,6 +100,13 @@ class Series:
         for header in self.headers:
             if header.damage:
                 raise InputError(f"cannot be read whole: {header.file.name} {header.damage}")
+        instances: dict[str, Header] = {}
+        for header in self.headers:
+            other = instances.setdefault(header.instance, header)
+            if other is not header:
+                raise InputError(
+                    f"has two different images of one SOP Instance UID: {other.file.name} and {header.file.name}"
+                )
         return stack([frame for header in self.headers for frame in header.frames])
 
 
@@ -111,13 +125,18 @@ class Found:
     damaged: tuple[Path, ...] = ()
 
 
+def is_dicom(head: bytes) -> bool:
+    """Whether a file that begins so is DICOM, with its preamble or without."""
+    return head[128:132] == b"DICM" or _BARE.match(head) is not None
+
+
 def is_dicom_file(path: Path) -> bool:
     """Whether a file is DICOM by its content; a directory of a medium (DICOMDIR) holds no image and is none."""
     if path.name.upper() == "DICOMDIR":
         return False
     try:
         with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
+            return is_dicom(file.read(HEAD))
     except OSError:
         return False
 
@@ -132,7 +151,7 @@ def find_series(files: Iterable[Path], root: Path) -> Found:
     Raises:
         RequestError: pydicom is not installed.
     """
-    groups: dict[tuple[str, ...], dict[str, Header]] = {}
+    groups: dict[tuple[str, ...], dict[str, list[Header]]] = {}
     left_out, damaged, others = {}, [], []
     for file in files:
         if not is_dicom_file(file):
@@ -145,22 +164,26 @@ def find_series(files: Iterable[Path], root: Path) -> Found:
             damaged.append(file)
             continue
         key = (header.series, header.tags.get("EchoTime", "") if header.modality == "MR" else "")
-        kept = groups.setdefault(key, {})
-        if header.instance in kept and not kept[header.instance].damage:
-            left_out[file.relative_to(root).as_posix()] = f"a copy of {kept[header.instance].file.name}"
+        kept = groups.setdefault(key, {}).setdefault(header.instance, [])
+        # Two that differ make the series unusable; no third one need be compared.
+        same = next((place for place, other in enumerate(kept[:2]) if other.lies_as(header)), None)
+        if same is None:
+            kept.append(header)
+        elif kept[same].damage:
+            kept[same] = header
         else:
-            kept[header.instance] = header
+            left_out[file.relative_to(root).as_posix()] = f"a copy of {kept[same].file.name}"
     if others:
         some = ", ".join(path.name for path in others[:3]) + (", …" if len(others) > 3 else "")
         left_out[f"{len(others)} other file{'s' if len(others) > 1 else ''}"] = f"no DICOM images ({some})"
     return Found(tuple(_named(groups)), left_out, tuple(damaged))
 
 
-def _named(groups: Mapping[tuple[str, ...], Mapping[str, Header]]) -> list[Series]:
+def _named(groups: Mapping[tuple[str, ...], Mapping[str, list[Header]]]) -> list[Series]:
     """Series with names that tell them apart, by number."""
     found: list[Series] = []
     times: Counter[str] = Counter()
-    lists = [tuple(group.values()) for group in groups.values()]
+    lists = [tuple(chain.from_iterable(group.values())) for group in groups.values()]
     for headers in sorted(lists, key=lambda group: (group[0].date, _count(group[0].number), group[0].time)):
         first = headers[0]
         name = f"series {first.number or '?'}"
@@ -212,7 +235,7 @@ def _pixels(file: Path) -> np.ndarray:
     how, remedy = "", _AGAIN
     try:
         with quiet(), BoundedFile(file) as stream:
-            dataset = pydicom.dcmread(stream)
+            dataset = read_dataset(stream)
             syntax = dataset.file_meta.TransferSyntaxUID
             if syntax.is_compressed:
                 how, remedy = f" as {syntax.name}", "Export the series again, uncompressed."

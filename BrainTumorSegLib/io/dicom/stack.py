@@ -42,6 +42,11 @@ class Frame:
     position: np.ndarray
     rescale: tuple[float, float] = (1.0, 0.0)
 
+    def lies_as(self, other: Frame) -> bool:
+        """Whether another slice has the same place in space, but for rounding."""
+        alike = self.size == other.size and np.allclose(self.axes, other.axes, atol=1e-3)
+        return alike and bool(np.abs(self.position - other.position).max() <= _ROUNDING_MM)
+
 
 @dataclass(frozen=True, eq=False)
 class Stack:

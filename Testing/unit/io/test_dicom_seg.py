@@ -70,6 +70,16 @@ def test_the_standard_is_kept(tmp_path: Path, patient: Patient, enhanced: bool) 
     assert violations(file) == [] and violations(report) == []
 
 
+def test_a_result_on_files_without_the_preamble(tmp_path: Path, patient: Patient) -> None:
+    for file in [file for files in write_study(patient.images, tmp_path / "P").values() for file in files]:
+        file.write_bytes(file.read_bytes()[132:])
+    case = read_case(tmp_path / "P")
+    file, report, _ = write(result_on(case, patient.labels.array), tmp_path)
+    assert violations(file) == [] and violations(report) == []
+    masks = read_segments(file, tmp_path / "read", case.reference_volume)
+    assert np.array_equal(masks["WT"], patient.labels.array > 0)
+
+
 @pytest.mark.parametrize("enhanced", [False, True])
 def test_every_frame_refers_to_the_image_under_it(tmp_path: Path, patient: Patient, enhanced: bool) -> None:
     case = case_of(tmp_path / "P", patient, enhanced=enhanced)

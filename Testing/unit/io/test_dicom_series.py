@@ -13,7 +13,15 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from pydicom.uid import HTJ2KLossless, JPEGLSLossless, RLELossless, generate_uid
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    ImplicitVRLittleEndian,
+    JPEGLSLossless,
+    RLELossless,
+    generate_uid,
+)
 from scipy.spatial.transform import Rotation
 
 from BrainTumorSegLib.domain.errors import InputError
@@ -178,6 +186,23 @@ def test_a_copy_of_a_file_is_left_out(tmp_path: Path, patient: Patient) -> None:
     assert np.array_equal(case.read().images["t1"].array, patient.images["t1"].array)
 
 
+def test_different_slices_of_one_identifier_are_no_copies(tmp_path: Path, patient: Patient) -> None:
+    files = write_series(patient.images["t1"], tmp_path / "s")
+    change(files[-1:], SOPInstanceUID=pydicom.dcmread(files[-2]).SOPInstanceUID)  # nothing between others is missing
+    told = refusal(tmp_path / "s")
+    assert "one SOP Instance UID" in told and files[-2].name in told and files[-1].name in told
+
+
+@pytest.mark.parametrize("described", [12, 25])
+def test_an_enhanced_object_that_describes_other_slices_than_it_holds(
+    tmp_path: Path, patient: Patient, described: int
+) -> None:
+    (file,) = write_series(patient.images["t1"], tmp_path / "s", enhanced=True)
+    groups = list(pydicom.dcmread(file).PerFrameFunctionalGroupsSequence)
+    change([file], PerFrameFunctionalGroupsSequence=(groups + groups[:5])[:described])
+    assert f"it holds 20 slices and describes {described}" in refusal(tmp_path / "s")
+
+
 @pytest.mark.parametrize(("moved", "told"), [(0.02, None), (0.15, "up to 0.15 mm"), (0.4, "unequal slice distances")])
 def test_unequal_slice_distances(tmp_path: Path, patient: Patient, moved: float, told: str | None) -> None:
     files = write_series(patient.images["t1"], tmp_path / "s")
@@ -232,6 +257,19 @@ def test_a_damaged_file_is_named_and_left_out_where_nothing_is_missing(tmp_path:
         find_case(tmp_path / "P")
 
 
+@pytest.mark.parametrize("enhanced", [False, True])
+def test_a_deflated_file(tmp_path: Path, patient: Patient, enhanced: bool) -> None:
+    files = write_series(patient.images["t1"], tmp_path / "s", enhanced=enhanced)
+    for file in files:
+        dataset = pydicom.dcmread(file)
+        dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        dataset.save_as(file)
+    assert np.array_equal(read(tmp_path / "s").array, patient.images["t1"].array)
+    middle = files[len(files) // 2]
+    middle.write_bytes(middle.read_bytes()[:-300])
+    assert ("damaged" if enhanced else "lacks a slice") in refusal(tmp_path / "s")
+
+
 @pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless])
 def test_compressed_pixels(tmp_path: Path, patient: Patient, syntax: pydicom.uid.UID) -> None:
     for file in write_series(patient.images["t1"], tmp_path / "s"):
@@ -269,6 +307,27 @@ def test_a_compression_that_nothing_unpacks(tmp_path: Path, patient: Patient) ->
     with pytest.raises(InputError, match="cannot be read as High-Throughput JPEG 2000") as caught:
         read(tmp_path / "s")
     assert "uncompressed" in caught.value.remedy
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, None])
+def test_files_without_the_preamble(tmp_path: Path, patient: Patient, syntax: pydicom.uid.UID | None) -> None:
+    """With the words that say how the rest is written, or without."""
+    files = write_series(patient.images["t1"], tmp_path / "s", rescale=(2.0, 5.0))
+    for file in files:
+        content = file.read_bytes()[132:]
+        if syntax:
+            dataset = pydicom.dcmread(file)
+            del dataset.file_meta, dataset.preamble
+            bare = pydicom.filebase.DicomBytesIO()
+            pydicom.filewriter.dcmwrite(
+                bare, dataset, implicit_vr=syntax.is_implicit_VR, little_endian=True, enforce_file_format=False
+            )
+            content = bare.getvalue()
+        file.write_bytes(content)
+    assert np.array_equal(read(tmp_path / "s").array, patient.images["t1"].array * 2 + 5)
+    assert find_case(tmp_path).files == {"t1": files[0]}
+    files[8].write_bytes(files[8].read_bytes()[:-300])
+    assert f"{files[8].name} is damaged" in refusal(tmp_path / "s")
 
 
 @pytest.mark.parametrize(
