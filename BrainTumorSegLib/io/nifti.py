@@ -106,15 +106,29 @@ def _scaled(stored: np.ndarray, slope: float, intercept: float) -> np.ndarray:
 
 def place_of(header: Any) -> Place:
     """Both forms of a header as they stand, and what is wrong between them."""
-    qform, sform = header.get_qform(), header.get_sform()
     codes = int(header["qform_code"]), int(header["sform_code"])
     warning = ""
     if codes == (0, 0):
         warning = "does not say where it lies (qform and sform are not set)"
     elif all(codes):
-        corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float)
-        corners[:, :3] *= np.asarray(header.get_data_shape()[:3], dtype=float) - 1
-        apart = float(np.abs(corners @ (qform - sform).T).max())
-        if apart > _SAME_MM:
-            warning = f"has two positions, {apart:.1f} mm apart (its qform and its sform differ)"
+        warning = _difference(header)
     return Place({name: header[name].copy() for name in _FORMS}, warning)
+
+
+def _difference(header: Any) -> str:
+    """How the two forms differ, in words that follow the file's name; empty where they are the same."""
+    import nibabel
+
+    try:
+        qform = header.get_qform()
+    except (
+        ValueError,
+        nibabel.spatialimages.HeaderDataError,
+    ):  # its quaternion is longer than 1, or a spacing negative
+        qform = np.full((4, 4), np.nan)
+    if not np.isfinite(qform).all():
+        return "has a qform that is no rotation; its sform was taken"
+    corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=float)
+    corners[:, :3] *= np.asarray(header.get_data_shape()[:3], dtype=float) - 1
+    apart = float(np.abs(corners @ (qform - header.get_sform()).T).max())
+    return f"has two positions, {apart:.1f} mm apart (its qform and its sform differ)" if apart > _SAME_MM else ""

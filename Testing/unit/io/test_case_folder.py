@@ -127,6 +127,25 @@ def test_a_file_with_two_positions_is_warned_of(patient: Patient, tmp_path: Path
     assert "four.nii.gz has two positions" in warning
 
 
+@pytest.mark.parametrize("code", [0, 1])
+@pytest.mark.parametrize("quaternion", [(0.9, 0.9, 0.9), (np.nan, 0, 0)])
+def test_a_qform_that_is_no_rotation(
+    patient: Patient, tmp_path: Path, quaternion: tuple[float, ...], code: int
+) -> None:
+    """A sound sform is taken; the qform is spoken of where its code says that it counts."""
+    volume = patient.images["flair"]
+    image = nibabel.Nifti1Image(volume.array.transpose(), volume.affine)
+    for axis, value in zip("bcd", quaternion, strict=True):
+        image.header[f"quatern_{axis}"] = value
+    image.header["qform_code"] = code
+    nibabel.save(nibabel.Nifti1Image(volume.array.transpose(), None, image.header), tmp_path / "P_flair.nii.gz")
+    case = read_case(tmp_path)
+    np.testing.assert_allclose(case.images["flair"].affine, volume.affine, atol=1e-4)
+    assert ["P_flair.nii.gz has a qform that is no rotation" in each for each in case.warnings] == [True] * code
+    write_volume(case.images["flair"], tmp_path / "again.nii.gz")
+    np.testing.assert_allclose(nibabel.load(tmp_path / "again.nii.gz").affine, volume.affine, atol=1e-4)
+
+
 def test_images_of_a_case_among_others(tmp_path: Path, patient: Patient) -> None:
     put(patient, tmp_path / "A_flair.nii.gz")
     put(patient, tmp_path / "A2_flair.nii.gz")
