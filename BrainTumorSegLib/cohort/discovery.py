@@ -10,6 +10,7 @@ from pathlib import Path
 from ..domain.errors import InputError, OutputError
 from ..io.case_folder import CaseFiles, find_cases
 from ..io.registry import is_image
+from ..io.tree import files_below
 
 # Of a BIDS data set, what holds no raw images.
 _NOT_RAW = ("derivatives", "sourcedata", "code")
@@ -92,7 +93,7 @@ def _left_out(root: Path, found: list[CaseFiles], passed_over: Mapping[Path, str
 def _why(entry: Path) -> str:
     if entry.is_file():
         return "its name speaks of no sequence, or of no case"
-    images = [path for path in entry.rglob("*") if path.is_file() and is_image(path)]
-    if not images:
+    image = next(filter(is_image, files_below(entry)), None)
+    if image is None:
         return "it holds no image"
-    return f"no name of its images speaks of T1, T1ce, T2 or FLAIR, as {images[0].relative_to(entry)}"
+    return f"no name of its images speaks of T1, T1ce, T2 or FLAIR, as {image.relative_to(entry)}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from ..domain.structure import from_json
 from ..io.case_folder import CaseFiles
 from ..io.evidence import reachable
 from ..io.staging import atomic
+from ..io.tree import files_below
 
 SCHEMA = 1
 FOLDER = "outcomes"
@@ -149,7 +149,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 
 def _folder_stamp(folder: Path) -> tuple[int, ...]:
-    files = [_stamp(Path(place) / name) for place, _, names in os.walk(folder) for name in names]
+    files = [_stamp(file) for file in files_below(folder)]
     return len(files), sum(size for size, _ in files), max((time for _, time in files), default=0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from ...domain.modalities import MODALITIES, TITLES, listed, recognise
 from ...domain.series_kinds import other_kind
 from ...domain.session import Candidate, Origin, Session, choose_session
 from ...domain.volume import Volume
+from ..tree import files_below
 from .headers import readable_date
 from .series import Found, Series, find_series, is_dicom_file, read_series
 
@@ -50,8 +52,7 @@ class Choice:
 
 def holds_dicom(folder: Path, most: int = 1000) -> bool:
     """Whether some of the files below a folder is DICOM."""
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return any(is_dicom_file(path) for path, _ in zip(files, range(most), strict=False))
+    return any(map(is_dicom_file, islice(files_below(folder), most)))
 
 
 def names_dicom(path: Path) -> bool:
@@ -66,7 +67,7 @@ def series_at(path: Path) -> Series:
         InputError: the folder holds none, or several.
     """
     folder = path if path.is_dir() else path.parent
-    found = find_series(_files_below(folder) if path.is_dir() else _files_in(folder), folder)
+    found = find_series(sorted(files_below(folder)) if path.is_dir() else _files_in(folder), folder)
     inside = [series for series in found.series if path.is_dir() or path in series.files]
     images = [series for series in inside if series.first.modality == "MR" and series.first.frames] or inside
     if not images:
@@ -104,7 +105,7 @@ def choose(folder: Path, files: Mapping[str, Path]) -> Choice:
         InputError: the folder holds no MR images, or those of several patients; or a sequence's only series is faulty.
         ModalityError: no series is recognised, or one was named twice.
     """
-    found = find_series(_files_below(folder), folder)
+    found = find_series(sorted(files_below(folder)), folder)
     named = {modality: _named_in(found, path) for modality, path in files.items() if names_dicom(path)}
     mine = _named(named)
     used = [series.files for series in named.values()]
@@ -181,10 +182,6 @@ def _departures(chosen: Mapping[str, Series]) -> list[str]:
         for modality, series in chosen.items()
         for warning in series.stack().warnings
     ]
-
-
-def _files_below(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
 
 
 def _files_in(folder: Path) -> list[Path]:

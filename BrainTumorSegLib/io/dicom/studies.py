@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
+from itertools import islice
 from pathlib import Path
 
 from ...domain.errors import RequestError
+from ..tree import folders_below
 from .headers import read_header
 from .series import is_dicom_file
 
@@ -21,7 +23,7 @@ def study_folders(root: Path, passed_over: Collection[Path] = ()) -> dict[Path, 
     one's header counts.
 
     Args:
-        root: folder with DICOM files at any depth.
+        root: folder with DICOM files at any depth, also behind links.
         passed_over: folders that are not looked into.
     """
     places: dict[tuple[str, str], list[Path]] = {}
@@ -55,10 +57,7 @@ def study_folders(root: Path, passed_over: Collection[Path] = ()) -> dict[Path, 
 
 def _first_files(root: Path, passed_over: Collection[Path]) -> Iterator[tuple[Path, Path]]:
     """Folders with DICOM files, and the first of each one's."""
-    for name, inner, files in os.walk(root):
-        folder = Path(name)
-        inner[:] = sorted(each for each in inner if each[0] != "." and folder / each not in passed_over)
-        shown = sorted(each for each in files if each[0] != ".")[:_LOOKED_AT]
-        file = next((folder / each for each in shown if is_dicom_file(folder / each)), None)
+    for folder, files in folders_below(root, passed_over):
+        file = next(filter(is_dicom_file, islice(files, _LOOKED_AT)), None)
         if file is not None:
             yield folder, file

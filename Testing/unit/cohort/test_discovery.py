@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from BrainTumorSegLib.cohort.discovery import find_cohort
+from BrainTumorSegLib.cohort.outcome import stamps
 from BrainTumorSegLib.domain.errors import InputError, OutputError
 from BrainTumorSegLib.io.registry import write_volume
 from Testing.dicom_series import write_series
@@ -95,6 +96,24 @@ def test_a_study_of_dicom_series_is_a_case(tmp_path: Path, patient: Patient) -> 
     found = find_cohort(tmp_path, OUT)
     assert [(case.id, case.problem) for case in found.cases] == [("P1", ""), ("P2", ""), ("P3", "")]
     assert found.cases[0].arguments == [str(tmp_path / "P1")]
+
+
+def test_studies_behind_links_are_cases(tmp_path: Path, patient: Patient) -> None:
+    root, output = tmp_path / "root", tmp_path / "out"
+    for name, uid in (("P1", "1.2.3"), ("P2", "1.2.4")):
+        write_series(patient.images["flair"], tmp_path / name, "flair", PatientID=name, StudyInstanceUID=uid)
+    (root / "P1").mkdir(parents=True)
+    (root / "P1" / "series").symlink_to(tmp_path / "P1", target_is_directory=True)
+    (root / "P2").symlink_to(tmp_path / "P2", target_is_directory=True)
+    write_series(patient.images["flair"], output / "S", "flair", PatientID="P3", StudyInstanceUID="1.2.5")
+    (root / "results").symlink_to(output, target_is_directory=True)
+    (root / "round").symlink_to(root, target_is_directory=True)
+    (root / "P1" / "series" / "round").symlink_to(tmp_path, target_is_directory=True)
+    found = find_cohort(root, output)
+    assert [case.folder for case in found.cases] == [root / "P1", root / "P2"]
+    before = stamps(found.cases[0])
+    write_series(patient.images["t2"], tmp_path / "P1" / "more", "t2", PatientID="P1", StudyInstanceUID="1.2.3")
+    assert stamps(found.cases[0]) != before
 
 
 def test_series_of_two_studies_side_by_side_are_not_guessed_apart(tmp_path: Path, patient: Patient) -> None:

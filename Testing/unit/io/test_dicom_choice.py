@@ -194,3 +194,23 @@ def test_two_echoes_of_one_series_are_two_images(tmp_path: Path, patient: Patien
 def test_tags_that_anonymisation_removed(tmp_path: Path, patient: Patient) -> None:
     study(tmp_path, patient, **dict.fromkeys(STUDY.keys() - {"StudyInstanceUID", "FrameOfReferenceUID"}))
     assert names(tmp_path) == USUAL
+
+
+def test_series_behind_links_to_folders(tmp_path: Path, patient: Patient) -> None:
+    """A link that leads back, or to all of it again, brings nothing twice."""
+    study(tmp_path / "archive", patient)
+    case = tmp_path / "cases" / "P"
+    case.mkdir(parents=True)
+    for series in sorted((tmp_path / "archive").iterdir()):
+        (case / series.name).symlink_to(series, target_is_directory=True)
+    (case / "1-t1" / "back").symlink_to(case, target_is_directory=True)
+    (case / "up").symlink_to(tmp_path, target_is_directory=True)
+    (case / "again").symlink_to(tmp_path / "archive" / "2-t1ce", target_is_directory=True)
+    (case / ".hidden").symlink_to(tmp_path / "archive", target_is_directory=True)
+    found = find_case(case)
+    assert names(case) == USUAL and not found.left_out
+    assert np.array_equal(found.read().images["flair"].array, patient.images["flair"].array)
+    (case / "1-t1" / "back").unlink()
+    (tmp_path / "cases" / "T1").mkdir()
+    (tmp_path / "cases" / "T1" / "series").symlink_to(tmp_path / "archive" / "1-t1")
+    assert find_case((), {"t1": tmp_path / "cases" / "T1"}).chosen.series["t1"].name == USUAL["t1"]
