@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from ..domain.errors import InputError, OutputError
@@ -79,7 +80,9 @@ def _told_apart(found: list[CaseFiles]) -> list[CaseFiles]:
 
 def _left_out(root: Path, found: list[CaseFiles], passed_over: Mapping[Path, str]) -> dict[str, str]:
     """Entries of the root in which no case was found → why."""
-    used = {path for case in found for path in (*case.inputs, *([case.folder] if case.folder else []))}
+    shared = {id(case.beside): case.beside for case in found}  # of a folder with many cases once
+    own = (path for case in found for path in (*case.own, *([case.folder] if case.folder else [])))
+    used = chain(own, *shared.values())
     tops = {path.relative_to(root).parts[:1] for path in used if path.is_relative_to(root)}
     reasons = {}
     for entry in sorted(root.iterdir()):

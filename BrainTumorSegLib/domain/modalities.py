@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,7 @@ __all__ = [
     "TITLES",
     "Recognition",
     "assign",
+    "beginnings",
     "by_case",
     "case_of_segmentation",
     "case_of_sequence",
@@ -92,6 +93,11 @@ def assign(paths: Iterable[Path]) -> dict[str, Path]:
     return {modality: found[modality] for modality in MODALITIES if modality in found}
 
 
+def beginnings(name: str) -> Iterator[str]:
+    """What a name begins with, up to whole words, the shortest first: for ``P1_t1.nii`` nothing, ``P1``, ``P1_t1``."""
+    return (name[:end] for end, letter in enumerate(name) if end == 0 or not letter.isalnum())
+
+
 def by_case(paths: Iterable[Path]) -> dict[str, list[Path]]:
     """Case → its sequences, where files of one folder are several patients'; empty where they are one's.
 
@@ -102,10 +108,14 @@ def by_case(paths: Iterable[Path]) -> dict[str, list[Path]]:
     for path in sorted(paths):
         if modality := from_name(stem(path)):
             groups.setdefault(case_of_sequence(path), {})[path] = modality
-    for name in sorted(groups, key=len):
-        for longer in [other for other in groups if other != name and other.startswith(name)]:
-            part = not name or not longer[len(name)].isalnum()
-            if part and name in groups and min(len(groups[name]), len(groups[longer])) == 1:
+    longer_ones: dict[str, list[str]] = {}
+    for longer in groups:
+        for name in beginnings(longer):
+            if name in groups:
+                longer_ones.setdefault(name, []).append(longer)
+    for name in sorted(longer_ones, key=len):
+        for longer in longer_ones[name]:
+            if name in groups and longer in groups and min(len(groups[name]), len(groups[longer])) == 1:
                 groups[name] |= groups.pop(longer)
     given = [modality for group in groups.values() for modality in group.values()]
     sequences = [set(group.values()) for group in groups.values()]

@@ -19,6 +19,7 @@ from ..domain.modalities import (
     MODALITIES,
     TITLES,
     assign,
+    beginnings,
     by_case,
     from_name,
     is_segmentation,
@@ -48,7 +49,7 @@ class CaseFiles:
         left_out: name of a file that was passed over → why.
         slices: 2D images that are the patient's slices, in their order, where it is such a patient.
         channels: a file that holds all sequences as its channels (Decathlon), where it is such a patient.
-        beside: files that lie beside those, and are as little to be replaced.
+        beside: files that lie beside those, and are as little to be replaced; the cases of one folder share them.
         folder: that holds this case and no other, where there is one.
         chosen: the series of DICOM files among ``files``, which has one file of each.
         problem: why the case cannot be read, where its files cannot be told apart.
@@ -73,10 +74,14 @@ class CaseFiles:
         return [*map(str, own), *(word for name, path in self.files.items() for word in (f"--{name}", str(path)))]
 
     @property
+    def own(self) -> tuple[Path, ...]:
+        """The files that are read for this patient; of a DICOM series its first."""
+        return (*self.files.values(), *self.slices, *((self.channels,) if self.channels else ()))
+
+    @property
     def inputs(self) -> tuple[Path, ...]:
         """Every file that a run on this patient must leave as it is."""
-        own = (self.channels,) if self.channels else ()
-        return (*self.files.values(), *self.slices, *own, *self.beside)
+        return (*self.own, *self.beside)
 
     def read(self, modalities: Sequence[str] = MODALITIES, optional: Sequence[str] = ()) -> Case:
         """The images.
@@ -149,10 +154,10 @@ def find_cases(root: Path, passed_over: Collection[Path] = ()) -> list[CaseFiles
     with reachable(root):
         if not root.is_dir():
             raise InputError(f"{root} is no folder.", "Check the path.")
-        return _all_found(root, passed_over)
+        return _all_found(root, set(passed_over))
 
 
-def _all_found(root: Path, passed_over: Collection[Path]) -> list[CaseFiles]:
+def _all_found(root: Path, passed_over: set[Path]) -> list[CaseFiles]:
     folders = case_folders(root, passed_over=passed_over)
     if folders == [root]:  # a template beside the folders of the patients hides none of them
         folders += _inner_folders(root, 3, passed_over)
@@ -169,21 +174,25 @@ def _all_found(root: Path, passed_over: Collection[Path]) -> list[CaseFiles]:
 
 def _cases_in(folder: Path) -> list[CaseFiles]:
     """The patients whose sequences are right in a folder."""
-    images = [path for path in sorted(_visible(folder)) if path.is_file() and is_image(path)]
+    images = tuple(path for path in sorted(_visible(folder)) if path.is_file() and is_image(path))
     groups = by_case(images)
     if not groups:
         try:
             return [_folder(folder, {})]
         except RequestError as error:
-            return [CaseFiles(case_name(folder), beside=tuple(images), folder=folder, problem=str(error))]
+            return [CaseFiles(case_name(folder), beside=images, folder=folder, problem=str(error))]
+    named: dict[str, list[Path]] = {name: [] for name in groups}
+    for path in images:
+        for name in beginnings(path.name):
+            if name in named:
+                named[name].append(path)
     cases = []
     for name, paths in groups.items():
-        others = [path for path in images if re.match(rf"{re.escape(name)}(?![A-Za-z0-9])", path.name)]
-        left_out = {path.name: _why(path) for path in others if path not in paths}
+        left_out = {path.name: _why(path) for path in named[name] if path not in paths}
         try:
-            cases.append(CaseFiles(name, assign(paths), left_out, beside=tuple(images)))
+            cases.append(CaseFiles(name, assign(paths), left_out, beside=images))
         except ModalityError as error:
-            cases.append(CaseFiles(name, left_out=left_out, beside=tuple(images), problem=str(error)))
+            cases.append(CaseFiles(name, left_out=left_out, beside=images, problem=str(error)))
     return cases
 
 

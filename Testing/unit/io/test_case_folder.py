@@ -201,6 +201,15 @@ def test_a_flat_folder_of_several_patients(tmp_path: Path, patient: Patient) -> 
     assert cases["B"].arguments == expected
 
 
+def test_what_concerns_a_patient_of_a_flat_folder(tmp_path: Path) -> None:
+    """Files whose names begin with the whole word are spoken of; what no output may replace is held once for all."""
+    for name in ("A_t1", "A_flair", "A_thick_seg", "A.mask", "Aé_seg", "A1_seg", "B_t1", "B_flair"):
+        (tmp_path / f"{name}.nii.gz").touch()
+    first, second = find_cases(tmp_path)
+    assert sorted(first.left_out) == ["A.mask.nii.gz", "A_thick_seg.nii.gz"] and not second.left_out
+    assert first.beside is second.beside and set(first.beside) == set(tmp_path.iterdir())
+
+
 def test_patients_with_one_sequence_each_are_told_apart(tmp_path: Path, patient: Patient) -> None:
     for name in ("A", "B", "C"):
         put(patient, tmp_path / f"{name}_flair.nii.gz")
