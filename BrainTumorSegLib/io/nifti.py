@@ -121,10 +121,7 @@ def _difference(header: Any) -> str:
 
     try:
         qform = header.get_qform()
-    except (
-        ValueError,
-        nibabel.spatialimages.HeaderDataError,
-    ):  # its quaternion is longer than 1, or a spacing negative
+    except (ValueError, nibabel.spatialimages.HeaderDataError):  # a quaternion longer than 1, a negative spacing
         qform = np.full((4, 4), np.nan)
     if not np.isfinite(qform).all():
         return "has a qform that is no rotation; its sform was taken"
