@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from BrainTumorSegLib.io.registry import write_volume
+from BrainTumorSegLib.models.checkpoint_file import Checkpoint, load_checkpoint
 from Testing import samples
 
 
@@ -68,6 +69,21 @@ learning_rate = 5e-3
 ema = 0.8
 precision = "32-true"
 """
+
+
+# Changes of it: without worker processes and dropout, in few steps; and nothing learned.
+SMALL = {
+    "workers = 1": "workers = 0",
+    "steps = 12": "steps = 4",
+    "interval = 4": "interval = 2",
+    "dropout = 0.1": "dropout = 0.0",
+}
+STILL = {"learning_rate = 5e-3": "learning_rate = 1e-30\nweight_decay = 0.0"}
+
+
+def exported(run: Path) -> Checkpoint:
+    """The checkpoint of a run of the tiny recipe."""
+    return load_checkpoint(run / "tiny.safetensors")
 
 
 def write_recipe(file: Path, changes: Mapping[str, str] | None = None) -> Path:

@@ -25,6 +25,8 @@ from .export import save_sound
 def average(before: Checkpoint, after: Checkpoint, share: float = 0.5) -> Checkpoint:
     """The network of ``after`` with ``share`` of its weights and the rest from ``before``, not measured yet.
 
+    It has seen the training cases of both.
+
     Raises:
         CheckpointError: the networks differ.
     """
@@ -38,7 +40,10 @@ def average(before: Checkpoint, after: Checkpoint, share: float = 0.5) -> Checkp
     }
     notes = dict(d.training.recipe.get("notes", {}))
     notes["averaged"] = f"{share:g} of these weights, the rest of version {before.description.version}"
-    training = dataclasses.replace(d.training, recipe={**d.training.recipe, "notes": notes})
+    seen = {*before.description.training.training_cases, *d.training.training_cases}
+    training = dataclasses.replace(
+        d.training, training_cases=tuple(sorted(seen)), recipe={**d.training.recipe, "notes": notes}
+    )
     return Checkpoint(dataclasses.replace(d, training=training, accuracy=()), weights)
 
 

@@ -22,6 +22,7 @@ from BrainTumorSegLib.io.staging import atomic
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint, load_checkpoint, save_checkpoint
 from BrainTumorSegLib.models.description import AccuracyRecord, Description, PostprocessingSpec, TrainingRecord
 
+from .beginning import trained_before
 from .datasets.case import UNKNOWN_LABEL, LabelledCase
 from .datasets.split import Split
 from .recipe import LEAKING_SLICES, Recipe
@@ -31,16 +32,22 @@ from .studies.calibration import gather, summary
 Table = Mapping[str, Mapping[str, float]]
 
 
-def describe_run(recipe: Recipe, split: Split, steps: int) -> Description:
-    """The description of a checkpoint, as yet without measured accuracy."""
+def describe_run(recipe: Recipe, split: Split, steps: int, before: Sequence[str] = ()) -> Description:
+    """The description of a checkpoint, as yet without measured accuracy.
+
+    ``before``: cases that trained the weights that the run began from. The network has seen them, too.
+    """
     packages = ("torch", "monai", "lightning", "numpy")
     # Where the files lay on this machine is nobody's business.
     public = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, folder=""), init=Path(recipe.init).name)
     public = dataclasses.replace(public, encoder_weights=Path(recipe.encoder_weights).name)
+    if seen := trained_before(split, before):
+        said = f"{', '.join(seen)} trained the weights that it began from, so what is said of them is too good"
+        public = dataclasses.replace(public, notes={**recipe.notes, "seen": said})
     return recipe.describe(
         TrainingRecord(
             data=recipe.data.name,
-            training_cases=split.training,
+            training_cases=tuple(sorted({*split.training, *before})),
             validation_cases=split.validation,
             recipe=dataclasses.asdict(public),
             steps=steps,
@@ -133,14 +140,17 @@ def export(
     measured: Sequence[LabelledCase],
     destination: Path,
     device: str = "auto",
+    *,
+    before: Sequence[str] = (),
 ) -> Checkpoint:
     """Write ``destination`` and return it as loaded from there, with its accuracy on the patients ``measured``.
 
     The accuracy is that of the very file written: rounded weights, engine, post-processing; once more without
     post-processing, so that what it does can be seen; and with every set of modalities that the model runs on.
+    ``before``: cases that trained the weights that the run began from.
     """
     weights, steps = network_weights(training_checkpoint)
-    description = describe_run(recipe, split, steps)
+    description = describe_run(recipe, split, steps, before)
     with atomic(destination) as part:  # a measurement that fails leaves the file of an earlier run
         checkpoint = save_sound(description, weights, part)
         if measured:

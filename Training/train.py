@@ -17,15 +17,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from BrainTumorSegLib.domain.errors import CancelledError, CheckpointError, RequestError
+from BrainTumorSegLib.domain.errors import CancelledError, RequestError
 from BrainTumorSegLib.io.outputs import check_outputs
 
+from .beginning import check_same_run, initialise
 from .command import exit_code
 from .datasets.split import FOLD, NONE, TEST, VALIDATION
-from .recipe import LEAKING_SLICES, Recipe, load_recipe
+from .recipe import LEAKING_SLICES, Recipe, load_recipe, recorded
 
 if TYPE_CHECKING:
-    import torch
     from lightning.pytorch import Trainer
     from lightning.pytorch.callbacks import Callback
 
@@ -197,10 +197,10 @@ def _processes(devices: int) -> tuple[int, int]:
 def starting_point(recipe: Recipe, arguments: argparse.Namespace) -> str:
     """The checkpoint that ``init`` stands for; where it is another recipe's, that is run first, if it is not over.
 
-    It is run like this one, in a folder beside this one's.
+    It is run like this one, in a folder beside this one's; what lies there must be of such a run.
 
     Raises:
-        BrainTumorSegError: it cannot be run, or not in several processes.
+        BrainTumorSegError: it cannot be run, or not in several processes, or what lies there is of another run.
     """
     if not recipe.init.endswith(".toml"):
         return recipe.init
@@ -209,50 +209,40 @@ def starting_point(recipe: Recipe, arguments: argparse.Namespace) -> str:
     earlier = load_recipe(recipe.init)
     folder = (arguments.output or Path("runs") / recipe.id).parent / earlier.id
     result = folder / ("fast-dev-run" if arguments.fast_dev_run else "") / f"{earlier.id}.safetensors"
-    if not result.is_file():
-        if earlier.id == recipe.id:
-            raise RequestError(f"Recipe {recipe.id} begins with itself.", "Mend init.")
-        if arguments.devices > 1 or "LOCAL_RANK" in os.environ:
-            raise RequestError(
-                f"{recipe.id} goes on from {earlier.id}, and {result} is not there.", f"Train {recipe.init} first."
-            )
-        print(f"First {earlier.id}, which {recipe.id} goes on from.", flush=True)
-        resume = (folder / LAST).is_file() and not arguments.fast_dev_run
-        changed = {"recipe": Path(recipe.init), "output": folder, "resume": resume, "measure": NONE}
-        run(argparse.Namespace(**vars(arguments) | changed))
+    changed = {"recipe": Path(recipe.init), "output": folder, "resume": False, "measure": NONE}
+    of_it = argparse.Namespace(**vars(arguments) | changed)
+    if result.is_file():
+        _check_earlier(result, adapt(earlier, of_it), of_it)
+        return str(result)
+    if earlier.id == recipe.id:
+        raise RequestError(f"Recipe {recipe.id} begins with itself.", "Mend init.")
+    if arguments.devices > 1 or "LOCAL_RANK" in os.environ:
+        raise RequestError(
+            f"{recipe.id} goes on from {earlier.id}, and {result} is not there.", f"Train {recipe.init} first."
+        )
+    print(f"First {earlier.id}, which {recipe.id} goes on from.", flush=True)
+    of_it.resume = (folder / LAST).is_file() and not arguments.fast_dev_run
+    run(of_it)
     return str(result)
 
 
-def initialise(module: SegmentationModule, source: str, data: PatchData) -> None:
-    """Start from the weights of a checkpoint, given by id or file.
+def _check_earlier(result: Path, recipe: Recipe, arguments: argparse.Namespace) -> None:
+    """Whether a checkpoint that is there is what its recipe would make now, held-out fold and patients included.
 
     Raises:
-        CheckpointError: there is none, or it is of another network.
+        RequestError: it is not: a state could be chosen on patients that it was trained on.
     """
-    from BrainTumorSegLib.models.catalogue import load_model
+    from BrainTumorSegLib.models.checkpoint_file import read_description
 
-    checkpoint = load_model(source)
-    fresh = module.network.state_dict()
-    weights = {name: _widened(t.float(), fresh.get(name)) for name, t in checkpoint.weights.items()}
+    data = load_data(recipe, arguments)
     try:
-        module.network.load_state_dict(weights)
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"The weights of {source} do not fit the recipe's network.", "Mend init or network."
+        record = read_description(result).training
+        check_same_run(data.recipe, dataclasses.asdict(recorded(record)), data.split, record)
+    except RequestError as error:
+        raise RequestError(
+            f"{result} cannot be gone on from: {error}",
+            "Choose another -o folder to train it anew, or name this file in init to go on from it all the same.",
         ) from error
-    seen = sorted(set(checkpoint.description.training.training_cases) & {*data.split.measured, *data.measured})
-    if seen:
-        print(f"warning: {source} was trained on {', '.join(seen)}, so their accuracy will be too high.", flush=True)
-
-
-def _widened(weight: torch.Tensor, wanted: torch.Tensor | None) -> torch.Tensor:
-    """A convolution's weight with zeros for input channels that the checkpoint's network did not have."""
-    import torch
-
-    if wanted is None or wanted.ndim < 4 or wanted.shape[1] <= weight.shape[1]:
-        return weight
-    added = wanted.shape[1] - weight.shape[1]
-    return torch.cat([weight, weight.new_zeros(weight.shape[0], added, *weight.shape[2:])], dim=1)
 
 
 def read_state(file: Path, recipe: Recipe, data: PatchData) -> dict[str, Any]:
@@ -313,7 +303,9 @@ def run(arguments: argparse.Namespace) -> int:
         torch.set_float32_matmul_precision("high")
     module = SegmentationModule(recipe)
     state = read_state(folder / LAST, recipe, data) if arguments.resume else None
-    if source and state is None:
+    if state is not None:
+        data.before = tuple(state["PatchData"].get("before", ()))
+    elif source:
         initialise(module, source, data)
     if recipe.encoder_weights and state is None:
         left_out = load_encoder(module.network, Path(recipe.encoder_weights))
@@ -328,7 +320,8 @@ def run(arguments: argparse.Namespace) -> int:
         fit(trainer, module, data, folder / LAST, resume=state is not None)
     if trainer.is_global_zero:
         chosen = folder / (BEST if recipe.data.fold >= 0 else LAST)
-        export(chosen, recipe, data.split, [data.cases[name] for name in data.measured], destination, arguments.device)
+        measured = [data.cases[name] for name in data.measured]
+        export(chosen, recipe, data.split, measured, destination, arguments.device, before=data.before)
         print(f"Wrote {destination}", flush=True)
     return 0
 

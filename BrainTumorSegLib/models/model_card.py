@@ -181,12 +181,14 @@ def _training(d: Description) -> tuple[str, ...]:
     notes = t.recipe.get("notes")
     known = notes if isinstance(notes, dict) else {}
     before, averaged = known.get("before", ""), known.get("averaged", "")  # a run that went on from other weights
+    seen = known.get("seen", "")  # held out by such a run, and trained by those weights
     versions = ", ".join(f"{name} {version}" for name, version in t.versions.items())
     lines = [
         f"Network: {d.network.family} {d.network.arguments or ''}".rstrip(),
         f"Data: {t.data or 'not stated'}",
         f"Training cases ({len(t.training_cases)}): {', '.join(t.training_cases) or 'not stated'}",
         f"Validation cases ({len(t.validation_cases)}): {', '.join(t.validation_cases) or 'none'}",
+        *([f"Warning: {seen}"] if seen else []),
         f"Optimiser steps: {t.steps}" + (f", after {before}" if before else "") + (f"; {averaged}" if averaged else ""),
         f"Made with: {versions or 'not stated'}" + (f", commit {t.commit[:12]}" if t.commit else ""),
     ]

@@ -64,6 +64,7 @@ class PatchData(LightningDataModule):
         super().__init__()
         self.measured = split.measured if measured is None else tuple(measured)
         self.recipe, self.data, self.cases, self.split = recipe, data, data.cases, split
+        self.before: tuple[str, ...] = ()  # cases that the weights were trained on which the run begins from
         # Without a held-out fold some training patients are monitored: that shows a failing run, not accuracy.
         self.monitored = split.monitoring or split.training[:_MONITORED_CASES]
         if not recipe.monitoring.whole_slices:
@@ -122,8 +123,8 @@ class PatchData(LightningDataModule):
         return DataLoader(dataset, batch_size=r.sampling.batch, num_workers=0)
 
     def state_dict(self) -> dict[str, Any]:
-        """The split, so that a resumed run does not train on what it validates on."""
-        return {"split": dataclasses.asdict(self.split)}
+        """The split, so that a resumed run does not train on what it validates on, and who trained before it."""
+        return {"split": dataclasses.asdict(self.split), "before": self.before}
 
     def _patches(
         self, cases: Sequence[CachedCase], augmentation: Augmentation | None, length: int, foreground: float

@@ -20,22 +20,20 @@ from typing import TYPE_CHECKING, Any
 from BrainTumorSegLib.domain.errors import CancelledError, RequestError
 from BrainTumorSegLib.io.staging import staged
 from BrainTumorSegLib.models.checkpoint_file import load_checkpoint, read_description
-from BrainTumorSegLib.models.description import TrainingRecord
 
 from .. import train
+from ..beginning import check_same_run
 from ..command import exit_code
 from ..datasets.split import FOLD, TEST, VALIDATION
 from ..recipe import Recipe, load_recipe, recorded
 
 if TYPE_CHECKING:
     from ..datasets.data_module import PatchData
-    from ..datasets.split import Split
     from .comparison_results import Network, Results, Row
 
 TABLE, TEXT, MASKS, CURVES = "comparison.csv", "comparison.md", "comparison_masks.png", "comparison_curves.png"
 PAPER = "comparison_brats.csv"
 
-_OTHER_PLACE = "Restore the recipe and the data, or choose another -o."
 # Entries of the data that are words about them.
 _WORDS = ("name", "licence")
 
@@ -183,34 +181,21 @@ def is_finished(run: Run, data: PatchData) -> bool:
     """Whether the run has its checkpoint; an interrupted one is looked at, too, before others are trained.
 
     Raises:
-        RequestError: what is there is of another recipe, other patients or another budget.
+        RequestError: what is there is of another recipe, other patients, another budget or other first weights.
     """
     from ..callbacks.states import LAST
 
     try:
         if run.exported.is_file():
             record = read_description(run.exported).training
-            _check_same(data.recipe, dataclasses.asdict(recorded(record)), data.split, record)
+            check_same_run(data.recipe, dataclasses.asdict(recorded(record)), data.split, record)
             return True
         if (run.folder / LAST).is_file():
             state = train.read_state(run.folder / LAST, data.recipe, data)
-            _check_same(data.recipe, state["recipe"])
+            check_same_run(data.recipe, state["recipe"])
     except RequestError as error:
         raise RequestError(f"{run.folder}: {error}", error.remedy) from error
     return False
-
-
-def _check_same(
-    recipe: Recipe, then: Mapping[str, Any], split: Split | None = None, record: TrainingRecord | None = None
-) -> None:
-    changed = recipe.changed_since(then)
-    steps_then, steps = then["optimisation"]["steps"], recipe.optimisation.steps
-    if steps_then != steps:  # the schedule follows them, so going on would not be the same training
-        changed.append(f"optimisation.steps ({steps_then}, now {steps})")
-    if changed:
-        raise RequestError(f"The run began with another {', '.join(changed)}.", _OTHER_PLACE)
-    if split and record and (split.training, split.validation) != (record.training_cases, record.validation_cases):
-        raise RequestError("The run was of other patients.", _OTHER_PLACE)
 
 
 def complete(runs: Sequence[Run], data: Mapping[str, PatchData], *, only_load: bool) -> None:

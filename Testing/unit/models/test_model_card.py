@@ -36,6 +36,13 @@ def test_a_card_tells_use_inputs_accuracy_training_and_licences() -> None:
     assert "Weights: Apache-2.0" in card and "Data: CC0" in card
 
 
+def test_a_card_warns_of_held_out_patients_who_trained_the_weights_before() -> None:
+    record = TrainingRecord("made", ("A", "B"), ("B",), {"notes": {"seen": "B trained before"}}, 70)
+    card = model_card(dataclasses.replace(describe_model(), training=record))
+    assert "\n- Warning: B trained before\n" in card
+    assert "Warning" not in model_card(describe_model())
+
+
 @pytest.mark.parametrize(
     ("optional", "reported"),
     [

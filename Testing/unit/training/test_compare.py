@@ -295,6 +295,8 @@ def test_the_masks_are_painted_where_they_were_found(known: Path) -> None:
             {"network": 'network = { family = "unet", arguments = { width = 16, levels = 1 } }'},
             "network.arguments.width",
         ),
+        ({"title": 'title = "Oracle"\ninit = "other.safetensors"'}, "init (none, now other.safetensors)"),
+        ({"title": 'title = "Oracle"\nencoder_weights = "b0.pt"'}, "encoder_weights (none, now b0.pt)"),
         ("split", "other patients"),
         ("log", "metrics.csv is no training log"),
         ("checkpoint", "damaged"),

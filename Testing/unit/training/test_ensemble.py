@@ -119,12 +119,14 @@ def test_who_trained_does_not_measure(data: Path, tmp_path: Path, capsys: pytest
 def test_weights_halfway_between_two_stages(members: list[str], tmp_path: Path) -> None:
     before = load_checkpoint(tmp_path / "deep.safetensors")
     later = {n: (t.float() * 3).to(t.dtype) for n, t in before.weights.items()}
-    after = save_checkpoint(dataclasses.replace(before.description, version="2"), later, tmp_path / "later.safetensors")
+    told = dataclasses.replace(before.description, version="2", training=TrainingRecord("x", ("P9",)))
+    after = save_checkpoint(told, later, tmp_path / "later.safetensors")
     output = tmp_path / "between.safetensors"
     arguments = [str(tmp_path / "deep.safetensors"), str(after), "-o", str(output)]
     assert average.main([*arguments, "--share", "0.25"]) == 0
     found = load_checkpoint(output)
     assert found.description.version == "2" and found.description.accuracy == ()
+    assert set(found.description.training.training_cases) == {*before.description.training.training_cases, "P9"}
     for name, tensor in found.weights.items():  # a quarter of 3 and three quarters of 1
         if tensor.is_floating_point():
             assert torch.allclose(tensor.float(), before.weights[name].float() * 1.5, rtol=2e-3), name

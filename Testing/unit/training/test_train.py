@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,41 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from BrainTumorSegLib.models import catalogue
-from BrainTumorSegLib.models.checkpoint_file import Checkpoint, load_checkpoint
-from Testing.training_data import write_brats, write_recipe
+from Testing.training_data import STILL, exported
 from Training.module import SegmentationModule
-from Training.train import main
-
-# Without worker processes and dropout, in few steps.
-SMALL = {
-    "workers = 1": "workers = 0",
-    "steps = 12": "steps = 4",
-    "interval = 4": "interval = 2",
-    "dropout = 0.1": "dropout = 0.0",
-}
-STILL = {"learning_rate = 5e-3": "learning_rate = 1e-30\nweight_decay = 0.0"}
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``data`` of six patients, and a cache that the runs share."""
-    folder = tmp_path_factory.mktemp("training")
-    write_brats(folder / "data", 6, validation=2)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def train(place: Path) -> Callable[..., tuple[int, Path]]:
-    """``train(name, *arguments, changes of the recipe)`` → exit code and folder of the run."""
-
-    def start(name: str, *arguments: str, changes: dict[str, str] | None = None) -> tuple[int, Path]:
-        recipe = write_recipe(place / "recipes" / f"{name}.toml", SMALL | (changes or {}))
-        run = place / name
-        common = ["--data", str(place / "data"), "--cache", str(place / "cache"), "-o", str(run), "--device", "cpu"]
-        return main([str(recipe), *common, *arguments]), run
-
-    return start
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +35,6 @@ def finished(train: Callable[..., tuple[int, Path]]) -> Path:
 def steps(run: Path) -> list[int]:
     with (run / "metrics.csv").open(newline="") as lines:
         return [int(row["step"]) for row in csv.DictReader(lines)]
-
-
-def exported(run: Path) -> Checkpoint:
-    return load_checkpoint(run / "tiny.safetensors")
 
 
 def state(file: Path) -> dict[str, Any]:
@@ -272,131 +234,6 @@ def test_diverging_ends_with_1_and_a_reason(
     changes = {"learning_rate = 5e-3": "learning_rate = 1e30\nwarmup = 0.0\nclip = 0.0", "ema = 0.8": "ema = 0.0"}
     assert train("diverged", changes=changes)[0] == 1
     assert "Lower learning_rate" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("by", ["file", "id"])
-def test_init_starts_from_the_weights_of_a_checkpoint(
-    finished: Path, train: Callable[..., tuple[int, Path]], capsys: pytest.CaptureFixture[str], by: str
-) -> None:
-    """One step without learning leaves them as they were."""
-    source = finished / "tiny.safetensors"
-    if by == "id":
-        catalogue.add(source)
-    init = "tiny" if by == "id" else source.as_posix()
-    changes = STILL | {"# top": f'init = "{init}"', "fold = 0": "fold = 1"}
-    code, run = train(f"init-{by}", "--measure=none", "--steps", "1", changes=changes)
-    assert code == 0
-    for name, tensor in exported(finished).weights.items():
-        assert torch.equal(exported(run).weights[name], tensor)
-    seen = set(exported(finished).description.training.training_cases)
-    out = capsys.readouterr().out
-    held_out = exported(run).description.training.training_cases
-    expected = sorted(seen - set(held_out))
-    assert expected
-    assert f"was trained on {', '.join(expected)}, so their accuracy will be too high" in out
-
-
-def test_the_checkpoint_that_a_run_begins_from_is_not_replaced_by_its_own(
-    finished: Path, place: Path, train: Callable[..., tuple[int, Path]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    source = place / "init-same" / "tiny.safetensors"
-    source.parent.mkdir()
-    source.write_bytes((finished / "tiny.safetensors").read_bytes())
-    code, _ = train("init-same", "--measure=none", "--steps", "1", changes={"# top": f'init = "{source.as_posix()}"'})
-    assert code == 2 and "is the input" in capsys.readouterr().err
-    assert source.read_bytes() == (finished / "tiny.safetensors").read_bytes()
-
-
-def test_init_runs_the_recipe_that_it_goes_on_from_once(
-    place: Path, train: Callable[..., tuple[int, Path]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """In a folder beside its own; where that was interrupted, it is resumed."""
-    write_recipe(place / "recipes" / "first.toml", SMALL | {'id = "tiny"': 'id = "first"'})
-    changes = STILL | {"# top": 'init = "first.toml"'}
-    code, run = train("second", "--measure=none", "--fold", "1", "--steps", "2", changes=changes)
-    assert code == 0
-    first = load_checkpoint(place / "first" / "first.safetensors")
-    assert first.description.training.training_cases == exported(run).description.training.training_cases
-    for name, tensor in first.weights.items():
-        assert torch.equal(exported(run).weights[name], tensor)
-    assert "First first, which tiny goes on from." in capsys.readouterr().out
-    assert exported(run).description.training.recipe["init"] == "first.toml"
-
-    (place / "first" / "first.safetensors").unlink()
-    assert train("third", "--measure=none", "--fold", "1", "--steps", "2", changes=changes)[0] == 0
-    assert "Resuming at step 2" in capsys.readouterr().out
-    assert train("fourth", "--measure=none", "--fold", "1", "--steps", "2", changes=changes)[0] == 0
-    assert "First" not in capsys.readouterr().out
-
-
-def test_held_statistics_stay_as_they_came_through_all_intervals(
-    place: Path, train: Callable[..., tuple[int, Path]]
-) -> None:
-    """Statistics of batch normalisation; the weights learn all the same."""
-    normalised = SMALL | {"width = 8": 'width = 8, norm = "batch"'}
-    write_recipe(place / "recipes" / "free.toml", normalised | {'id = "tiny"': 'id = "free"'})
-    changes = normalised | {"# top": 'init = "free.toml"', "ema = 0.8": "ema = 0.8\nhold_statistics = true"}
-    code, run = train("held", "--measure=none", changes=changes)
-    assert code == 0
-    before, after = load_checkpoint(place / "free" / "free.safetensors").weights, exported(run).weights
-    for name, tensor in before.items():
-        if "running" in name:  # their average over the steps rounds
-            torch.testing.assert_close(after[name], tensor, rtol=1e-5, atol=1e-6)
-        elif "num_batches" in name:
-            assert after[name] == tensor > 0
-        else:
-            assert not torch.equal(after[name], tensor), name
-
-
-@pytest.mark.parametrize(
-    ("init", "arguments", "word"),
-    [
-        ("nowhere.toml", [], "cannot be read"),
-        ("alone.toml", [], "begins with itself"),
-        ("before.toml", ["--devices", "2"], "Train .*before.toml first"),
-    ],
-)
-def test_a_recipe_that_cannot_be_run_first_is_refused(
-    place: Path,
-    train: Callable[..., tuple[int, Path]],
-    capsys: pytest.CaptureFixture[str],
-    init: str,
-    arguments: list[str],
-    word: str,
-) -> None:
-    write_recipe(place / "recipes" / "before.toml", SMALL | {'id = "tiny"': 'id = "before"'})
-    assert train("alone", *arguments, changes={"# top": f'init = "{init}"'})[0] == 2
-    assert re.search(word, capsys.readouterr().err)
-
-
-def test_init_widens_to_a_network_that_sees_availability(
-    finished: Path, train: Callable[..., tuple[int, Path]]
-) -> None:
-    """What the narrower network knew is kept, and the new channels begin at zero, so at first nothing changes."""
-    source = finished / "tiny.safetensors"
-    changes = STILL | {"# top": f'init = "{source.as_posix()}"', "dropout = 0.1": "dropout = 0.0, availability = true"}
-    code, run = train("init-wider", "--measure=none", "--steps", "1", changes=changes)
-    assert code == 0
-    for name, tensor in exported(run).weights.items():
-        before = exported(finished).weights[name]
-        if name == "convInit.conv.weight":
-            assert torch.equal(tensor[:, :4], before) and tensor.shape[1] == 8 and not tensor[:, 4:].any()
-        else:
-            assert torch.equal(tensor, before), name
-
-
-@pytest.mark.parametrize(("init", "word"), [("no-such-model", "no model"), ("FILE", "do not fit")])
-def test_init_that_cannot_be_used(
-    finished: Path,
-    train: Callable[..., tuple[int, Path]],
-    capsys: pytest.CaptureFixture[str],
-    init: str,
-    word: str,
-) -> None:
-    source = (finished / "tiny.safetensors").as_posix() if init == "FILE" else init
-    changes = {"# top": f'init = "{source}"', "width = 8": "width = 16"}
-    assert train("init-wrong", changes=changes)[0] == 2
-    assert word in capsys.readouterr().err
 
 
 def test_fast_dev_run(place: Path, train: Callable[..., tuple[int, Path]], finished: Path) -> None:
