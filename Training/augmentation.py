@@ -75,8 +75,12 @@ class Augmentation:
         self._missing, self._optional = recipe.missing, optional
 
     def __call__(self, image: torch.Tensor, labels: torch.Tensor, seed: int) -> Pair:
-        """``image`` ``(C, …)`` float and ``labels`` ``(1, …)`` uint8 → the same, augmented; a function of ``seed``."""
+        """``image`` ``(C, …)`` float and ``labels`` ``(1, …)`` uint8 → the same, augmented; a function of ``seed``.
+
+        A sequence that the patient lacks, 0 throughout, stays so: that is how the network knows it is not there.
+        """
         self._transform.set_random_state(seed=seed)
+        absent = ~image.flatten(1).any(dim=1)
         brain = (image != 0).any(dim=0, keepdim=True)
         with _plain_tensors(), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # MONAI's notes on its own defaults
@@ -86,6 +90,7 @@ class Augmentation:
         labels_out, brain_out = result["labels"][:1], result["labels"][1:] > 0.5
         images = (images * brain_out).contiguous()
         images[self._left_out(len(images), seed)] = 0
+        images[absent] = 0
         return images, labels_out.to(torch.uint8)
 
     def _in_fields(self, images: torch.Tensor, seed: int) -> torch.Tensor:

@@ -83,6 +83,16 @@ def test_intensities_change_inside_only(name: str) -> None:
     assert torch.isfinite(out).all()
 
 
+@pytest.mark.parametrize("name", ["noise", "gamma", "contrast", "brightness", "bias_field"])
+def test_a_sequence_that_a_patient_lacks_stays_empty(name: str) -> None:
+    """It would look as if it were there; the others change."""
+    image, labels = four_channels()
+    image[1] = 0
+    out, _ = Augmentation(dataclasses.replace(NONE, **{name: 1.0}), 3)(image, labels, 1)  # type: ignore[arg-type]
+    assert not out[1].any()
+    assert all(out[channel].any() and not torch.equal(out[channel], image[channel]) for channel in (0, 2, 3))
+
+
 def test_all_at_once_is_a_function_of_the_seed() -> None:
     everything = AugmentationRecipe(**dict.fromkeys(NUMBERS, 1.0) | {"missing": 0.0})  # type: ignore[arg-type]
     image, labels = painted()
