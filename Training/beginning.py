@@ -21,6 +21,19 @@ if TYPE_CHECKING:
 _OTHER_PLACE = "Restore the recipe and the data, or choose another -o."
 
 
+def check_resumable(folder: Path, last: Path, *, resume: bool) -> None:
+    """Whether a run's folder has its last state if and only if the run is resumed.
+
+    Raises:
+        RequestError: there is nothing to resume, or a run that would be overwritten.
+    """
+    there = last.is_file()
+    if resume and not there:
+        raise RequestError(f"There is nothing to resume in {folder}.", "Leave --resume out to begin.")
+    if not resume and there:
+        raise RequestError(f"{folder} holds a run already.", "Add --resume to go on, or choose another -o folder.")
+
+
 def check_same_run(
     recipe: Recipe, then: Mapping[str, Any], split: Split | None = None, record: TrainingRecord | None = None
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -250,10 +250,16 @@ class Recipe:
 
     def changed_since(self, earlier: Mapping[str, Any]) -> list[str]:
         """Names of the entries that differ from an earlier recipe (as a dict) and must not within one run."""
-        old, new = _flat(earlier), _flat(dataclasses.asdict(self))
-        old = {name: new.get(name) if value is None else value for name, value in _EARLIER.items()} | old
-        differing = (name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name))
-        return [name for name in differing if not any(name == free or name.startswith(f"{free}.") for free in _FREE)]
+        return differing(earlier, dataclasses.asdict(self), _FREE)
+
+
+def differing(earlier: Mapping[str, Any], now: Mapping[str, Any], free: Collection[str]) -> list[str]:
+    """Dotted names of the entries in which two recipes (as dicts) differ, but for those that may, and all in them."""
+    old, new = _flat(earlier), _flat(now)
+    said = {name: new.get(name) if value is None else value for name, value in _EARLIER.items() if name in new}
+    old = said | old
+    names = (name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name))
+    return [name for name in names if not any(name == entry or name.startswith(f"{entry}.") for entry in free)]
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

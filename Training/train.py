@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from BrainTumorSegLib.domain.errors import CancelledError, RequestError
 from BrainTumorSegLib.io.outputs import check_outputs
 
-from .beginning import check_same_run, initialise
+from .beginning import check_resumable, check_same_run, initialise
 from .command import exit_code
 from .datasets.split import FOLD, NONE, TEST, VALIDATION
 from .recipe import LEAKING_SLICES, Recipe, load_recipe, recorded
@@ -91,11 +91,7 @@ def run_folder(recipe: Recipe, arguments: argparse.Namespace) -> Path:
         folder = folder / "fast-dev-run"
         if int(os.environ.get("LOCAL_RANK", 0)) == 0:
             shutil.rmtree(folder, ignore_errors=True)
-    there = (folder / LAST).is_file()
-    if arguments.resume and not there:
-        raise RequestError(f"There is nothing to resume in {folder}.", "Leave --resume out to begin.")
-    if not arguments.resume and there:
-        raise RequestError(f"{folder} holds a run already.", "Add --resume to go on, or choose another -o folder.")
+    check_resumable(folder, folder / LAST, resume=arguments.resume)
     for leftover in folder.glob(".*.part-*"):  # of a run that was killed while it saved
         leftover.unlink(missing_ok=True)
     return folder

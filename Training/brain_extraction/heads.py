@@ -10,7 +10,9 @@ Three kinds of folder, the layout of each being that of the data as published:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +25,13 @@ from BrainTumorSegLib.io.registry import read_volume
 from BrainTumorSegLib.preprocessing.brain_extraction.included import network_image
 from BrainTumorSegLib.preprocessing.resampling import onto
 
+from ..datasets.cache import stamps
+
 # Of the LGG images, whose spacing is lost: in plane, and over all slices. Where that makes slices this thick, the
 # stack shows a part of the head only.
 _LGG_IN_PLANE_MM, _LGG_EXTENT_MM, _LGG_THICKEST_MM = 0.94, 145.0, 9.0
 LGG_CHANNELS = ("t1", "flair", "t1ce")
+_MASK = "_brain.nii.gz"
 # Room for a skull around a brain that fills its grid, in voxels.
 _ROOM = 14
 
@@ -80,6 +85,12 @@ class LggStack:
         return Volume(whole, self.affine, f"{self.patient} {name}")
 
 
+def place(cache: Path, source: str, people: Sequence[str], masks: Sequence[Path] = ()) -> Path:
+    """The folder of a source's heads: another one for other people or other masks."""
+    text = json.dumps([sorted(people), stamps(masks)])
+    return cache / f"{source}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
 def keep(heads: Iterator[Head], folder: Path) -> None:
     """Write heads as files of one kind; a folder that is there is whole and stays."""
     if folder.is_dir():
@@ -100,12 +111,16 @@ def kept(folder: Path) -> list[Head]:
     return found
 
 
-def lgg_heads(folder: Path, masks: Path, patients: tuple[str, ...]) -> Iterator[Head]:
+def lgg_masks(masks: Path, patients: Sequence[str]) -> list[Path]:
+    """The masks of those patients of the LGG set who have one."""
+    files = (masks / f"{patient}{_MASK}" for patient in patients)
+    return [file for file in files if file.is_file()]
+
+
+def lgg_heads(folder: Path, masks: Path, patients: Sequence[str]) -> Iterator[Head]:
     """Patients of the LGG set who have a mask: each channel is an image; what counts are the slices at hand."""
-    for patient in patients:
-        file = masks / f"{patient}_brain.nii.gz"
-        if not file.is_file():
-            continue
+    for file in lgg_masks(masks, patients):
+        patient = file.name.removesuffix(_MASK)
         stack, mask = read_lgg(folder, patient), read_volume(file)
         prepared, grids = zip(*(network_image(stack.volume(name)) for name in stack.images), strict=True)
         own = Grid.of(mask)
@@ -115,17 +130,22 @@ def lgg_heads(folder: Path, masks: Path, patients: tuple[str, ...]) -> Iterator[
         yield _head(patient, list(prepared), brain, onto(known, own, grids[0]) >= 0.5)
 
 
-def whole_heads(folder: Path, masks: Path, people: tuple[str, ...]) -> Iterator[Head]:
+def head_masks(masks: Path, people: Sequence[str]) -> list[Path]:
+    """The masks of whole heads of these people."""
+    return sorted(file for person in people for file in (masks / person).glob(f"*{_MASK}"))
+
+
+def whole_heads(folder: Path, masks: Path, people: Sequence[str]) -> Iterator[Head]:
     """Every image of these people that has a mask, by itself, since their sequences lie on grids of their own."""
-    for file in sorted(file for person in people for file in (masks / person).glob("*_brain.nii.gz")):
-        volume = read_volume(folder / file.parent.name / file.name.replace("_brain.nii.gz", ".nii.gz"))
+    for file in head_masks(masks, people):
+        volume = read_volume(folder / file.parent.name / file.name.replace(_MASK, ".nii.gz"))
         mask = read_volume(file)
         image, grid = network_image(volume)
         brain = onto((mask.array > 0).astype(np.float32), Grid.of(mask), grid)
         yield _head(file.parent.name, [image], brain, np.ones(brain.shape, dtype=bool))
 
 
-def stripped_brains(folder: Path, patients: tuple[str, ...]) -> Iterator[Head]:
+def stripped_brains(folder: Path, patients: Sequence[str]) -> Iterator[Head]:
     """The four sequences of skull-stripped patients, with room around the brain."""
     for patient in patients:
         volumes = [read_volume(folder / patient / f"{patient}_{name}.nii.gz") for name in ("t1", "t1ce", "t2", "flair")]

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from BrainTumorSegLib.domain.errors import RequestError
 from BrainTumorSegLib.domain.structure import from_json
 from BrainTumorSegLib.models.description import NetworkSpec
 
-from ..recipe import OptimisationRecipe
+from ..recipe import OptimisationRecipe, differing
 
 RECIPE = Path(__file__).with_name("recipe.toml")
+
+# What neither the states nor the samples of a run depend on; of the steps see BrainRecipe.changed_since.
+_FREE = ("title", "version", "data", "licence", "storage", "optimisation.steps")
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,15 @@ class BrainRecipe:
     licence: str
     optimisation: OptimisationRecipe
     storage: str = "fp16"
+
+    def changed_since(self, earlier: Mapping[str, Any]) -> list[str]:
+        """Names of the entries that differ from an earlier recipe (as a dict) and must not within one run.
+
+        The steps may grow.
+        """
+        changed = differing(earlier, dataclasses.asdict(self), _FREE)
+        fewer = self.optimisation.steps < earlier["optimisation"]["steps"]
+        return [*changed, "optimisation.steps"] if fewer else changed
 
 
 def load_recipe(path: Path) -> BrainRecipe:

@@ -22,17 +22,19 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
+from BrainTumorSegLib.domain.errors import RequestError
 from BrainTumorSegLib.io.staging import atomic
 from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
 from BrainTumorSegLib.networks import create_network
 from BrainTumorSegLib.networks.precision import autocast, resolve_precision
 from BrainTumorSegLib.preprocessing.brain_extraction.included import THRESHOLD, brain_probability, one_piece
 
+from ..beginning import check_resumable
 from ..command import exit_code
 from ..datasets.split import Split, read_split
 from ..schedule import averaging_decay, learning_rate_factor
 from .export import export
-from .heads import Head, keep, kept, lgg_heads, stripped_brains, whole_heads
+from .heads import Head, head_masks, keep, kept, lgg_heads, lgg_masks, place, stripped_brains, whole_heads
 from .recipe import RECIPE, BrainRecipe, load_recipe
 from .synthesis import sample, sample_without
 from .widening import widened
@@ -77,20 +79,22 @@ def load_material(recipe: BrainRecipe, data: Path, masks: Path, cache: Path) -> 
     names = sorted(folder.name for folder in (data / "lgg" / "kaggle_3m").iterdir() if folder.is_dir())
     split = read_split(data / "lgg", names, folds=_FOLDS, fold=0)
     people = {folder.name for folder in (data / "heads").iterdir() if folder.is_dir()} - set(recipe.never)
-    held_out = people & set(recipe.held_out_heads)
+    held_out = tuple(sorted(people & set(recipe.held_out_heads)))
+    others = tuple(sorted(people - {*held_out}))
     brats = json.loads((data / "brats" / "split.json").read_text(encoding="utf-8"))["train"]
     brats = tuple(name for name in sorted(brats) if name.startswith(recipe.brats))
-    sources: dict[str, Iterator[Head]] = {
-        "lgg": lgg_heads(data / "lgg", masks / "lgg", split.training),
-        "lgg-held-out": lgg_heads(data / "lgg", masks / "lgg", split.monitoring),
-        "heads": whole_heads(data / "heads", masks, tuple(sorted(people - held_out))),
-        "heads-held-out": whole_heads(data / "heads", masks, tuple(sorted(held_out))),
-        "brats": stripped_brains(data / "brats", brats),
-    }
+    sources: dict[str, tuple[Path, Iterator[Head]]] = {}  # where they are kept, and how they are made
+    for name, chosen in (("lgg", split.training), ("lgg-held-out", split.monitoring)):
+        folder = place(cache, name, chosen, lgg_masks(masks / "lgg", chosen))
+        sources[name] = folder, lgg_heads(data / "lgg", masks / "lgg", chosen)
+    for name, chosen in (("heads", others), ("heads-held-out", held_out)):
+        folder = place(cache, name, chosen, head_masks(masks, chosen))
+        sources[name] = folder, whole_heads(data / "heads", masks, chosen)
+    sources["brats"] = place(cache, "brats", brats), stripped_brains(data / "brats", brats)
     found: dict[str, list[Head]] = {}
-    for name, heads in sources.items():
-        keep(heads, cache / name)
-        found[name] = kept(cache / name)
+    for name, (folder, heads) in sources.items():
+        keep(heads, folder)
+        found[name] = kept(folder)
         print(f"{name}: {len(found[name])} heads of {len({head.person for head in found[name]})} people", flush=True)
     monitoring = {name: found.pop(f"{name}-held-out") for name in ("lgg", "heads")}
     return Material(found, monitoring, split)
@@ -171,8 +175,19 @@ class Run:
             torch.save({**state, "step": self.step, "recipe": dataclasses.asdict(self.recipe)}, part)
 
     def load(self, file: Path) -> None:
-        """Go on from there."""
-        state = torch.load(file, weights_only=True)
+        """Go on from there.
+
+        Raises:
+            RequestError: the state is damaged, or of a run with another recipe; more steps are no other recipe.
+        """
+        try:
+            state = torch.load(file, weights_only=True)
+            changed = self.recipe.changed_since(state["recipe"])
+        except Exception as error:  # unpickling raises anything
+            raise RequestError(f"{file} is damaged or of another program ({error}).", "Begin a new run.") from error
+        if changed:
+            what = ", ".join(changed)
+            raise RequestError(f"The run began with another {what}.", "Restore the recipe, or choose another -o.")
         for name in ("network", "average", "optimiser"):
             getattr(self, name).load_state_dict(state[name])
         self.step = state["step"]
@@ -215,8 +230,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """Train and export."""
+    """Train and export.
+
+    Raises:
+        BrainTumorSegError: the recipe is wrong, there is nothing to resume, or a run that would be overwritten.
+    """
     recipe = load_recipe(arguments.recipe)
+    check_resumable(arguments.output, arguments.output / LAST, resume=arguments.resume)
     arguments.output.mkdir(parents=True, exist_ok=True)
     material = load_material(recipe, arguments.data, arguments.masks, arguments.cache)
     run = Run(recipe)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -120,8 +120,13 @@ class CaseCache:
 
 def _fingerprint(case: LabelledCase) -> str:
     """Names, sizes and times of a case's files, and how its labels are read."""
-    files = [(path, path.stat()) for path in case.files()]
-    return json.dumps([case.reading, *([path.name, stat.st_size, stat.st_mtime_ns] for path, stat in files)])
+    return json.dumps([case.reading, *stamps(case.files())])
+
+
+def stamps(files: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """Name, size and time of files: where one of them differs, it is another file."""
+    found = [(path, path.stat()) for path in files]
+    return [(path.name, stat.st_size, stat.st_mtime_ns) for path, stat in found]
 
 
 def _read(note: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -195,6 +196,26 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_heads_are_prepared_anew_for_other_people_and_other_masks(data: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(RECIPE)
+
+    def people(**changes: tuple[str, ...]) -> set[str]:
+        changed = dataclasses.replace(recipe, **changes)  # type: ignore[arg-type]
+        material = train.load_material(changed, data, data / "masks", tmp_path / "cache")
+        return {head.person for heads in material.training.values() for head in heads}
+
+    assert "openMS_patient01" in people() and "TCGA-02-0054" not in people()
+    assert "openMS_patient01" not in people(never=("openMS_patient01",))
+    assert "openMS_patient01" not in people(held_out_heads=("openMS_patient01",))
+    file = data / "masks" / "openMS_patient01" / "x_t1_brain.nii.gz"
+    write_volume(Volume(np.zeros_like(make_head().brain), np.diag([-2.0, -2, 2, 1])), file)
+    heads = train.load_material(recipe, data, data / "masks", tmp_path / "cache").training["heads"]
+    assert not any(head.brain.any() for head in heads if head.person == "openMS_patient01")
+    parts = json.loads((data / "lgg" / "split.json").read_text())
+    (data / "lgg" / "split.json").write_text(json.dumps({**parts, "train": parts["train"][5:]}))
+    assert not people() & set(parts["train"][:5])
+
+
 def test_a_run_from_data_to_engine(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = RECIPE.read_text(encoding="utf-8")
     changes = {"[96, 112, 96]": "[32, 32, 32]", "[8, 16, 32, 64, 128]": "[4, 4, 4]", "interval = 200": ""}
@@ -207,7 +228,15 @@ def test_a_run_from_data_to_engine(data: Path, tmp_path: Path, monkeypatch: pyte
     command = [str(recipe), "--data", str(data), "--masks", str(data / "masks"), "-o", str(tmp_path / "run")]
     arguments = train.parser().parse_args([*command, "--cache", str(tmp_path / "cache")])
     assert train.train(arguments) == 0
+    with pytest.raises(RequestError, match="holds a run already"):
+        train.train(arguments)
     arguments.resume = True
+    text = recipe.read_text(encoding="utf-8")
+    for old, new, word in (("lesions = 0.6", "lesions = 0.5", "lesions"), ("steps = 4", "steps = 2", "steps")):
+        recipe.write_text(text.replace(old, new), encoding="utf-8")
+        with pytest.raises(RequestError, match=f"began with another .*{word}"):
+            train.train(arguments)
+    recipe.write_text(text, encoding="utf-8")
     assert train.train(arguments) == 0  # it is over: exported again
     file = tmp_path / "run" / "brain-unet.safetensors"
     description = load_checkpoint(file).description
