@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from BrainTumorSegLib.domain.errors import CheckpointError, RequestError
+from BrainTumorSegLib.domain.labels import CONVENTIONS
 from BrainTumorSegLib.domain.structure import from_json
 from BrainTumorSegLib.models.catalogue import load_model
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint
@@ -23,7 +24,7 @@ from BrainTumorSegLib.models.description import PostprocessingSpec
 from BrainTumorSegLib.models.ensemble import average_of
 
 from .command import exit_code
-from .measure import write_measured
+from .measure import LABELS_HELP, write_measured
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--data", type=Path, required=True, help="folder of patients, with a split.json")
     p.add_argument("-o", "--output", type=Path, required=True, help="the checkpoint that is written")
     p.add_argument("--name", default="", help="what the patients are, for the card (default: as the members say)")
+    p.add_argument("--labels", choices=("auto", *CONVENTIONS), default="", help=LABELS_HELP)
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     return p
 
@@ -126,6 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.data,
         arguments.output,
         name=arguments.name,
+        labels=arguments.labels,
         device=arguments.device,
         sources=list(files.values()),
     )

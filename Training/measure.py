@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from BrainTumorSegLib.domain.errors import RequestError
+from BrainTumorSegLib.domain.labels import CONVENTIONS
 from BrainTumorSegLib.io.staging import atomic
 from BrainTumorSegLib.models.catalogue import find, load_model
 from BrainTumorSegLib.models.description import Description
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     import torch
 
 
+LABELS_HELP = "label convention of the patients (default: that which the model learnt from)"
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
@@ -36,11 +40,28 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--data", type=Path, required=True, help="folder of patients, with a split.json")
     p.add_argument("-o", "--output", type=Path, required=True, help="the checkpoint that is written")
     p.add_argument("--name", default="", help="what the patients are, for the card (default: as the card has it)")
+    p.add_argument("--labels", choices=("auto", *CONVENTIONS), default="", help=LABELS_HELP)
     p.add_argument("--storage", choices=STORAGES, help="how the weights are stored (default: as they are)")
     p.add_argument("--id", help="of the new file (default: the model's)")
     p.add_argument("--version", help="of the new file (default: the model's)")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     return p
+
+
+def convention_of(description: Description) -> str:
+    """The label convention that a model, or the members of an ensemble, learnt from; ``auto`` where none is recorded.
+
+    Raises:
+        RequestError: the members have different ones.
+    """
+    recipes = [member.training.recipe for member in description.members or (description,)]
+    said = sorted({str(recipe.get("data", {}).get("labels", "auto")) for recipe in recipes} - {"auto"})
+    if len(said) > 1:
+        raise RequestError(
+            f"The members of {description.id} learnt from labels of different conventions ({', '.join(said)}).",
+            "Name that of the patients by --labels.",
+        )
+    return said[0] if said else "auto"
 
 
 def write_measured(
@@ -50,6 +71,7 @@ def write_measured(
     output: Path,
     *,
     name: str = "",
+    labels: str = "",
     device: str = "auto",
     sources: Sequence[Path] = (),
 ) -> None:
@@ -58,13 +80,15 @@ def write_measured(
     Args:
         data: folder of patients with a ``split.json``.
         name: what the patients are, by default what the description says of its data.
+        labels: label convention of the patients, by default the one that the model learnt from.
         sources: files that must not be overwritten.
 
     Raises:
-        RequestError: there are no validation patients, or the model has seen one.
+        RequestError: there are no validation patients, the model has seen one, or its members learnt from labels of
+            different conventions and none is named.
         BrainTumorSegError: a patient cannot be read, or the file not be written.
     """
-    found = find_brats(data)
+    found = find_brats(data, labels or convention_of(description), "--labels")
     split = read_split(data, list(found.cases), folds=2, fold=-1)
     seen = sorted(set(split.validation) & set(description.training.training_cases))
     if not split.validation or seen:
@@ -97,6 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.data,
         arguments.output,
         name=arguments.name,
+        labels=arguments.labels,
         device=arguments.device,
         sources=[find(arguments.model).path],
     )

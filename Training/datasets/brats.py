@@ -109,9 +109,9 @@ def misplaced(segmentation: Volume, image: Volume) -> list[str]:
     return [f"{segmentation.source} lies {apart:.1f} mm beside its images"] if apart > min(image.spacing) / 2 else []
 
 
-def find_brats(folder: Path, labels: str = "auto") -> DataSet:
+def find_brats(folder: Path, labels: str = "auto", option: str = "data.labels in the recipe") -> DataSet:
     """The labelled cases of a folder, in any of the layouts; no image is read but the label maps, where ``labels`` is
-    ``auto``: one convention holds for all of them.
+    ``auto``: one convention holds for all of them. ``option`` is where the user names it, for messages.
 
     Raises:
         RequestError: the folder holds none, two of one name, or label maps of different conventions.
@@ -120,7 +120,7 @@ def find_brats(folder: Path, labels: str = "auto") -> DataSet:
     if (folder / "imagesTr").is_dir():
         if labels not in ("auto", "decathlon"):
             raise RequestError(
-                f"{folder} is of the Decathlon, whose labels are not {labels}.", "Leave out data.labels."
+                f"{folder} is of the Decathlon, whose labels are not {labels}.", f"Name {option}: decathlon."
             )
         return DataSet(cases)
     paths = [case.segmentation for case in cases.values()]
@@ -129,7 +129,7 @@ def find_brats(folder: Path, labels: str = "auto") -> DataSet:
         with ThreadPoolExecutor() as pool:
             values = zip(map(str, paths), pool.map(_values, paths), strict=True)
             found = {path: seen for path, seen in values if seen}
-        chosen = decide_convention(found, reference=True, option="data.labels in the recipe")
+        chosen = decide_convention(found, reference=True, option=option)
     return DataSet({name: dataclasses.replace(case, convention=chosen) for name, case in cases.items()}, labels=chosen)
 
 

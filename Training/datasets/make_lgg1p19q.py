@@ -17,6 +17,7 @@ import numpy as np
 
 from BrainTumorSegLib.domain.errors import RequestError
 from BrainTumorSegLib.domain.grid import Grid, reorient
+from BrainTumorSegLib.domain.labels import CONVENTIONS
 from BrainTumorSegLib.domain.measurements import measure
 from BrainTumorSegLib.domain.modalities import T1CE, T2
 from BrainTumorSegLib.domain.volume import Volume
@@ -42,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("brats", type=Path, metavar="BRATS_FOLDER", help="labelled patients")
     p.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder that is written")
+    p.add_argument("--labels", choices=("auto", *CONVENTIONS), default="auto", help="label convention of the patients")
     p.add_argument("--distance", type=float, default=3.0, metavar="MM", help="between annotated slices (default 3)")
     return p
 
@@ -97,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise RequestError(f"Slices cannot lie {arguments.distance:g} mm apart.", "Give a distance above 0.")
     if arguments.output.resolve().is_relative_to(arguments.brats.resolve()):
         raise RequestError(f"{arguments.output} lies among the patients.", "Choose another folder.")
-    found = find_brats(arguments.brats)
+    found = find_brats(arguments.brats, arguments.labels, "--labels")
     kept = set()
     for labelled in found.cases.values():
         slices = convert(labelled, arguments.output, arguments.distance)

@@ -166,6 +166,23 @@ def test_brats_patients_as_sparse_ones(tmp_path: Path) -> None:
         assert np.array_equal(case.images["t2"].array, whole.images["t2"].array)
 
 
+def test_labels_of_patients_are_read_as_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """After treatment, 4 is a resection cavity and no tumour; beside 3 it is refused until it is named."""
+    brats, out = write_brats(tmp_path / "brats", 2), tmp_path / "sparse"
+    for file in brats.glob("*/*_seg.nii.gz"):
+        stored = read_volume(file)
+        treated = np.where(stored.array == 1, 4, np.where(stored.array == 4, 3, stored.array)).astype(np.uint8)
+        write_volume(stored.with_array(treated), file)
+    assert make_lgg1p19q.main([str(brats), "-o", str(out)]) == 2
+    assert "Name --labels: brats2024" in capsys.readouterr().err
+    assert make_lgg1p19q.main([str(brats), "-o", str(out), "--labels", "brats2024"]) == 0
+    for name, labelled in find_lgg1p19q(out).cases.items():
+        _, labels = labelled.load(("t1ce", "t2"))
+        truth = read_volume(brats / name / f"{name}_seg.nii.gz").array
+        levels = np.flatnonzero((labels.array != UNKNOWN_LABEL).all(axis=(1, 2)))
+        assert np.array_equal(labels.array[levels] > 0, np.isin(truth[levels], (2, 3)))
+
+
 def test_annotated_slices_end_where_the_tumour_does() -> None:
     labels = np.zeros((12, 20, 20), np.uint8)
     for z, reach in ((3, 4), (4, 9), (5, 6), (6, 2)):

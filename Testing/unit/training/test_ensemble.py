@@ -6,9 +6,11 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from BrainTumorSegLib.io.registry import read_volume, write_volume
 from BrainTumorSegLib.models.checkpoint_file import load_checkpoint, save_checkpoint
 from BrainTumorSegLib.models.description import TrainingRecord
 from Testing import samples
@@ -114,6 +116,40 @@ def test_who_trained_does_not_measure(data: Path, tmp_path: Path, capsys: pytest
     output = tmp_path / "new.safetensors"
     assert measure.main([str(file), "--data", str(data), "-o", str(output)]) == 2
     assert "was trained on P2" in capsys.readouterr().err and not output.exists()
+
+
+def test_labels_are_read_as_those_that_the_model_learnt_from(data: Path, tmp_path: Path) -> None:
+    """In the Decathlon's order, which their values do not tell, ED and NCR change places."""
+    for file in data.glob("*/*_seg.nii.gz"):
+        stored = read_volume(file)
+        write_volume(stored.with_array(np.array([0, 2, 1, 3, 3], np.uint8)[stored.array.astype(int)]), file)
+
+    def core(recorded: str, *arguments: str) -> float:
+        record = TrainingRecord("x", ("P1",), recipe={"data": {"labels": recorded}})
+        model, output = tmp_path / "model.safetensors", tmp_path / "new.safetensors"
+        samples.write_oracle(model, training=record)
+        assert measure.main([str(model), "--data", str(data), "-o", str(output), *arguments]) == 0
+        return load_checkpoint(output).description.accuracy[0].values["TC"]
+
+    assert core("decathlon") == 1 > core("auto")
+    assert core("brats2023", "--labels", "decathlon") == 1
+
+
+def test_members_of_different_conventions_ask_for_one(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    members = []
+    for name, convention in (("flat", "decathlon"), ("deep", "brats2021")):
+        record = TrainingRecord("x", ("P1",), recipe={"data": {"labels": convention}})
+        file = samples.write_oracle(tmp_path / f"{name}.safetensors", id=name, training=record)
+        members += ["--member", f"{name}={file}"]
+    spec, output = tmp_path / "spec.toml", tmp_path / "both.safetensors"
+    spec.write_text(SPEC)
+    command = [str(spec), "--data", str(data), "-o", str(output), *members]
+    assert ensemble.main(command) == 2
+    said = capsys.readouterr().err
+    assert "brats2021, decathlon" in said and "--labels" in said and not output.exists()
+    assert ensemble.main([*command, "--labels", "brats2021"]) == 0
 
 
 def test_weights_halfway_between_two_stages(members: list[str], tmp_path: Path) -> None:
