@@ -23,7 +23,8 @@ def resample(
     """Resample one image ``(Z, Y, X)`` onto another grid, in physical space; outside is 0.
 
     Linear (nearest for label maps); an image finer than the target is smoothed first, lest it alias. ``cubic`` takes
-    B-splines of third order without smoothing, as nnU-Net does.
+    B-splines of third order without smoothing along all axes, as nnU-Net does unless voxels are more than three times
+    as long as wide: there it takes the nearest slice.
     Identical grids return the array itself. Works for any invertible affine, sheared ones too: SimpleITK
     is given index space, where geometry is one affine transform.
     """

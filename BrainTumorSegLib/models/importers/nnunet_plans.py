@@ -186,6 +186,13 @@ class Configuration:
         options = _optional(self.fields, "resampling_fn_data_kwargs")
         if name not in _RESAMPLING or options.number("order", 3) != 3:
             raise CheckpointError(f"{self.fields.where} resamples its images by {name!r} of another order.", _OTHERS)
+        # By default nnU-Net takes the nearest slice where voxels are more than three times as long as wide.
+        always = options.flag("force_separate_z") if "force_separate_z" in options else None
+        across = options.number("order_z") if "order_z" in options else 0
+        if always or (always is None and across != 0):
+            raise CheckpointError(
+                f"{self.fields.where} resamples its images across slices in another way than along them.", _OTHERS
+            )
         return "cubic"
 
     def tiling(self, mirrored: Any) -> TilingSpec:

@@ -177,6 +177,9 @@ ARCHITECTURE = (*CONFIGURATION, "architecture")
         ((*CONFIGURATION, "normalization_schemes"), ["MyNormalization"] * 4, "MyNormalization"),
         ((*CONFIGURATION, "use_mask_for_norm"), [True, True, False, True], "different ways"),
         ((*CONFIGURATION, "resampling_fn_data"), "my_resampling", "my_resampling"),
+        ((*CONFIGURATION, "resampling_fn_data_kwargs"), {"order": 3, "force_separate_z": True}, "across slices"),
+        ((*CONFIGURATION, "resampling_fn_data_kwargs"), {"order": 3, "order_z": 1}, "across slices"),
+        ((*CONFIGURATION, "resampling_fn_data_kwargs"), {"force_separate_z": "yes"}, "force_separate_z"),
         ((*CONFIGURATION, "preprocessor_name"), "MyPreprocessor", "way of its own"),
         ((*CONFIGURATION, "patch_size"), "large", "patch_size"),
         ((*ARCHITECTURE, "network_class_name"), "a.b.PrimusNet", "PrimusNet"),
@@ -197,6 +200,12 @@ def test_what_cannot_be_said_here_is_refused_by_name(
     with pytest.raises(CheckpointError, match=named) as caught:
         add(tmp_path)
     assert caught.value.remedy
+
+
+def test_slices_that_are_never_resampled_apart_have_no_order_of_their_own(tmp_path: Path) -> None:
+    options = {"is_seg": False, "order": 3, "order_z": 1, "force_separate_z": False}
+    write_model(tmp_path, plans=changed((*CONFIGURATION, "resampling_fn_data_kwargs"), options))
+    assert add(tmp_path).description.preprocessing.interpolation == "cubic"
 
 
 def test_plans_of_before_version_2_3(tmp_path: Path) -> None:
