@@ -32,6 +32,8 @@ from ..datasets.cache import stamps
 _LGG_IN_PLANE_MM, _LGG_EXTENT_MM, _LGG_THICKEST_MM = 0.94, 145.0, 9.0
 LGG_CHANNELS = ("t1", "flair", "t1ce")
 _MASK = "_brain.nii.gz"
+# Where slices miss over more than this, neither what is filled in there nor the mask beside it is to be trusted.
+_LONGEST_GAP_MM = 7.0
 # Room for a skull around a brain that fills its grid, in voxels.
 _ROOM = 14
 
@@ -44,7 +46,7 @@ class Head:
         person: whom it shows.
         images: uint8 ``(N, Z, Y, X)``.
         brain: uint8 ``(Z, Y, X)``, the share of each voxel that is brain, 255 for all of it.
-        known: bool ``(Z, Y, X)``, where images and mask are real and not interpolated across slices that are missing.
+        known: bool ``(Z, Y, X)``, where images and mask are real: neither interpolated nor beside a long gap.
         distance: of stripped brains, uint8 ``(Z, Y, X)``: mm from the brain, else empty.
     """
 
@@ -84,6 +86,15 @@ class LggStack:
             whole[index] = (1 - share) * slices[before] + share * slices[after]
         return Volume(whole, self.affine, f"{self.patient} {name}")
 
+    def sound(self) -> np.ndarray:
+        """Of the slices at hand, those that no long gap is beside.
+
+        HD-BET sees three dimensions: where a gap is filled in, its mask may be off by centimetres, beside it, too.
+        """
+        gaps = np.diff(self.here, prepend=self.here[0] - 1, append=self.here[-1] + 1) - 1
+        long = gaps * self.affine[2, 2] > _LONGEST_GAP_MM
+        return np.asarray(self.here[~(long[:-1] | long[1:])])
+
 
 def place(cache: Path, source: str, people: Sequence[str], masks: Sequence[Path] = ()) -> Path:
     """The folder of a source's heads: another one for other people or other masks."""
@@ -118,7 +129,7 @@ def lgg_masks(masks: Path, patients: Sequence[str]) -> list[Path]:
 
 
 def lgg_heads(folder: Path, masks: Path, patients: Sequence[str]) -> Iterator[Head]:
-    """Patients of the LGG set who have a mask: each channel is an image; what counts are the slices at hand."""
+    """Patients of the LGG set who have a mask: each channel is an image; what counts are sound slices."""
     for file in lgg_masks(masks, patients):
         patient = file.name.removesuffix(_MASK)
         stack, mask = read_lgg(folder, patient), read_volume(file)
@@ -126,7 +137,7 @@ def lgg_heads(folder: Path, masks: Path, patients: Sequence[str]) -> Iterator[He
         own = Grid.of(mask)
         brain = onto((mask.array > 0).astype(np.float32), own, grids[0])
         known = np.zeros(own.shape, dtype=np.float32)
-        known[stack.here] = 1
+        known[stack.sound()] = 1
         yield _head(patient, list(prepared), brain, onto(known, own, grids[0]) >= 0.5)
 
 
