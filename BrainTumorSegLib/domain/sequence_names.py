@@ -34,10 +34,22 @@ _PRODUCTS = {
 }
 _AGENT_BEFORE = _PRODUCTS | {"contrast", "contraste", "kontrast", "postcontrast", "gadolinium", "gado", "mdc"}
 _AGENT_BEHIND = _AGENT_BEFORE | {"ce", "gd", "gad", "km", "post", "postgd", "postgad", "enhanced", "injected", "inj"}
-_AGENT_DENIED = {"pre", "no", "non", "none", "without", "before", "sans", "avant", "ohne", "vor", "sin", "senza"}
+_AGENT_DENIED = {
+    *("pre", "no", "non", "none", "without", "wo", "minus", "before", "sans", "avant", "ohne", "vor", "sin", "senza"),
+}
+# What may stand between a denial and what it denies: "w/o IV contrast", "without gadolinium contrast".
+_DENIED_WITH = _PRODUCTS | {"iv", "gd", "gad", "gado", "gadolinium"}
 _NATIVE = _AGENT_DENIED | {"native", "nativ", "precontrast", "noncontrast", "unenhanced", "nc"}
 _BIDS_AGENT = re.compile(r"(?:^|_)ce-([a-z0-9]+)")
 _BIDS_ACQUISITION = re.compile(r"(?:^|_)acq-(?:ce|post|contrast|[a-z0-9]*?(?:gd|gad|gado|postcontrast))(?:_|$)")
+
+# Signs that say it, and how programs that write files spell "w/o". "W/WO contrast" is of a protocol that has both.
+_BOTH = re.compile(r"(?<![a-z0-9])w[ /\\_]+w[/\\_-]?o(?![a-z0-9])")
+_GIVEN = re.compile(r"\+ ?(?=c\b|gd|km|gado)|(?<=c)\+(?= |_|$)")
+_DENIED = re.compile(
+    r"w[/\\]o(?![a-z0-9])|(?<![a-z0-9])w[_-]o(?![a-z0-9])"
+    r"|(?<![a-z0-9])(?:c|gd)-(?=[ _]|$)|(?<= )-(?:c|gd)(?![a-z0-9])"
+)
 
 # A name that ends so is a label map or a mask, whatever its case is called.
 # Before a sequence they make it a mask of it; others there are mostly names of patients or studies.
@@ -163,8 +175,8 @@ def _bare(name: str) -> str:
 
 
 def _words(bare: str) -> list[str]:
-    """Words of a name; ``+C`` and ``T2*`` say something by signs that are no letters."""
-    spoken = re.sub(r"\+ ?(?=c\b|gd|km|gado)|(?<=c)\+(?= |_|$)", " contrast ", bare).replace("*", " star ")
+    """Words of a name; ``+C``, ``C-``, ``w/o`` and ``T2*`` say something by signs that are no letters."""
+    spoken = _DENIED.sub(" without ", _BOTH.sub(" ", _GIVEN.sub(" contrast ", bare))).replace("*", " star ")
     return [word for word in re.split(r"[^a-z0-9]+", spoken) if word]
 
 
@@ -220,6 +232,12 @@ def _tells_of_agent(name: str, words: Sequence[str], begin: int, end: int) -> bo
         return True
     for i, word in enumerate(words):
         telling = _AGENT_BEFORE if i < begin else _AGENT_BEHIND if i >= end else ()
-        if word in telling and (i == 0 or words[i - 1] not in _AGENT_DENIED):
+        if word in telling and not _is_denied(words[:i]):
             return True
     return False
+
+
+def _is_denied(before: Sequence[str]) -> bool:
+    """Whether the words before that of an agent say that there was none."""
+    spoken = [word for word in before if word not in _DENIED_WITH]
+    return bool(spoken) and spoken[-1] in _AGENT_DENIED

@@ -119,12 +119,16 @@ REAL_NAMES = {
         "T1_Magnevist", "T1 ProHance", "T1 MultiHance", "T1 Omniscan", "T1_Clariscan", "T1 Vueway", "GADO T1 SE",
         "sub-01_acq-gd_T1w.nii.gz", "sub-01_ses-2_acq-mprageGd_T1w.nii.gz", "T1CE_to_SRI.nii.gz", "T1 Gadobutrol",
         "Gadolinium T1w", "T1c_reg_to_FLAIR.nii.gz", "T1 +Gd", "t1_tse_km", "UCSF-PDGM-0004_T1c.nii.gz",
+        "t1_mpr_ns_sag_p2_iso_KM", "T1 MPR Gd", "AX T1 W/ CONTRAST", "AX T1 W/WO CONTRAST", "T1-Gd-P1", "P1 - T1 - Gd",
         "sub-01_ce-gadavist_T1w.nii.gz", "T1 SE MDC TRA", "MPRAGE GD", "Ax FSPGR +C", "VIBE post", "Ax T1 FLAIR +C",
     ],
     "t1": [
         "T1 sin contraste", "T1 senza mdc", "T1 ohne KM", "T1_sans_gado", "T1_to_SRI.nii.gz", "T1_star_vibe", "T1 GRE",
         "T1_reg_to_T1c.nii.gz", "sub-01_acq-mprage_T1w.nii.gz", "t1_fl2d_tra", "T1 prior to contrast",
         "t1_tirm_tra", "Nguyen_To_t1.nii.gz", "Ax T1 FLAIR", "Sag MPRAGE", "3D BRAVO", "t1_flair_tra",
+        "AX T1 W/O CONTRAST", "T1 WO CONTRAST", "SAG T1 W/O GAD", "T1 minus contrast", "T1_c-", "T1_Gd-", "AX T1 C-",
+        "AX_T1_W_O_CONTRAST.nii.gz", "AX T1W/O CONTRAST", "T1 w\\o contrast", "AX T1 -C", "T1 W/O IV CONTRAST",
+        "T1 without gadolinium contrast", "t1_mpr_sag_p2_iso",
     ],
     "t2": ["T2_to_SRI.nii.gz", "t2_tse_tra_512", "T2 TSE AX", "T2w_reg_to_T1.nii.gz", "P1_T2_brain.nii.gz", "t2_vibe"],
     None: [
@@ -186,7 +190,7 @@ def test_what_says_that_it_is_something_else_is_not_known_by_its_times(text: str
     ("agent", "modality"),
     [
         ("Gadovist", "t1ce"), ("10 ml", "t1ce"), ("NONE", "t1"), ("No", "t1"), ("without", "t1"), ("no contrast", "t1"),
-        ("0", "t1"), ("N/A", "t1"), ("", "t1"),
+        ("0", "t1"), ("N/A", "t1"), ("", "t1"), ("W/O", "t1"),
     ],
 )  # fmt: skip
 def test_an_agent_that_was_denied_is_none(agent: str, modality: str) -> None:

@@ -128,6 +128,13 @@ def test_what_decides_between_images_of_a_sequence(worse: dict[str, Any], reason
     assert reasons(found) == {"T2 other": f"a second T2; T2 one {reason}"}
 
 
+@pytest.mark.parametrize("native", ["AX T1 W/O CONTRAST", "T1 WO CONTRAST", "T1_c-"])
+def test_a_native_image_is_never_that_with_contrast_agent(native: str) -> None:
+    found = choose_session([image(native, "a", size=1), image("AX T1 W/ CONTRAST", "a", size=5)])
+    assert names(found) == {"t1": native, "t1ce": "AX T1 W/ CONTRAST"}
+    assert names(choose_session([image(native, "a")])) == {"t1": native}
+
+
 def test_a_faulty_image_is_chosen_where_there_is_no_other_but_counts_for_no_study() -> None:
     broken = image("T2 a", "a", "20190506", fault="lacks slices")
     assert names(choose_session([broken])) == {"t2": "T2 a"}
