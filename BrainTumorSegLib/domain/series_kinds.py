@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from .sequence_names import T2, from_name, is_something_else, words_of
@@ -60,7 +60,7 @@ def other_kind(tags: Mapping[str, str]) -> str:
     """
     description = tags.get("SeriesDescription", "")
     image_type = set(tags.get("ImageType", "").upper().split("\\"))
-    words = set(words_of(description))
+    words = set(_telling(words_of(description)))
     for kind in _KINDS:
         if kind.image_types & image_type or kind.words & words:
             return kind.title
@@ -80,6 +80,11 @@ def other_kind(tags: Mapping[str, str]) -> str:
     if from_name(description) == T2 and 0 < echo < _T2_ECHO:
         return f"no T2 by its echo time of {echo:g} ms (proton density)"
     return ""
+
+
+def _telling(words: Sequence[str]) -> list[str]:
+    """Words without the ``mpr`` of ``t1_mpr_sag``, which is short for MPRAGE; the image type tells a reformat."""
+    return [word for i, word in enumerate(words) if word != "mpr" or i == 0 or words[i - 1] not in ("t1", "t1w")]
 
 
 def number(text: str | None) -> float | None:
