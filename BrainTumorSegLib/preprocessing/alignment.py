@@ -24,6 +24,7 @@ from ..domain.progress import Progress
 from ..domain.volume import Volume
 from ..io.registry import read_volume
 from .appearance import HEAD, appearance, check_head
+from .background import foreground
 from .brain_extraction import Brain, extract_brain
 from .plan import plan_of
 from .pose import Pose, pose_of
@@ -122,7 +123,7 @@ def _brain_of(case: Case, options: RunOptions, heads: tuple[str, ...], progress:
     if options.brain_mask:
         return _given_brain(options, volume)
     if case.reference not in heads:
-        return Brain(volume.array != 0, "stripped", f"{TITLES[case.reference]} is skull-stripped as given")
+        return Brain(foreground(volume.array), "stripped", f"{TITLES[case.reference]} is skull-stripped as given")
     return extract_brain(volume, options.brain_extraction, progress)
 
 

@@ -43,6 +43,12 @@ def remove_background(volume: Volume, modality: str, spec: PreprocessingSpec) ->
     )
 
 
+def foreground(image: np.ndarray) -> np.ndarray:
+    """Mask ``(Z, Y, X)`` of what is not background, whatever value that has."""
+    found = find_background(image)
+    return image != 0 if found is None else ~found[0]
+
+
 def find_background(image: np.ndarray) -> tuple[np.ndarray, str] | None:
     """Mask ``(Z, Y, X)`` of a background that is not 0, and what it is in words; None if it is 0, or none is found."""
     border = np.concatenate([face.ravel() for face in border_faces(image)])

@@ -17,6 +17,7 @@ from ..io.registry import write_volume
 from ..io.staging import Staging
 from ..models.description import PreprocessingSpec
 from .alignment import AlignedCase
+from .background import foreground
 from .pipeline import network_grid
 from .resampling import onto
 
@@ -42,7 +43,7 @@ def stage_preprocessed(
     def write(case: Case, aligned: AlignedCase) -> None:
         found = aligned.case.reference_volume
         grid = network_grid(aligned.grid or Grid.of(found), PreprocessingSpec())
-        brain = aligned.brain.mask if aligned.brain else found.array != 0
+        brain = aligned.brain.mask if aligned.brain else foreground(found.array)
         inside = onto(brain.astype(np.float32), Grid.of(found), grid) >= 0.5
         for name, file in images.items():
             image = _on_grid(aligned.case.images[name], grid)

@@ -14,11 +14,13 @@ from BrainTumorSegLib.domain.grid import Grid
 from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.inference.pipeline import segment_case
-from BrainTumorSegLib.io.registry import write_volume
+from BrainTumorSegLib.io.registry import read_volume, write_volume
+from BrainTumorSegLib.io.staging import staged
 from BrainTumorSegLib.models.description import PreprocessingSpec
 from BrainTumorSegLib.phantom import make_phantom
 from BrainTumorSegLib.preprocessing import align_case, prepare
 from BrainTumorSegLib.preprocessing.appearance import HEAD, PART, STRIPPED, appearance
+from BrainTumorSegLib.preprocessing.export import stage_preprocessed
 from Testing import samples
 from Testing.raw_scans import SHAPE, motion, raw_scans, someone_elses_t2, true_brain, write_raw
 
@@ -76,6 +78,24 @@ def test_stripped_images_on_other_grids_are_registered_and_keep_their_voxels() -
     np.testing.assert_allclose(aligned.moves["t2"].matrix, scanned.true_move("t2"), atol=2)
     assert aligned.case.images["t2"].array is scanned.case.images["t2"].array
     assert aligned.brain is not None and aligned.brain.method == "stripped"
+
+
+@pytest.mark.parametrize("value", [-1, 100])
+def test_the_brain_of_a_stripped_image_is_what_is_not_background(value: int, tmp_path: Path) -> None:
+    scanned = raw_scans(skull=False)
+    image = scanned.case.images["t1ce"]
+    brain = image.array != 0
+    images = {**scanned.case.images, "t1ce": image.with_array(np.where(brain, image.array, value))}
+    aligned = align_case(dataclasses.replace(scanned.case, images=images))
+    assert aligned.brain is not None
+    assert np.mean(aligned.brain.mask != brain) < 1e-3  # a few voxels of tissue have the background's value
+    alone = Case("alone", {"t1ce": images["t1ce"]})
+    with staged([]) as staging:
+        write = stage_preprocessed(tmp_path, "alone", ["t1ce"], "t1ce", staging)
+        write(alone, align_case(alone))
+    mask = read_volume(tmp_path / "alone_brain_mask.nii.gz")
+    size = np.count_nonzero(brain) * image.voxel_volume
+    assert mask.array.sum() * mask.voxel_volume == pytest.approx(size, rel=0.02)
 
 
 def test_a_right_header_is_kept() -> None:
