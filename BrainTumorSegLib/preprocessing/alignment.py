@@ -25,7 +25,8 @@ from ..domain.volume import Volume
 from ..io.registry import read_volume
 from .appearance import HEAD, appearance, check_head
 from .background import foreground
-from .brain_extraction import Brain, extract_brain
+from .brain_extraction import Brain, can_be_brain, extract_brain, size_ml
+from .pipeline import check_extent
 from .plan import plan_of
 from .pose import Pose, pose_of
 from .registration import Registration, register
@@ -69,7 +70,7 @@ class AlignedCase:
         """The figures of what was done."""
         brain = BrainFound()
         if self.brain:
-            size = np.count_nonzero(self.brain.mask) * self.case.reference_volume.voxel_volume / 1000
+            size = size_ml(self.brain.mask, self.case.reference_volume)
             brain = BrainFound(self.brain.method, round(size, 1))
         moves = {name: move.as_motion() for name, move in self.moves.items()}
         if self.pose and self.pose.tilted:
@@ -89,7 +90,7 @@ def align_case(
         brain: what the images shall show, the ``extracted`` brain or the whole ``head``.
 
     Raises:
-        GeometryError: an image cannot be registered: it is of another head, or shows none.
+        GeometryError: an image has no size of a head, or cannot be registered: it is of another head, or shows none.
         InputError: no brain is found, the mask is none, or an image is no MR image of a head.
         CancelledError: cancelled through ``progress``.
     """
@@ -98,6 +99,8 @@ def align_case(
         case = replace(case, reference=options.reference)
     if case.stacked:
         return AlignedCase(case)
+    for volume in case.images.values():
+        check_extent(volume)  # before anything is resampled
     looks = {name: appearance(volume) for name, volume in case.images.items()}
     grids = {name: Grid.of(volume) for name, volume in case.images.items()}
     masked = options.brain_mask is not None
@@ -131,7 +134,7 @@ def _given_brain(options: RunOptions, volume: Volume) -> Brain:
     """The brain of a file.
 
     Raises:
-        InputError: it holds no brain that lies within the reference.
+        InputError: it holds no brain that lies within the reference, or what cannot be one by its size.
     """
     given = read_volume(str(options.brain_mask))
     mask = onto((given.array != 0).astype(np.uint8), Grid.of(given), Grid.of(volume), nearest=True) > 0
@@ -142,7 +145,12 @@ def _given_brain(options: RunOptions, volume: Volume) -> Brain:
             f"{options.brain_mask} is no brain mask: it {what} {volume.source}.",
             "Give a mask, not 0 in the brain, in the reference's space.",
         )
-    size = np.count_nonzero(mask) * volume.voxel_volume / 1000
+    size = size_ml(mask, volume)
+    if not can_be_brain(size):
+        raise InputError(
+            f"{options.brain_mask} is no brain mask: it measures {size:,.0f} mL within {volume.source}.",
+            "Give a mask of the whole brain, in the reference's space and in millimetres.",
+        )
     return Brain(mask, "given", f"brain taken from {options.brain_mask} ({size:,.0f} mL)")
 
 

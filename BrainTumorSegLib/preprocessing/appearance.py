@@ -36,7 +36,7 @@ _SMALLEST_HEAD_MM = 80.0
 
 def appearance(volume: Volume) -> str:
     """:data:`STRIPPED`, :data:`HEAD`, or :data:`PART`: too small for a head, or without any background to judge by."""
-    steps = [max(1, int(_LOOK_MM / spacing)) for spacing in volume.spacing]
+    steps = [max(1, min(int(_LOOK_MM / mm), size)) for mm, size in zip(volume.spacing, volume.shape, strict=True)]
     image = np.asarray(volume.array[tuple(slice(step // 2, None, step) for step in steps)], dtype=np.float32)
     spacing = [step * mm for step, mm in zip(steps, volume.spacing, strict=True)]
     border = np.concatenate([face.ravel() for face in border_faces(image)])

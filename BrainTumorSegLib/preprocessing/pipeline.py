@@ -150,7 +150,7 @@ def prepare(
         GeometryError: an image does not overlap the reference or its brain, or has no size of a head.
         InputError: nothing of the images lies on the reference grid, or one is a mask.
     """
-    _check_extent(case.reference_volume)
+    check_extent(case.reference_volume)
     record = _Record()
     used = [name for name in case.modalities if name in modalities or name == case.reference]
     images = record.run(CLEANING, {name: case.images[name] for name in used}, spec)
@@ -254,8 +254,12 @@ def _about_coverage(coverage: Mapping[str, float], case: Case) -> list[str]:
     return found
 
 
-def _check_extent(volume: Volume) -> None:
-    """Refuse what cannot be a head: an affine in metres or micrometres asks for endless memory or leaves one voxel."""
+def check_extent(volume: Volume) -> None:
+    """Refuse what cannot be a head: an affine in metres or micrometres asks for endless memory or leaves one voxel.
+
+    Raises:
+        GeometryError: the longest side is no head's.
+    """
     extent = [size * step for size, step in zip(volume.shape, volume.spacing, strict=True)]
     if max(extent) > LARGEST_EXTENT_MM or max(extent) < SMALLEST_EXTENT_MM:
         raise GeometryError(

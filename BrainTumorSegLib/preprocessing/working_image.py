@@ -19,6 +19,7 @@ _AROUND_MM = 5.0  # kept around a mask
 _PAD_MM, _PADDED_FROM_MM = 40.0, 4.0
 # Reach of the local mean that stands for the bias field, on voxels of what size; what is this much brighter is cut.
 _FIELD_MM, _FIELD_VOXEL_MM, _BRIGHTEST = 20.0, 5.0, 2.0
+_FILTERED_VOXELS = 4
 _RIGHT_ANGLES = 1e-4
 _POINTS_MM = 5.0
 
@@ -109,12 +110,19 @@ def _without_bias(image: Any, foreground: Any) -> Any:
     """The image over its local mean: uneven coils would be taken for anatomy."""
     import SimpleITK as sitk
 
-    small, weight = _shrunk(image * foreground, _FIELD_VOXEL_MM), _shrunk(foreground, _FIELD_VOXEL_MM)
+    parts = (_shrunk(part, _FIELD_VOXEL_MM) for part in (image * foreground, foreground))
+    small, weight = (sitk.ZeroFluxNeumannPad(part, *_widened(part)) for part in parts)
     sigma = [_FIELD_MM] * 3
     field = sitk.SmoothingRecursiveGaussian(small, sigma) / (sitk.SmoothingRecursiveGaussian(weight, sigma) + 1e-3)
     whole = sitk.Resample(field, image, sitk.Transform(), sitk.sitkLinear, 1.0)
     whole = sitk.Cast(sitk.Maximum(sitk.Cast(whole, sitk.sitkFloat32), _AIR), sitk.sitkFloat32)
     return sitk.Clamp(image / whole, sitk.sitkFloat32, 0.0, _BRIGHTEST)
+
+
+def _widened(image: Any) -> tuple[list[int], list[int]]:
+    """Voxels to be added before and behind each axis: the recursive filter takes no axis of fewer than four."""
+    missing = [max(_FILTERED_VOXELS - size, 0) for size in image.GetSize()]
+    return [number // 2 for number in missing], [number - number // 2 for number in missing]
 
 
 def itk_image(array: np.ndarray, grid: Grid) -> Any:

@@ -81,8 +81,8 @@ def extract_brain(volume: Volume, method: str = "auto", progress: Progress | Non
     chosen = METHODS[name]
     progress.report("brain extraction", 0.0, f"brain extraction by {chosen.title}")
     mask = chosen.find(volume, progress)
-    size = float(np.count_nonzero(mask)) * volume.voxel_volume / 1000
-    if not _SMALLEST_ML <= size <= _LARGEST_ML:
+    size = size_ml(mask, volume)
+    if not can_be_brain(size):
         raise InputError(
             f"No brain was found in {volume.source}: what {chosen.title} takes for one measures {size:,.0f} mL.",
             "Check that it shows a whole head; if it does, give a mask with --brain-mask, or another method with"
@@ -90,6 +90,16 @@ def extract_brain(volume: Volume, method: str = "auto", progress: Progress | Non
         )
     progress.report("brain extraction", 1.0, f"brain found ({size:,.0f} mL)")
     return Brain(mask, name, f"brain extracted by {chosen.title} ({size:,.0f} mL)")
+
+
+def size_ml(mask: np.ndarray, volume: Volume) -> float:
+    """Size in millilitres of a mask ``(Z, Y, X)`` on the grid of an image."""
+    return float(np.count_nonzero(mask)) * volume.voxel_volume / 1000
+
+
+def can_be_brain(millilitres: float) -> bool:
+    """Whether what has this size can be the brain that an image of a head shows."""
+    return _SMALLEST_ML <= millilitres <= _LARGEST_ML
 
 
 def choose(method: str) -> str:

@@ -37,6 +37,9 @@ def test_images_are_told_apart_by_themselves() -> None:
         quiet = np.where(volume.array > 0.1 * np.percentile(volume.array, 99.5), volume.array, 0)
         assert appearance(volume.with_array(quiet)) == HEAD
     assert appearance(samples.make_patient().images["t1"]) == PART
+    head = raw_scans().case.images["t2"]
+    assert appearance(head.with_array(head.array[16:17])) in (HEAD, PART)
+    assert appearance(Volume(head.array[16:17], np.diag([1.5, 1.5, 1, 1]))) in (HEAD, PART)
 
 
 @pytest.mark.parametrize("case", [samples.make_patient().case(), make_phantom(0, SHAPE).case])
@@ -144,6 +147,30 @@ def test_a_mask_that_holds_nothing_of_the_head_is_refused(tmp_path: Path) -> Non
     write_volume(empty, tmp_path / "empty.nii.gz")
     with pytest.raises(InputError, match="is no brain mask"):
         align_case(raw_scans().case, RunOptions(brain_mask=tmp_path / "empty.nii.gz"))
+
+
+@pytest.mark.parametrize("what", ["a few millilitres", "the head"])
+def test_a_mask_that_can_be_no_brain_by_its_size_is_refused(what: str, tmp_path: Path) -> None:
+    head = raw_scans().case.reference_volume
+    mask = np.zeros(head.shape, np.uint8)
+    if what == "the head":
+        mask[1:, 1:, 1:] = 1
+    else:
+        mask[30:38, 40:48, 40:48] = 1
+    write_volume(Volume(mask, head.affine), tmp_path / "mask.nii.gz")
+    with pytest.raises(InputError, match=r"is no brain mask: it measures [\d,]+ mL"):
+        align_case(raw_scans().case, RunOptions(brain_mask=tmp_path / "mask.nii.gz"))
+
+
+def test_voxel_sizes_in_another_unit_are_refused_before_anything_is_resampled(tmp_path: Path) -> None:
+    scanned = raw_scans()
+    _, mask = write_raw(tmp_path, scanned)
+    for name in ("t1ce", "t2"):
+        image = scanned.case.images[name]
+        wrong = Volume(image.array, np.diag([1e3, 1e3, 1e3, 1]) @ image.affine, f"{name}.nii")
+        case = dataclasses.replace(scanned.case, images={**scanned.case.images, name: wrong})
+        with pytest.raises(GeometryError, match=f"{name}.nii is .* mm in size"):
+            align_case(case, RunOptions(brain_mask=mask))
 
 
 def test_the_way_back_to_any_grid_is_exact_where_interpolation_is(patient: samples.Patient) -> None:

@@ -92,6 +92,14 @@ def test_the_transform_file_resamples_the_moving_image_onto_the_fixed_one(tmp_pa
     np.testing.assert_allclose(LPS_TO_RAS[:3, :3] @ given, moving, atol=1e-6)
 
 
+@pytest.mark.parametrize("slices", [1, 3])
+def test_a_slab_of_few_slices_is_looked_at_as_thicker_ones_are(slices: int) -> None:
+    thick = raw_scans(skull=False).case.images["t2"]  # slices of 5 mm
+    slab = WorkingImage(thick.with_array(thick.array[14 : 14 + slices]))
+    values = sitk.GetArrayFromImage(slab.at(5.0))
+    assert values.shape[0] == slices and np.isfinite(values).all() and np.ptp(values) > 0.5
+
+
 def test_images_are_not_kept_after_their_registration() -> None:
     volume = next(iter(make_phantom(0, shape=(24, 24, 24)).case.images.values()))
     image = WorkingImage(volume)
