@@ -170,9 +170,11 @@ def watched(ending: threading.Event, cancel_file: Path | None, *, alone: bool) -
 
 def _end_from_outside() -> None:
     """End a process whose main thread is deep in foreign code, which hears nothing."""
+    from ..io.programs import end_all
     from ..io.staging import discard_all
 
     discard_all()
+    end_all()
     for process in multiprocessing.active_children():
         process.kill()
     os._exit(CANCELLED)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...domain.errors import BrainExtractionError
 from ...domain.progress import Progress
+from ...io import programs
 
 USE_INCLUDED = "Mend its installation, or choose --brain-extraction included."
 
@@ -29,20 +29,12 @@ def run_tool(
 
     Raises:
         BrainExtractionError: it cannot be started, or fails.
-        CancelledError: the run was cancelled; the program is ended.
+        CancelledError: the run was cancelled; the program is ended, with all that it started.
     """
     log = folder / "log.txt"
     with log.open("wb") as output:
         try:
-            # An open stdin tells the program that this process lives.
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-            )
+            process = programs.start(command, output, environment)
         except OSError as error:
             raise BrainExtractionError(f"{title} cannot be started ({error.strerror}).", USE_INCLUDED) from error
         with process:
@@ -51,7 +43,7 @@ def run_tool(
                     progress.report("brain extraction", 0.0, f"brain extraction by {title}")
                     time.sleep(_POLL_SECONDS)
             finally:
-                process.kill()
+                programs.end(process)
     if process.returncode:
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
         reason = next((line.strip() for line in reversed(lines) if line.strip()), f"exit {process.returncode}")

@@ -26,6 +26,7 @@ from BrainTumorSegLib.domain.errors import (
 from BrainTumorSegLib.domain.grid import Grid
 from BrainTumorSegLib.domain.progress import Progress
 from BrainTumorSegLib.domain.volume import Volume
+from BrainTumorSegLib.io import programs
 from BrainTumorSegLib.networks.precision import cpu_has_bf16
 from BrainTumorSegLib.preprocessing.brain_extraction import METHODS, extract_brain, hd_bet
 from BrainTumorSegLib.preprocessing.brain_extraction.components import largest_component
@@ -221,6 +222,61 @@ def test_synthstrip(works: bool, head: Volume, tmp_path: Path, monkeypatch: pyte
     else:
         with pytest.raises(BrainExtractionError, match=r"SynthStrip is installed but does not work \(no model file"):
             extract_brain(head, "synthstrip")
+
+
+@pytest.fixture
+def install_wrapper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """``install_wrapper(how it goes on)`` puts a script on the path that starts the program proper as its child.
+
+    Gives the file that the child writes the time into, for as long as it lives.
+    """
+
+    def install(goes_on: str) -> Path:
+        alive, script = tmp_path / "alive", tmp_path / "bin" / "mri_synthstrip"
+        child = (
+            "import time; end = time.time() + 20\n"
+            f"while time.time() < end: open({str(alive)!r}, 'w').write(str(time.time())); time.sleep(0.02)"
+        )
+        script.parent.mkdir()
+        script.write_text(
+            f"#!{sys.executable}\nimport os, subprocess, sys, time\n"
+            f"child = subprocess.Popen([sys.executable, '-c', {child!r}])\n"
+            f"while not os.path.exists({str(alive)!r}): time.sleep(0.02)\n"
+            f"{goes_on}\n"
+        )
+        script.chmod(0o755)
+        monkeypatch.setenv("PATH", str(script.parent))
+        return alive
+
+    return install
+
+
+def is_at_work(alive: Path) -> bool:
+    last = alive.read_text()
+    time.sleep(0.3)
+    return alive.read_text() != last
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the stand-in is a script with a shebang")
+@pytest.mark.parametrize("way", ["cancelled", "ended early", "interrupted", "left from outside"])
+def test_nothing_that_a_program_started_outlives_it(
+    way: str, install_wrapper: Callable[[str], Path], head: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive = install_wrapper("sys.exit('no model file')" if way == "ended early" else "child.wait()")
+
+    def hear(*_: object) -> None:
+        if alive.exists() and way == "cancelled":
+            progress.cancelled.set()
+        if alive.exists() and way == "interrupted":
+            raise KeyboardInterrupt
+        if alive.exists() and way == "left from outside":
+            programs.end_all()
+
+    progress = Progress(hear)
+    expected = {"cancelled": CancelledError, "interrupted": KeyboardInterrupt}.get(way, BrainExtractionError)
+    with pytest.raises(expected):
+        extract_brain(head, "synthstrip", progress)
+    assert not is_at_work(alive)
 
 
 @pytest.mark.parametrize(("millilitres", "plausible"), [(240, False), (260, True), (2390, True), (2410, False)])
