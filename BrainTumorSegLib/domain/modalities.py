@@ -34,6 +34,7 @@ __all__ = [
     "T2",
     "TITLES",
     "Recognition",
+    "alternatives",
     "assign",
     "beginnings",
     "by_case",
@@ -61,6 +62,11 @@ def listed(names: Sequence[str]) -> str:
     """Names as in a sentence: "A", "A and B", "A, B and C"."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
+
+
+def alternatives(groups: Iterable[Sequence[str]]) -> list[str]:
+    """Groups of sequences, of each of which one is enough, in words: "T1", "T2 or FLAIR"."""
+    return [" or ".join(TITLES[name] for name in group) for group in groups]
 
 
 def taken(modalities: Sequence[str], optional: Sequence[str]) -> str:

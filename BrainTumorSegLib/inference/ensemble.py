@@ -11,14 +11,15 @@ import numpy as np
 from ..domain.errors import ExecutionError, ShortageError
 from ..domain.grid import Grid
 from ..domain.labels import REGIONS
-from ..domain.modalities import TITLES, listed
+from ..domain.modalities import alternatives, listed
 from ..domain.progress import Progress
+from ..domain.shortage import is_shortage
 from ..models.checkpoint_file import Checkpoint
 from ..models.description import Description
 from ..preprocessing import Prepared
 from .backends import Backend
 from .foreign_windows import activated
-from .memory import need_of, predict
+from .memory import OF_LIBRARIES, need_of, predict
 from .predictors import Predictor
 
 _SMALLEST = 1e-7  # what is nearer to 0 or 1 has no logit in float32
@@ -67,26 +68,34 @@ def ask(
     opinions: list[Opinion] = []
     warnings: list[str] = []
     for number, (member, predictor) in enumerate(members):
-        name = member.description.id
         part = progress.part(number / len(members), (number + 1) / len(members))
         part.report("prepare", 0.0, "Preparing the images")
-        prepared = prepared_for(member.description)
-        part.report("load", 0.13, f"Loading {name} on {backend.device}, {backend.name} {backend.precision}")
-        if number:
-            backend.load(member)
         try:
-            way = predictor.at(prepared.grid.spacing)
-            outputs, shortage = predict(way, backend, prepared.array, part.part(0.16, 1.0), need_of(member, backend))
-        except ShortageError:
-            if not opinions:
+            prepared = prepared_for(member.description)
+            outputs, shortage = _outputs(member, predictor, backend, prepared, part, loaded=number == 0)
+        except (ShortageError, *OF_LIBRARIES) as error:
+            if not opinions or not (isinstance(error, ShortageError) or is_shortage(error)):
                 raise
             backend.free_memory()
+            name = member.description.id
             warnings.append(f"Memory ran out for {name}, so the result does without it; expect a less accurate one.")
             continue
         _check_numbers(outputs, member.description, backend)
         opinions.append(Opinion(member.description, prepared, outputs))
         warnings += shortage
     return opinions, warnings
+
+
+def _outputs(
+    member: Checkpoint, predictor: Predictor, backend: Backend, prepared: Prepared, progress: Progress, *, loaded: bool
+) -> tuple[np.ndarray, list[str]]:
+    """What a network says, and warnings as of :func:`.predict`; ``loaded``: the backend has its weights."""
+    where = f"{backend.device}, {backend.name} {backend.precision}"
+    progress.report("load", 0.13, f"Loading {member.description.id} on {where}")
+    if not loaded:
+        backend.load(member)
+    way = predictor.at(prepared.grid.spacing)
+    return predict(way, backend, prepared.array, progress.part(0.16, 1.0), need_of(member, backend))
 
 
 def _check_numbers(outputs: np.ndarray, description: Description, backend: Backend) -> None:
@@ -147,7 +156,7 @@ def about_resting(running: Sequence[Checkpoint], resting: Sequence[Checkpoint], 
     """Members that sat out for want of sequences."""
     found = []
     for member in resting:
-        lacking = [TITLES[name] for name in member.description.required_modalities if name not in given]
+        lacking = alternatives(member.description.lacking(given))
         others = listed([m.description.id for m in running])
         found.append(f"{member.description.id} needs {listed(lacking)} and sat out; the result is that of {others}.")
     return found

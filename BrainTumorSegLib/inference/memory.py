@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..models.checkpoint_file import Checkpoint
 
 # What says that memory ran out, also while a library is loaded.
-_OF_LIBRARIES = (MemoryError, RuntimeError, OSError, ImportError, SystemError)
+OF_LIBRARIES = (MemoryError, RuntimeError, OSError, ImportError, SystemError)
 
 # Images that a network keeps at a time, each of the window's size and as wide as what its first convolution gives, and
 # the bytes of a value in them; in 8 bits some are there twice. Measured as the growth of resident memory at the first
@@ -88,7 +88,7 @@ def predict(
 
         try:
             return predictor(backend, array, tick), warnings
-        except _OF_LIBRARIES as error:
+        except OF_LIBRARIES as error:
             if not is_shortage(error):
                 raise
             smaller = predictor.smaller()

@@ -15,7 +15,7 @@ import numpy as np
 from .. import __version__
 from ..domain.case import Case
 from ..domain.errors import ModalityError
-from ..domain.modalities import TITLES, listed, taken
+from ..domain.modalities import alternatives, listed, taken
 from ..domain.options import RunOptions
 from ..domain.progress import Progress
 from ..domain.segmentation import Segmentation
@@ -163,7 +163,7 @@ def check_modalities(case: Case, description: Description) -> None:
     Raises:
         ModalityError: names what is missing and what the model accepts.
     """
-    missing = [" or ".join(TITLES[name] for name in group) for group in description.lacking(case.images)]
+    missing = alternatives(description.lacking(case.images))
     if missing:
         accepts = taken(description.modalities, description.optional_modalities)
         options = [f"--{name} FILE" for name in description.modalities if name not in case.images]

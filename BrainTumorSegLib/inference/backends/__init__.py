@@ -61,6 +61,8 @@ class Backend(Protocol):
 
         Raises:
             CheckpointError: unknown network, or weights that do not fit it.
+            DeviceError: this backend cannot run it.
+            MemoryError, RuntimeError: memory ran out, see :func:`BrainTumorSegLib.domain.shortage.is_shortage`.
         """
 
     def probabilities(self, batch: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from BrainTumorSegLib.domain.result_record import ResultRecord
 from BrainTumorSegLib.domain.segmentation import Segmentation
 from BrainTumorSegLib.inference import pipeline
 from BrainTumorSegLib.inference.backends.torch_backend import TorchBackend
+from BrainTumorSegLib.inference.ensemble import about_resting
 from BrainTumorSegLib.inference.pipeline import segment_case
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint
 from BrainTumorSegLib.models.description import PreprocessingSpec
@@ -83,6 +84,14 @@ def test_who_lacks_a_sequence_sits_out_and_that_is_said(patient: Patient) -> Non
         run(Case("a", {"t1": patient.images["t1"]}), model)
 
 
+def test_who_takes_any_of_some_sequences_sits_out_where_none_is_given(patient: Patient) -> None:
+    either = {"modalities": ("t2", "flair"), "optional_modalities": ("t2", "flair")}
+    whole = changed(make_oracle(3, outputs="whole", modalities=either["modalities"]), id="whole", **either)
+    early = changed(make_oracle(3, outputs="whole", modalities=("t1",)), id="early")
+    (warning,) = about_resting([early], [whole], ("t1",))
+    assert warning == "whole needs T2 or FLAIR and sat out; the result is that of early."
+
+
 def test_what_members_take_alike_is_prepared_once(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
@@ -121,6 +130,31 @@ def test_for_want_of_memory_the_last_member_goes_and_that_is_said(
     np.testing.assert_array_equal(result.labels.array, patient.labels.array)
     with pytest.raises(ShortageError):
         run(patient.case(), together(deep, flat))
+
+
+@pytest.mark.parametrize("step", ["load", "prepare"])
+def test_memory_that_runs_out_before_a_later_network_runs_costs_that_one_alone(
+    step: str, patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = TorchBackend.load
+
+    def short_of_memory(self: TorchBackend, checkpoint: Checkpoint) -> None:
+        if checkpoint.description.id == "deep":
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+        load(self, checkpoint)
+
+    def no_room(case: Case, modalities: Any, spec: PreprocessingSpec, *more: Any) -> Prepared:
+        if spec.spacing[0]:  # volumes, that is
+            raise MemoryError
+        return prepare(case, modalities, spec, *more)
+
+    if step == "load":
+        monkeypatch.setattr(TorchBackend, "load", short_of_memory)
+    else:
+        monkeypatch.setattr(pipeline, "prepare", no_room)
+    result = run(patient.case(), together(changed(make_oracle(2), id="flat"), changed(make_oracle(3), id="deep")))
+    assert result.provenance["model"]["members"] == ["flat"]
+    assert any("Memory ran out for deep" in warning for warning in result.warnings)
 
 
 def test_progress_never_falls(patient: Patient) -> None:
