@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from ..domain.case import Case
-from ..domain.labels import ET, REGIONS
+from ..domain.labels import ET, REGIONS, label_names
 from ..domain.modalities import TITLES, listed
 from ..models.description import Description
 
@@ -60,10 +60,18 @@ def _about_regions(regions: Collection[str], own: bool) -> list[str]:
     unknown = [region for region in REGIONS if region not in regions]
     if not unknown:
         return []
-    written = "all of the tumour is written as label 2"
-    if len(unknown) == 1:
-        written = "its voxels carry the label of the region around it"
-    return [f"This model does not know {listed(unknown)}; {written}."]
+    return [f"This model does not know {listed(unknown)}; {listed(_written(regions))}."]
+
+
+def _written(regions: Collection[str]) -> list[str]:
+    """Labels that stand for more than a tissue (every convention has the same), and tissues that none stands for."""
+    if "WT" in regions and len(regions) > 1:
+        return ["its voxels carry the label of the region around it"]
+    names = label_names(regions).items()
+    found = [f"all of {name} is written as label {label}" for label, name in names if name in ("TC", "WT")]
+    if "WT" not in regions:
+        found.append("oedema is not marked" if "TC" in regions else "necrosis and oedema are not marked")
+    return found
 
 
 def _about_missing(case: Case, description: Description) -> list[str]:

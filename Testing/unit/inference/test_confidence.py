@@ -16,7 +16,7 @@ from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.domain.segmentation import Segmentation
 from BrainTumorSegLib.inference.confidence import calibrated, confidence, expected_dice
 from BrainTumorSegLib.inference.pipeline import segment_case
-from BrainTumorSegLib.inference.result_warnings import about_confidence, about_enhancement
+from BrainTumorSegLib.inference.result_warnings import about_confidence, about_enhancement, about_model
 from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
 from BrainTumorSegLib.models.description import PostprocessingSpec
 from Testing.samples import Patient, make_oracle
@@ -147,3 +147,21 @@ def test_a_minimum_that_cannot_be_applied_is_refused(minimum: float, temperature
     d = make_oracle(2).description
     with pytest.raises(CheckpointError, match="minimum_et_dice"):
         dataclasses.replace(d, postprocessing=PostprocessingSpec(temperatures=temperatures, minimum_et_dice=minimum))
+
+
+@pytest.mark.parametrize(
+    ("regions", "said", "unsaid"),
+    [
+        (("WT",), ("ET and TC;", "all of WT is written as label 2"), "marked"),
+        (("TC",), ("ET and WT;", "all of TC is written as label 1", "oedema is not marked"), "label 2"),
+        (("ET",), ("TC and WT;", "necrosis and oedema are not marked"), "label"),
+        (("ET", "TC"), ("WT;", "oedema is not marked"), "label"),
+        (("TC", "WT"), ("ET;", "carry the label of the region around it"), "marked"),
+        (("ET", "WT"), ("TC;", "carry the label of the region around it"), "marked"),
+    ],
+)
+def test_what_labels_stand_for_where_a_region_is_not_known(
+    regions: tuple[str, ...], said: tuple[str, ...], unsaid: str, patient: Patient
+) -> None:
+    (warning,) = about_model(patient.case(), make_oracle().description, regions)
+    assert all(part in warning for part in said) and unsaid not in warning
