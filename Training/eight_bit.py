@@ -20,7 +20,7 @@ from torch import nn
 
 from BrainTumorSegLib.domain.errors import RequestError
 from BrainTumorSegLib.domain.options import RunOptions
-from BrainTumorSegLib.inference.backends.conversions import TOLERANCE_8_BIT, converted, distance, noise_tile
+from BrainTumorSegLib.inference.backends.conversions import TOLERANCE_8_BIT, converted, distance, trial_tiles
 from BrainTumorSegLib.inference.backends.torch_backend import TorchBackend
 from BrainTumorSegLib.inference.predictors import predictor_of
 from BrainTumorSegLib.io.staging import atomic
@@ -66,8 +66,7 @@ def ranges_on(network: nn.Module, d: Description, cases: Sequence[LabelledCase])
 def right_in_openvino(network: nn.Module, d: Description, ranges: Mapping[str, tuple[float, float]]) -> Ranges:
     """Those convolutions that give, each alone in 8 bits, what PyTorch gives; without the first and the last one."""
     between = list(convolutions(network))[1:-1]
-    size = max(2 * d.network.divisor, 32)
-    tile = noise_tile(len(d.modalities), [size] * d.dimensions)
+    tile, _ = trial_tiles(d)
     kept: Ranges = {}
     for name in filter(ranges.get, between):
         changed = in_eight_bits(copy.deepcopy(network), {name: ranges[name]})

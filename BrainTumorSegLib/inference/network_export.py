@@ -19,7 +19,7 @@ from ..io.run_folder import run_folder
 from ..io.staging import staged
 from ..models.checkpoint_file import Checkpoint
 from ..models.description import Description
-from .backends.conversions import TOLERANCE, converted, noise_tile
+from .backends.conversions import TOLERANCE, converted, trial_tiles
 from .backends.openvino_runtime import compiled, core, logits, openvino
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _torchscript(network: nn.Module, d: Description, file: Path) -> Run:
 
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.jit.trace(network, torch.from_numpy(_example(network, d)), check_trace=False).save(str(file))
+        torch.jit.trace(network, torch.from_numpy(trial_tiles(d)[0]), check_trace=False).save(str(file))
         written = torch.jit.load(str(file))  # our own file
 
     def run(tile: np.ndarray) -> np.ndarray:
@@ -92,7 +92,7 @@ def _torchscript(network: nn.Module, d: Description, file: Path) -> Run:
 
 
 def _openvino(network: nn.Module, d: Description, file: Path) -> Run:
-    model = converted(network, _example(network, d))
+    model = converted(network, trial_tiles(d)[0])
     openvino().save_model(model, file, compress_to_fp16=False)
     return _read_by_openvino(file)
 
@@ -107,7 +107,7 @@ def _onnx(network: nn.Module, d: Description, file: Path) -> Run:
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network,
-            (torch.from_numpy(_example(network, d)),),
+            (torch.from_numpy(trial_tiles(d)[0]),),
             str(file),
             input_names=["images"],
             output_names=["logits"],
@@ -130,14 +130,6 @@ _WRITERS: dict[str, Callable[[Any, Description, Path], Run]] = {
 }
 
 
-def _size(d: Description) -> int:
-    return max(2 * d.network.divisor, 32)
-
-
-def _example(network: nn.Module, d: Description) -> np.ndarray:
-    return noise_tile(len(d.modalities), [_size(d)] * d.dimensions)
-
-
 def _check(network: nn.Module, d: Description, run: Run, kind: str) -> None:
     """Compare on another shape than that of the conversion, which must not have become a part of the network.
 
@@ -146,8 +138,7 @@ def _check(network: nn.Module, d: Description, run: Run, kind: str) -> None:
     """
     import torch
 
-    size = _size(d)
-    tile = noise_tile(len(d.modalities), [size * 2, size, size][-d.dimensions :])
+    _, tile = trial_tiles(d)
     with torch.inference_mode():
         wanted = network(torch.from_numpy(tile)).float().numpy()
     found = run(tile)

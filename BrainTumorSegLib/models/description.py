@@ -47,6 +47,11 @@ class NetworkSpec:
 
         return family_of(self.family).divisor(self.arguments)
 
+    @property
+    def trial_size(self) -> int:
+        """Voxels along each axis of an image on which two ways to compute the network are compared."""
+        return max(2 * self.divisor, 32)
+
 
 @dataclass(frozen=True)
 class OutputSpec:

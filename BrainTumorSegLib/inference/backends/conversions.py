@@ -25,7 +25,7 @@ import numpy as np
 from ...domain.errors import DeviceError, RequestError
 from ...domain.shortage import is_shortage
 from ...io.user_folder import user_folder
-from .openvino_runtime import compiled, core, logits, openvino
+from .openvino_runtime import compiled, core, logits, openvino, reason
 
 if TYPE_CHECKING:
     from torch import nn
@@ -110,7 +110,7 @@ def convert(checkpoint: Checkpoint, eight_bit: bool = False) -> Conversion:
     divisor = d.network.divisor
     folder = _folder_of(checkpoint, eight_bit)
     try:
-        model = _sound_model(network, d, divisor, TOLERANCE_8_BIT if eight_bit else TOLERANCE)
+        model = _sound_model(network, d, TOLERANCE_8_BIT if eight_bit else TOLERANCE)
     except DeviceError as error:
         if folder is not None:
             _keep({"model": d.id, "divisor": divisor, "refused": str(error)}, None, folder)
@@ -120,27 +120,35 @@ def convert(checkpoint: Checkpoint, eight_bit: bool = False) -> Conversion:
     return Conversion(divisor, eight_bit, None, model)
 
 
-def _sound_model(network: nn.Module, d: Description, divisor: int, tolerance: float) -> Any:
+def _sound_model(network: nn.Module, d: Description, tolerance: float) -> Any:
     """The converted network, which gives what PyTorch gives.
 
     Raises:
         DeviceError: there is none.
     """
-    size = max(2 * divisor, 32)
-    sizes = [size * 2, size, size + divisor][-d.dimensions :]
+    tile, other = trial_tiles(d)
     try:
-        model = converted(network, noise_tile(len(d.modalities), [size] * d.dimensions))
-        # On another shape than that of the conversion, which must not have become a part of the network.
-        apart = distance(network, model, noise_tile(len(d.modalities), sizes))
+        model = converted(network, tile)
+        apart = distance(network, model, other)
     except (RuntimeError, TypeError, ValueError) as error:
         if is_shortage(error):
             raise
-        raise DeviceError(f"OpenVINO cannot run {d.id} ({_reason(error)}).", _ELSE) from error
+        raise DeviceError(f"OpenVINO cannot run {d.id} ({reason(error)}).", _ELSE) from error
     if not apart <= tolerance:
         raise DeviceError(
             f"OpenVINO gives another result than PyTorch for {d.id} (off by {apart:.2g} of the largest logit).", _ELSE
         )
     return model
+
+
+def trial_tiles(d: Description) -> tuple[np.ndarray, np.ndarray]:
+    """What a network is converted with, and what it is compared on, both float32 ``(1, C, …)``.
+
+    The latter has another shape, in 2D, too, since that of the former must not have become a part of the network.
+    """
+    size, channels = d.network.trial_size, len(d.modalities)
+    sizes = [size * 2, size, size + d.network.divisor]
+    return noise_tile(channels, [size] * d.dimensions), noise_tile(channels, sizes[-d.dimensions :])
 
 
 def noise_tile(channels: int, sizes: Sequence[int]) -> np.ndarray:
@@ -187,14 +195,16 @@ def _keep(record: dict[str, Any], model: Any, folder: Path) -> bool:
                 openvino().save_model(model, part / _NETWORK, compress_to_fp16=False)
                 record = {**record, "sha256": {each: _digest(part / each) for each in (_NETWORK, _WEIGHTS)}}
             (part / _RECORD).write_text(json.dumps(record), "utf-8")
-            with suppress(OSError):  # somebody else was first: theirs is the same
+            with suppress(OSError):  # somebody else was first: theirs is the same, if it is there
                 part.rename(folder)
         finally:
             shutil.rmtree(part, ignore_errors=True)
         _prune(folder.parent)
-    except OSError:
+    except (OSError, RuntimeError) as error:  # OpenVINO raises the latter
+        if is_shortage(error):
+            raise
         return False
-    return True
+    return folder.is_dir()
 
 
 def _prune(place: Path) -> None:
@@ -242,9 +252,3 @@ def _folder_of(checkpoint: Checkpoint, eight_bit: bool) -> Path | None:
 def _digest(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def _reason(error: Exception) -> str:
-    """The last line: the others say where in OpenVINO's source it was."""
-    lines = [line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()]
-    return (lines or [type(error).__name__])[-1][:200]

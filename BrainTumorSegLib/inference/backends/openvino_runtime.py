@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...domain.errors import DeviceError, ExecutionError
+from ...domain.errors import DeviceError
 from ...domain.shortage import check_addresses, is_shortage
 
 # OpenVINO's names of ours.
@@ -74,7 +74,7 @@ def compiled(model: Any, precision: str) -> Any:
     """A request to a compiled network.
 
     Raises:
-        ExecutionError: OpenVINO cannot compile it.
+        DeviceError: OpenVINO cannot compile it.
     """
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
     if "OMP_NUM_THREADS" in os.environ:
@@ -85,7 +85,13 @@ def compiled(model: Any, precision: str) -> Any:
     except RuntimeError as error:
         if is_shortage(error):
             raise
-        raise ExecutionError(f"OpenVINO cannot run this network ({error}).", "Choose --backend torch.") from error
+        raise DeviceError(f"OpenVINO cannot run this network ({reason(error)}).", "Choose --backend torch.") from error
+
+
+def reason(error: Exception) -> str:
+    """What an error of OpenVINO says, its last line: the others say where in its source it was."""
+    lines = [line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[-1][:200]
 
 
 def logits(request: Any, batch: np.ndarray) -> np.ndarray:

@@ -30,10 +30,9 @@ def check_member(member: Checkpoint, original: Callable[[torch.Tensor], torch.Te
 
     d = member.description
     network = member.build()
-    size = max(2 * d.network.divisor, 32)
     with torch.inference_mode(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        tile = torch.randn(1, len(d.modalities), *[size] * d.dimensions)
+        tile = torch.randn(1, len(d.modalities), *[d.network.trial_size] * d.dimensions)
         apart = _distance(network(tile), original(tile), d.activation)
     if not apart <= TOLERANCE:
         raise CheckpointError(

@@ -59,6 +59,28 @@ def test_what_comes_out_differently_is_not_written(tmp_path: Path, monkeypatch: 
     assert not list(tmp_path.glob("out*"))
 
 
+def test_a_size_that_became_part_of_the_network_is_noticed_in_2d(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Fixed(torch.nn.Module):
+        """Gives something else of images of another width, which tracing does not see."""
+
+        def __init__(self, network: torch.nn.Module, width: int) -> None:
+            super().__init__()
+            self.network, self.width = network, width
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.network(images) + float(images.shape[-1] != self.width)
+
+    write_model(tmp_path, 2)
+    add(tmp_path, Wishes(id="tiny"))
+    checkpoint = load_model("tiny")
+    fixed = Fixed(checkpoint.build(), checkpoint.description.network.trial_size)
+    monkeypatch.setattr(type(checkpoint), "build", lambda self: fixed)
+    with pytest.raises(ExecutionError, match="something else"):
+        export_network(checkpoint, "torchscript", tmp_path / "out.ts")
+
+
 def test_what_cannot_be_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_model(tmp_path, folds=2)
     add(tmp_path, Wishes(id="two"))

@@ -7,6 +7,7 @@ import dataclasses
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ import torch
 from BrainTumorSegLib.domain.errors import DeviceError
 from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.domain.progress import Progress
-from BrainTumorSegLib.inference.backends import conversions, create_backend, ready_backend
+from BrainTumorSegLib.inference.backends import conversions, create_backend, openvino_runtime, ready_backend
 from BrainTumorSegLib.inference.backends.torch_backend import TorchBackend
 from BrainTumorSegLib.inference.pipeline import segment_case
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint, load_checkpoint, save_checkpoint
@@ -164,6 +165,42 @@ def test_a_network_that_comes_out_differently_is_refused(
     result = segment_case(patient.case(), checkpoint, RunOptions(device="cpu"))
     assert result.provenance["backend"] == "torch"
     assert any("PyTorch" in warning for warning in result.warnings)
+
+
+def test_a_network_that_openvino_cannot_compile_runs_in_pytorch(
+    monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Callable[..., Path]
+) -> None:
+    monkeypatch.delenv("BRAINTUMORSEG_BACKEND", raising=False)
+    monkeypatch.setitem(openvino_runtime._HINTS, "fp32", "no such type")
+    checkpoint = load_checkpoint(tiny_checkpoint())
+    backend, _, warnings = ready_backend("auto", "cpu", "auto", [checkpoint], Progress())
+    assert backend.name == "torch"
+    assert len(warnings) == 1 and "PyTorch" in warnings[0] and "\n" not in warnings[0]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no limit of that kind")
+def test_on_a_full_disk_a_conversion_stays_in_memory(home: Path, tiny_checkpoint: Callable[..., Path]) -> None:
+    import resource
+
+    checkpoint = load_checkpoint(tiny_checkpoint())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, before[1]))  # bytes a file
+    try:
+        conversion = conversions.convert(checkpoint)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert conversion.folder is None and conversion.model() is not None
+    assert entries(home) == []
+
+
+def test_where_a_conversion_cannot_be_put_it_stays_in_memory(home: Path, tiny_checkpoint: Callable[..., Path]) -> None:
+    checkpoint = load_checkpoint(tiny_checkpoint())
+    conversions.convert(checkpoint)
+    (entry,) = entries(home)
+    shutil.rmtree(entry)
+    entry.write_text("in the way")
+    conversion = conversions.convert(checkpoint)
+    assert conversion.folder is None and conversion.model() is not None
 
 
 def eight_bit(path: Path) -> Checkpoint:
