@@ -24,6 +24,8 @@ from ..io.staging import Staging, staged
 from .console import Console
 from .running import load_accepted, show
 
+_RECORD = "segmentation.json"
+
 
 def add_arguments(p: argparse.ArgumentParser) -> None:
     """Arguments of the subcommand."""
@@ -41,7 +43,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     options = RunOptions.of(arguments)
     checkpoint = load_accepted(options.model, console)
     with staged() as staging:
-        label_file = staging.path(folder / "segmentation.nii.gz")  # a folder that cannot be made ends the run here
+        label_file = _place(staging, folder, "segmentation.nii.gz")  # a folder that cannot be made ends the run here
         case, truth = make_patient(arguments, progress.part(0.0, 0.1))
         result = segment_case(case, checkpoint, options, progress=progress.part(0.1, 0.9))
         progress.report("write", 0.9, "Writing the pictures")
@@ -84,11 +86,16 @@ def _write_extras(case: Case, truth: Volume | None, result: Segmentation, folder
     """Pictures, report and facts; a synthetic patient's images too, to be opened in Slicer."""
     from ..report import write_montage, write_report
 
-    write_montage(case, result, staging.path(folder / "montage.png"))
-    write_report(case, result, staging.path(folder / "report.html"))
-    ResultRecord.of(result).write(staging.path(folder / "segmentation.json", record=True))
+    write_montage(case, result, _place(staging, folder, "montage.png"))
+    write_report(case, result, _place(staging, folder, "report.html"))
+    ResultRecord.of(result).write(staging.path(folder / _RECORD, record=True))
     if truth is not None:
         for modality, volume in case.images.items():
             whole = volume.with_array(np.round(volume.array).astype(np.int16))
-            write_volume(whole, staging.path(folder / "images" / f"{modality}.nii.gz"))
-        write_volume(truth, staging.path(folder / "images" / "seg.nii.gz"))
+            write_volume(whole, _place(staging, folder, f"images/{modality}.nii.gz"))
+        write_volume(truth, _place(staging, folder, "images/seg.nii.gz"))
+
+
+def _place(staging: Staging, folder: Path, name: str) -> Path:
+    """Where to write a file of the demo, none of which replaces what others made."""
+    return staging.derived(folder / name, folder / _RECORD)

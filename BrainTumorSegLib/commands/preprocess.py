@@ -14,7 +14,7 @@ from ..io.staging import staged
 from ..preprocessing.alignment import align_case
 from ..preprocessing.export import stage_preprocessed
 from .console import Console
-from .running import add_inputs, named_files
+from .running import add_inputs, files_read, named_files
 
 _OPTIONS = ("preprocess", "brain_extraction", "brain_mask", "reference")
 
@@ -29,12 +29,10 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
     """Register, extract the brain, write."""
     options = RunOptions.of(arguments)
-    named = named_files(arguments)
-    found = find_case(arguments.case, named)
+    found = find_case(arguments.case, named_files(arguments))
     if found.slices:
         raise RequestError("2D images are not preprocessed.", "Give volumes.")
-    inputs = [*arguments.case, *found.inputs, *([options.brain_mask] if options.brain_mask else [])]
-    with staged(inputs) as staging:
+    with staged(files_read(arguments, found, options)) as staging:
         progress.report("read", 0.0, "Reading the images")
         case = found.read()
         if options.reference:

@@ -9,9 +9,12 @@ from pathlib import Path
 from ..domain.case import Case
 from ..domain.errors import ModalityError
 from ..domain.modalities import MODALITIES, TITLES
+from ..domain.options import RunOptions
 from ..domain.result_record import ResultRecord
 from ..domain.segmentation import Segmentation
 from ..domain.text_table import text_table
+from ..io.case_folder import CaseFiles
+from ..io.outputs import is_of_others
 from ..models.checkpoint_file import Checkpoint
 from ..models.kept import load_kept
 from ..models.licence import accept_licence, pending_licence
@@ -54,6 +57,17 @@ def named_files(arguments: argparse.Namespace) -> dict[str, Path]:
         if given:
             files[modality] = given[0]
     return files
+
+
+def files_read(arguments: argparse.Namespace, found: CaseFiles, options: RunOptions) -> list[Path]:
+    """Files and folders that a run on a patient reads, over which nothing is written.
+
+    Each file for itself, too: those of a folder may be links to where an output goes. What an earlier run wrote beside
+    them is none of these.
+    """
+    beside = [path for path in found.beside if is_of_others(path)]
+    mask = [options.brain_mask] if options.brain_mask else []
+    return [*arguments.case, *named_files(arguments).values(), *found.sources, *beside, *mask]
 
 
 def write_page(case: Case, result: Segmentation, file: Path | None) -> None:

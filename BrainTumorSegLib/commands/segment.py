@@ -10,10 +10,9 @@ from pathlib import Path
 from ..domain.case import Case
 from ..domain.errors import RequestError
 from ..domain.labels import write_labels
-from ..domain.modalities import stem
 from ..domain.options import RunOptions, add_options
 from ..domain.progress import Progress
-from ..domain.result_record import SEGMENTS, ResultRecord, record_path
+from ..domain.result_record import SEGMENTS, ResultRecord, native_path, record_path
 from ..domain.segmentation import Segmentation
 from ..domain.shortage import check_addresses
 from ..domain.volume import Volume
@@ -27,7 +26,7 @@ from ..models.checkpoint_file import Checkpoint
 from ..preprocessing import AlignedCase
 from ..preprocessing.export import stage_preprocessed
 from .console import Console
-from .running import add_inputs, load_accepted, named_files, show, write_page
+from .running import add_inputs, files_read, load_accepted, named_files, show, write_page
 
 # Writes a result to files that were staged before it was made.
 Writer = Callable[[Segmentation], None]
@@ -56,8 +55,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     if not found.slices:
         check_result(arguments.output)
     checkpoint = load_accepted(options.model, console)
-    given = [*arguments.case, *named_files(arguments).values(), Path(options.model)]
-    with staged([*given, *([options.brain_mask] if options.brain_mask else [])]) as staging:
+    with staged([*files_read(arguments, found, options), Path(options.model)]) as staging:
         # All outputs are staged first: one that cannot be made ends the run now, not after its work.
         stage = _stage_masks if found.slices else _stage_label_map
         write, record_file = stage(arguments, options, found, checkpoint, staging)
@@ -114,7 +112,7 @@ def _stage_more(
         write_aligned = stage_preprocessed(options.preprocessed, case.id, case.modalities, reference, staging)
     others = [name for name in case.modalities if name != reference] if options.native == "all" else []
     output: Path = arguments.output
-    files = {name: staging.path(output.with_name(f"{stem(output)}_on_{name}.nii.gz")) for name in others}
+    files = {name: staging.derived(native_path(output, name), record_path(output)) for name in others}
 
     def write_native(result: Segmentation) -> None:
         for name, file in files.items():
@@ -129,8 +127,9 @@ def _stage_label_map(
 ) -> tuple[Writer, Path]:
     """A label map, and probability maps where they were asked for."""
     file = staging.path(arguments.output)
-    beside = [staging.path(path) for path in beside_result(arguments.output)]
-    record = staging.path(record_path(arguments.output), record=True)
+    record_file = record_path(arguments.output)
+    beside = [staging.derived(path, record_file) for path in beside_result(arguments.output)]
+    record = staging.path(record_file, record=True)
     folder = options.probabilities
     maps = {region: staging.path(folder / f"{region}.nii.gz") for region in checkpoint.description.regions if folder}
 

@@ -215,6 +215,11 @@ def record_path(output: Path) -> Path:
     return output.with_name(f"{stem(output)}.json")
 
 
+def native_path(output: Path, modality: str) -> Path:
+    """The label map on the grid of another image, beside the one on the reference's."""
+    return output.with_name(f"{stem(output)}_on_{modality}.nii.gz")
+
+
 def is_record(values: Any) -> bool:
     """Whether plain values are a record of ours, of any version."""
     return isinstance(values, Mapping) and {"case", "measurements", "provenance", "use"} <= set(values)

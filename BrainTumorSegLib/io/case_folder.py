@@ -79,9 +79,15 @@ class CaseFiles:
         return (*self.files.values(), *self.slices, *((self.channels,) if self.channels else ()))
 
     @property
+    def sources(self) -> tuple[Path, ...]:
+        """Every file that is read for this patient, of a series all."""
+        series = (file for each in self.chosen.series.values() for file in each.files)
+        return tuple(dict.fromkeys((*self.own, *series)))
+
+    @property
     def inputs(self) -> tuple[Path, ...]:
         """Every file that a run on this patient must leave as it is."""
-        return (*self.own, *self.beside)
+        return (*self.sources, *self.beside)
 
     def read(self, modalities: Sequence[str] = MODALITIES, optional: Sequence[str] = ()) -> Case:
         """The images.

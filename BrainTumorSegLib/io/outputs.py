@@ -64,12 +64,12 @@ def check_destination(
             raise OutputError(f"Two outputs of this run would be {destination}.", _ELSEWHERE)
     for given in map(Path, inputs):
         if given.is_dir():
-            if _lies_in(destination, given) and _belongs_to_case(destination.resolve(), record):
+            if _lies_in(destination, given) and is_of_others(destination, record=record):
                 raise OutputError(f"The output {destination} is a file of the input {given}.", _ELSEWHERE)
             continue
         if same_place(destination, given):
             raise OutputError(f"The output {destination} is the input {given}.", _ELSEWHERE)
-        if _lies_beside(destination, given) and _belongs_to_case(destination.resolve(), record):
+        if _lies_beside(destination, given) and is_of_others(destination, record=record):
             raise OutputError(
                 f"{destination} lies beside the input {given} and was not made by this program.", _ELSEWHERE
             )
@@ -88,6 +88,23 @@ def check_record(destination: Path) -> None:
         raise OutputError(
             f"{destination} is there already and is no record of this program; the result's record would replace it.",
             "Choose another name for the output.",
+        )
+
+
+def check_derived(destination: Path, record: Path) -> None:
+    """Refuse to replace a file whose name follows from another output's, unless an earlier run wrote it.
+
+    Args:
+        destination: file that is to be written.
+        record: JSON file beside that output, by which it is known.
+
+    Raises:
+        OutputError: with the file named.
+    """
+    if os.path.lexists(destination) and not destination.is_dir() and not _is_ours(record):
+        raise OutputError(
+            f"{destination} is there already and was not made by this program.",
+            "Move it away, or choose another name or folder for the output.",
         )
 
 
@@ -149,8 +166,14 @@ def _lies_in(file: Path, folder: Path) -> bool:
     return file.resolve().is_relative_to(folder.resolve())
 
 
-def _belongs_to_case(file: Path, record: bool) -> bool:
-    """Whether a file in a folder that is read is an image, or describes one, and is not our result."""
+def is_of_others(file: Path, *, record: bool = False) -> bool:
+    """Whether a file among those that are read is an image, or describes one, and is not our result.
+
+    Args:
+        file: links in its path are followed.
+        record: it is to get the record of a result.
+    """
+    file = file.resolve()
     if not file.is_file():
         return False
     if file.suffix.lower() == ".json":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..domain.errors import ExecutionError, OutputError
 from ..domain.interruption import uninterrupted
-from .outputs import check_destination, check_mask, check_record
+from .outputs import check_derived, check_destination, check_mask, check_record
 from .placement import Placement
 
 # Held where files are moved or removed: whoever ends a run from another thread waits for it.
@@ -67,6 +67,16 @@ class Staging:
             raise OutputError(f"{destination} cannot be made ({error.strerror}).", "Choose another place.") from error
         self._pending[part] = destination
         return part
+
+    def derived(self, destination: Path | str, record: Path | str) -> Path:
+        """As :meth:`path`, for a name that follows from another output's: what is there is replaced if it is ours.
+
+        Args:
+            destination: file that the run makes.
+            record: JSON file beside that output; if it is a record of ours, so is what lies there.
+        """
+        check_derived(Path(destination), Path(record))
+        return self.path(destination)
 
     def mask(self, destination: Path | str, record: Path | str) -> Path:
         """As :meth:`path`, for the mask of a 2D image, which replaces none that ``record`` does not know."""

@@ -98,6 +98,30 @@ def test_no_file_of_a_series_is_replaced_but_a_result_in_their_folder_is(
         assert done.returncode == 0, done.stderr
 
 
+def test_files_behind_the_links_of_a_series_stay(cli: Cli, oracle: Path, patient_folder: Path, tmp_path: Path) -> None:
+    """Of every file, not of a series' first alone."""
+    source = tmp_path / "archive"
+    (patient_folder / "1-t1").rename(source)
+    (patient_folder / "1-t1").mkdir()
+    for file in sorted(source.iterdir()):
+        (patient_folder / "1-t1" / file.name).symlink_to(file.rename(file.with_suffix(".dcm")))
+    last = sorted(source.iterdir())[-1]
+    before = content(tmp_path)
+    done = cli("segment", patient_folder, "-o", last, "--model", oracle)
+    assert done.returncode == 2 and f"{last} is the input" in done.stderr
+    assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["P9.csv", "P9_measurements.dcm"])
+def test_what_lies_beside_a_segmentation_replaces_no_file_of_others(
+    cli: Cli, oracle: Path, patient_folder: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("age,sex")
+    done = cli("segment", patient_folder, "-o", tmp_path / "P9.dcm", "--model", oracle)
+    assert done.returncode == 2 and f"{name} is there already" in done.stderr
+    assert (tmp_path / name).read_text() == "age,sex" and not (tmp_path / "P9.dcm").exists()
+
+
 def files(folder: Path, series: str = "2-t1ce") -> Sequence[Path]:
     return sorted((folder / series).iterdir())
 

@@ -46,6 +46,33 @@ def test_nothing_is_overwritten(cli: Cli, model: Path, tmp_path: Path, outputs: 
     assert content(tmp_path) == before
 
 
+def test_files_behind_the_links_of_a_case_folder_stay(cli: Cli, model: Path, tmp_path: Path) -> None:
+    source = samples.write_patient(tmp_path, case_id="P")
+    linked = tmp_path / "study" / "P"
+    linked.mkdir(parents=True)
+    for file in source.iterdir():
+        (linked / file.name).symlink_to(file)
+    before = content(tmp_path)
+    for name in ("P_t1.nii.gz", "P_seg.nii.gz"):
+        done = cli("segment", linked, "-o", source / name, "--model", model)
+        assert done.returncode == 2 and f"{source / name} is the input" in done.stderr
+        assert content(tmp_path) == before
+
+
+def test_labels_on_other_grids_replace_no_file_of_others(cli: Cli, model: Path, tmp_path: Path) -> None:
+    folder = write_case(tmp_path / "case")
+    where = ["-o", tmp_path / "P.nii.gz", "--native", "all", "--model", model]
+    foreign = tmp_path / "P_on_flair.nii.gz"
+    foreign.write_bytes(b"an expert's")
+    refused = cli("segment", folder, *where)
+    assert refused.returncode == 2 and "P_on_flair.nii.gz is there already" in refused.stderr
+    assert foreign.read_bytes() == b"an expert's" and not (tmp_path / "P.nii.gz").exists()
+    foreign.unlink()
+    for _ in range(2):
+        done = cli("segment", folder, *where)
+        assert done.returncode == 0, done.stderr
+
+
 def test_a_run_can_be_repeated(cli: Cli, model: Path, tmp_path: Path) -> None:
     folder = write_case(tmp_path / "case")
     where = ["-o", folder / "found.nii.gz", "--probabilities", folder, "--report", folder / "r.html"]

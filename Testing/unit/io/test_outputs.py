@@ -9,7 +9,7 @@ import pytest
 
 from BrainTumorSegLib.domain.errors import OutputError
 from BrainTumorSegLib.domain.result_record import ResultRecord
-from BrainTumorSegLib.io.outputs import check_mask, check_outputs, check_record, same_place
+from BrainTumorSegLib.io.outputs import check_derived, check_mask, check_outputs, check_record, same_place
 from BrainTumorSegLib.io.staging import staged
 
 OURS = ResultRecord("P", {"0": "background"}, "brats2023", ("WT",), {}, images=("a.png",))
@@ -121,3 +121,17 @@ def test_masks_of_others_stay(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="b_mask"), staged() as staging:
         staging.mask(tmp_path / "b_mask.png", record)
     assert (tmp_path / "b_mask.png").read_bytes() == b"x"
+
+
+def test_a_derived_name_replaces_what_an_earlier_run_wrote_alone(tmp_path: Path) -> None:
+    table, record = tmp_path / "P.csv", tmp_path / "P.json"
+    check_derived(table, record)
+    table.write_bytes(b"x")
+    for content in ("", '{"EchoTime": 1}'):
+        record.write_text(content)
+        with pytest.raises(OutputError, match=r"P\.csv"), staged() as staging:
+            staging.derived(table, record)
+    OURS.write(record)
+    with staged() as staging:
+        staging.derived(table, record).write_bytes(b"y")
+    assert table.read_bytes() == b"y"
