@@ -3,6 +3,7 @@
 Each folder that gets a file has a mark of the run (:mod:`.run_mark`). Before the first file is moved the marks hold
 what is to be moved; emptying the mark of the first folder is the moment from which on the new files are the result.
 What happens before it, up to the loss of the process, is undone: by the run itself, or by the next one in the folder.
+The disk holds each file before it gets its name, so that a power cut leaves no name without its content.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import NamedTuple
 
 from ..domain.json_values import json_of
 from .run_mark import RunMark, abandoned
+
+_CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EPERM)
 
 
 class _Move(NamedTuple):
@@ -71,9 +74,12 @@ class Placement:
         Raises:
             OSError: one cannot be moved; the others may have been, until :meth:`undo`.
         """
+        for part in pending:
+            _flush(part)
         if len(pending) < 2:  # one rename is whole by itself
             for part, destination in pending.items():
                 part.replace(destination)
+                _flush(destination.parent)
             return
         moves: dict[Path, list[_Move]] = {folder: [] for folder in self._marks}
         for part, destination in pending.items():
@@ -85,12 +91,17 @@ class Placement:
         self._has_begun = True
         for folder, mark in reversed(self._marks.items()):  # the deciding one last
             mark.write(json.dumps(_Record(marks, tuple(moves[folder]))).encode())
+            _flush(mark.path)
         for folder, ours in moves.items():
             for move in ours:
                 if move.replaces:
                     (folder / move.destination).replace(folder / move.old)
                 (folder / move.part).replace(folder / move.destination)
-        next(iter(self._marks.values())).write(b"")
+        for folder in moves:
+            _flush(folder)
+        deciding = next(iter(self._marks.values()))
+        deciding.write(b"")
+        _flush(deciding.path)
 
     def undo(self) -> None:
         """Put back what was moved, if not all was; nothing happens when it is done again."""
@@ -172,6 +183,26 @@ def _record(mark: RunMark) -> _Record | None:
     own = mark.path.name in map(os.path.basename, found.marks)
     own = own and all(move.part.startswith(f"{mark.path.stem}-") for move in found.moves)
     return found if plain and own else None
+
+
+def _flush(path: Path) -> None:
+    """Wait until the disk holds a file, or the names in a folder.
+
+    Raises:
+        OSError: it cannot; a disk that knows no such request, or keeps a folder from being read, is taken as it is.
+    """
+    if os.name == "nt" and path.is_dir():  # Windows has no such request for folders, and wants a file open for writing
+        return
+    try:
+        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0) if os.name == "nt" else os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_FLUSH:
+            error.filename = str(path)
+            raise
 
 
 def _stamp(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from BrainTumorSegLib.domain.errors import OutputError
 from BrainTumorSegLib.domain.interruption import may_interrupt
 from BrainTumorSegLib.io import placement, run_mark, staging
 from BrainTumorSegLib.io.run_mark import RunMark
@@ -154,6 +156,50 @@ def test_a_process_killed_at_any_line_of_the_commit(tmp_path: Path) -> None:
         line += 1
     assert line > 60 and [seen for seen in found if seen not in (BEFORE, AFTER)] == []
     assert BEFORE in found and AFTER in found
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows flushes no folders")
+@pytest.mark.parametrize("names", [NAMES, NAMES[:1]])
+def test_the_disk_holds_each_file_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
+) -> None:
+    flushed: list[tuple[int, bool]] = []
+    place, flush = prepare(tmp_path / "out"), os.fsync
+
+    def seen(descriptor: int) -> None:
+        flush(descriptor)
+        facts = os.fstat(descriptor)
+        flushed.append((facts.st_ino, all(content(place).get(name) == "new" for name in names)))
+
+    monkeypatch.setattr(os, "fsync", seen)
+    with staged() as run:
+        for name in names:
+            run.path(place / name).write_text("new")
+    for name in names:
+        assert ((place / name).stat().st_ino, False) in flushed
+        assert ((place / name).parent.stat().st_ino, True) in flushed
+
+
+def test_a_disk_that_cannot_hold_a_file_leaves_all_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = prepare(tmp_path / "out")
+
+    def broken(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(OutputError, match=r"one\.txt cannot be written"):
+        write_all(place)
+    assert content(place) == BEFORE
+
+
+def test_a_disk_that_knows_no_flush_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(descriptor: int) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", unknown)
+    place = prepare(tmp_path / "out")
+    write_all(place)
+    assert content(place) == AFTER
 
 
 def test_what_a_living_run_writes_stays(tmp_path: Path) -> None:
