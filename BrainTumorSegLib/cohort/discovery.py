@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -34,23 +34,28 @@ class Cohort:
     left_out: Mapping[str, str]
 
 
-def find_cohort(root: Path, output: Path) -> Cohort:
+def find_cohort(root: Path, output: Path, others: Iterable[Path] = ()) -> Cohort:
     """The cases below a folder.
 
     Args:
         root: BraTS, BIDS, Decathlon or nnU-Net data, files whose names begin alike, or folders of DICOM series.
         output: where results go; what lies there is no case.
+        others: folders where more is written, which hold no case either.
 
     Raises:
         InputError: the folder does not exist, or holds no case.
-        OutputError: it lies in the output folder.
+        OutputError: it lies in the output folder, or is one of the others.
     """
     root, output = root.absolute(), output.absolute()
     if root.resolve().is_relative_to(output.resolve()):
         raise OutputError(
             f"The folder of patients {root} lies in the output folder {output}.", "Choose another output folder."
         )
-    passed_over = {output: "the output folder"}
+    passed_over = {}
+    for folder in (output, *others):
+        if folder.resolve() == root.resolve():
+            raise OutputError(f"{folder} is the folder of patients.", "Choose another folder for what is written.")
+        passed_over[_as_below(root, folder)] = "the output folder" if folder == output else "an output folder"
     if (root / "dataset_description.json").is_file():
         passed_over |= {root / name: "not among the raw images of a BIDS data set" for name in _NOT_RAW}
     passed_over |= {root / name: "labels of the data set" for name in _LABELS}
@@ -64,6 +69,12 @@ def find_cohort(root: Path, output: Path) -> Cohort:
             " Decathlon data set, or folders of DICOM series.",
         )
     return Cohort(root, tuple(_told_apart(found)), left_out)
+
+
+def _as_below(root: Path, folder: Path) -> Path:
+    """A folder by the name that it has when the root is walked through, whatever links it was named by."""
+    real = folder.resolve()
+    return root / real.relative_to(root.resolve()) if real.is_relative_to(root.resolve()) else folder.absolute()
 
 
 def _told_apart(found: list[CaseFiles]) -> list[CaseFiles]:

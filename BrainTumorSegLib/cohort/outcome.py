@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -93,9 +94,12 @@ class Outcome:
         return ResultRecord.of_json(dict(self.result), f"The outcome of {self.case}")
 
     def stands_for(self, other: Outcome, output: Path) -> bool:
-        """Whether it is the result of the same images, weights and options as ``other`` would be, and still there."""
+        """Whether it is the result of the same images, weights and options as ``other`` would be, and still there.
+
+        An empty file is none: a power cut may leave such. One that was changed stands: an expert may have mended it.
+        """
         same = (self.inputs, self.model, self.options) == (other.inputs, other.model, other.options)
-        return self.is_done and same and all((output / name).is_file() for name in self.outputs)
+        return self.is_done and same and all(_is_filled(output / name) for name in self.outputs)
 
     def write(self, output: Path) -> None:
         """Write the file, whole or not at all.
@@ -130,6 +134,16 @@ def read_outcome(output: Path, case: str) -> Outcome | None:
     return outcome
 
 
+def holds_outcomes(output: Path) -> bool:
+    """Whether a folder holds an outcome of any run: then its tables are ours."""
+    for file in (output / FOLDER).glob("*.json"):
+        with suppress(OSError, ValueError):
+            values = read_json(file)
+            if isinstance(values, dict) and {"schema", "state", "case", "attempts"} <= set(values):
+                return True
+    return False
+
+
 def stamps(case: CaseFiles) -> dict[str, tuple[int, ...]]:
     """File of a case → size and time of its last change; see :attr:`Outcome.inputs`.
 
@@ -146,6 +160,13 @@ def _stamp(path: Path) -> tuple[int, ...]:
     with reachable(path):
         facts = path.stat()
     return facts.st_size, facts.st_mtime_ns
+
+
+def _is_filled(path: Path) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size > 0
+    except OSError:  # it has just gone
+        return False
 
 
 def _folder_stamp(folder: Path) -> tuple[int, ...]:

@@ -19,7 +19,6 @@ from .discovery import Cohort
 from .layouts import PAGES
 from .outcome import Outcome
 
-PAGE = "report.html"
 # Each needs an image to be read; more make the page large.
 _PICTURES = 48
 

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import __version__
-from ..domain.errors import BrainTumorSegError, ExecutionError, RequestError
+from ..domain.errors import BrainTumorSegError, ExecutionError, OutputError, RequestError
 from ..domain.options import RunOptions
 from ..domain.progress import Progress
+from ..domain.result_record import record_path
 from ..io.case_folder import CaseFiles
+from ..io.outputs import check_derived
 from ..models.checkpoint_file import Checkpoint
 from .case_run import Task
 from .claim import Claim
@@ -71,7 +73,7 @@ def plan(cohort: Cohort, request: Request, checkpoint: Checkpoint) -> Plan:
     """What is to be done of a cohort, and what is done already.
 
     A case is done where its outcome says so, its results are there, and its images, the model's weights and the
-    options are the same.
+    options are the same. One whose results would replace files of others cannot be run.
     """
     tasks, done, failed = [], [], []
     taken: dict[Path, str] = {}
@@ -82,13 +84,42 @@ def plan(cohort: Cohort, request: Request, checkpoint: Checkpoint) -> Plan:
         if task.expected.failure.code:
             failed.append(task.expected)
             continue
-        before = None if request.force else read_outcome(task.output, case.id)
-        pages = not task.page or (task.output / task.page).is_file()
-        if before and pages and before.stands_for(task.expected, task.output):
+        before = read_outcome(task.output, case.id)
+        try:
+            _check_free(task, before)
+        except OutputError as error:
+            failed.append(dataclasses.replace(task.expected, attempts=0, failure=Failure.of(error)))
+            continue
+        if before and not request.force and before.stands_for(task.expected, task.output) and _has_all(task, request):
             done.append(before)
         else:
             tasks.append(task)
     return Plan(tuple(tasks), tuple(done), tuple(failed))
+
+
+def _check_free(task: Task, before: Outcome | None) -> None:
+    """Refuse to replace what no earlier run wrote: nobody typed the names.
+
+    Raises:
+        OutputError: with the file named.
+    """
+    known = before.outputs if before else {}
+    for file in task.files:
+        if file.relative_to(task.output).as_posix() not in known:
+            check_derived(file, record_path(task.label_map))
+
+
+def _has_all(task: Task, request: Request) -> bool:
+    """Whether page, maps and images are there, which an earlier run may not have been asked for."""
+    folders = [folder for folder in _folders(request.options, task.case) if folder]
+    filled = (folder.is_dir() and any(path.name[0] != "." for path in folder.iterdir()) for folder in folders)
+    return (not task.page or (task.output / task.page).is_file()) and all(filled)
+
+
+def _folders(options: RunOptions, case: str) -> tuple[Path | None, Path | None]:
+    """Of a case's probability maps, and of its preprocessed images, where they were asked for."""
+    maps, images = options.probabilities, options.preprocessed
+    return maps and maps.absolute() / case, images and images.absolute() / case
 
 
 def _task(case: CaseFiles, problem: str, request: Request, checkpoint: Checkpoint) -> Task:
@@ -104,11 +135,12 @@ def _task(case: CaseFiles, problem: str, request: Request, checkpoint: Checkpoin
     except BrainTumorSegError as error:
         expected = dataclasses.replace(expected, attempts=0, failure=Failure.of(error))
     model = Path(options.model)
+    maps, images = _folders(options, case.id)
     own = dataclasses.replace(
         options,
         model=str(model.absolute()) if model.is_file() else options.model,
-        probabilities=options.probabilities and options.probabilities.absolute() / case.id,
-        preprocessed=options.preprocessed and options.preprocessed.absolute() / case.id,
+        probabilities=maps,
+        preprocessed=images,
         report=None,
     )
     folder = request.output.absolute() / LAYOUTS[request.layout].inner

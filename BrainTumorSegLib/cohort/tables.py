@@ -6,17 +6,21 @@ import csv
 import dataclasses
 import importlib.util
 import math
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..domain.errors import OutputError
 from ..domain.labels import REGIONS
 from ..domain.measurements import RegionMeasurement
 from ..domain.text_table import spreadsheet_cell
 from ..io.staging import Staging
-from .outcome import Outcome
+from .outcome import Outcome, holds_outcomes
 
 RESULTS, FAILURES, PARQUET = "results.csv", "failures.csv", "results.parquet"
+# The page about all cases, beside them.
+PAGE = "report.html"
 
 _SIZES = tuple(each.name for each in dataclasses.fields(RegionMeasurement))
 RESULT_COLUMNS = (
@@ -72,6 +76,24 @@ def failure_row(outcome: Outcome) -> dict[str, Any]:
         "worker": outcome.worker,
         "images": " | ".join(outcome.inputs),
     }
+
+
+def check_tables(folder: Path, *more: str) -> None:
+    """Refuse a folder whose tables others made; ours lie beside the outcomes of a run.
+
+    Args:
+        folder: that gets the tables.
+        more: names of other files about the whole cohort.
+
+    Raises:
+        OutputError: names the file.
+    """
+    there = next((name for name in (RESULTS, FAILURES, PARQUET, *more) if os.path.lexists(folder / name)), "")
+    if there and not holds_outcomes(folder):
+        raise OutputError(
+            f"{folder / there} is there already and was not made by this program.",
+            "Move it away, or choose another output folder.",
+        )
 
 
 def stage_tables(outcomes: Iterable[Outcome], folder: Path, staging: Staging) -> None:

@@ -13,7 +13,7 @@ from ..cohort.layouts import LAYOUTS
 from ..cohort.local import LocalWorkers, Workers
 from ..cohort.outcome import Outcome
 from ..cohort.run import CohortRun, Plan, Request, plan
-from ..cohort.tables import FAILURES, RESULTS, stage_tables
+from ..cohort.tables import FAILURES, PAGE, RESULTS, check_tables, stage_tables
 from ..domain.errors import BrainTumorSegError, ExecutionError
 from ..domain.interruption import uninterrupted
 from ..domain.options import OPTION_NAMES, RunOptions, add_options
@@ -37,8 +37,9 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, or its scheduler file")
     p.add_argument("--layout", choices=LAYOUTS, default="plain", help="; ".join(f"{k}: {v.about}" for k, v in _items()))
     p.add_argument("--report", action="store_true", help="also write a page a case, and one about all")
-    p.add_argument("--resume", action="store_true", help="what it does anyway: cases that are done stay")
-    p.add_argument("--force", action="store_true", help="do again what is done")
+    again = p.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="what it does anyway: cases that are done stay")
+    again.add_argument("--force", action="store_true", help="do again what is done")
     p.add_argument("--dry-run", action="store_true", help="say what would be run on what, and why the rest is not")
     add_options(p, [name for name in OPTION_NAMES if name not in _OF_ONE])
 
@@ -55,7 +56,10 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     checkpoint = load_accepted(options.model, console)
     folder = arguments.output.absolute() / LAYOUTS[arguments.layout].inner
     progress.report("find", 0.0, "Looking for patients")
-    cohort = find_cohort(arguments.root, folder)
+    check_tables(folder, *([PAGE] if arguments.report else []))
+    cohort = find_cohort(
+        arguments.root, folder, [each for each in (options.probabilities, options.preprocessed) if each]
+    )
     for name, why in cohort.left_out.items():
         console.warn(f"left out: {name} ({why})")
     planned = plan(cohort, request, checkpoint)
@@ -88,6 +92,8 @@ def _carry_out(
             console.warn(f"{outcome.case}: {outcome.failure.error.sentence()}")
 
     def write_tables() -> None:
+        if not heard:  # and no outcome lies there, by which the tables would be known as ours
+            return
         with staged([cohort.root]) as staging:
             stage_tables(heard, folder, staging)
 
@@ -101,7 +107,7 @@ def _carry_out(
         raise
     write_tables()
     if arguments.report and len(running.failed) < len(running.outcomes):
-        from ..cohort.page import PAGE, write_page
+        from ..cohort.page import write_page
 
         with staged([cohort.root]) as staging:
             write_page(cohort, running.outcomes.values(), folder, staging.path(folder / PAGE), progress)

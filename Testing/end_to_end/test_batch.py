@@ -110,6 +110,24 @@ def test_bad_cases_are_named_and_the_rest_goes_on(root: Path, cli: Cli, model: P
     assert done.returncode == 1 and "2 of 4 cases failed" in done.stderr
 
 
+def test_what_others_made_stays(root: Path, cli: Cli, model: Path, tmp_path: Path) -> None:
+    study, experts = tmp_path / "study", tmp_path / "experts"
+    for name in ("P0", "P1"):
+        shutil.copytree(root / name, study / name)
+    experts.mkdir()
+    for name in ("P0.nii.gz", "results.csv"):
+        (experts / name).write_bytes(b"an expert's")
+    refused = cli("batch", study, "-o", experts, "--model", model)
+    assert refused.returncode == 2 and "results.csv is there already" in refused.stderr
+    assert {path.name for path in experts.iterdir()} == {"P0.nii.gz", "results.csv"}
+    (experts / "results.csv").unlink()
+    for _ in range(2):  # our own tables are replaced
+        done = cli("batch", study, "-o", experts, "--model", model)
+        assert done.returncode == 1 and "P0.nii.gz is there already" in done.stderr
+        assert (experts / "P0.nii.gz").read_bytes() == b"an expert's" and not (experts / "P0.json").exists()
+        assert list(rows(experts / "results.csv")) == ["P1"]
+
+
 def test_killed_in_the_middle_and_resumed(
     whole: Path, root: Path, cli: Cli, model: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -192,6 +210,7 @@ def test_requests_that_cannot_be_carried_out(root: Path, cli: Cli, tmp_path: Pat
         ((root, "-o", tmp_path / "file"), "cannot be written to"),
         ((root, "-o", tmp_path / "out", "--workers", "0"), "workers are not possible"),
         ((root, "-o", tmp_path / "out", "--model", "nonsense"), "There is no model"),
+        ((root, "-o", tmp_path / "out", "--resume", "--force"), "not allowed with argument"),
     ):
         done = cli("batch", *arguments)
         assert done.returncode == 2 and words in done.stderr, done.stderr

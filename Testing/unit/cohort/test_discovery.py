@@ -39,6 +39,19 @@ def test_results_inside_the_root_are_no_cases(tmp_path: Path, patient: Patient) 
     assert [case.id for case in found.cases] == ["A"] and found.left_out == {"results": "the output folder"}
 
 
+def test_no_folder_that_is_written_to_holds_cases(tmp_path: Path, patient: Patient) -> None:
+    root = tmp_path / "study"
+    put(patient, root / "A" / "flair.nii.gz")
+    put(patient, root / "pre" / "A" / "A_flair.nii.gz")
+    put(patient, root / "results" / "B" / "B_t1.nii.gz")
+    (tmp_path / "link").symlink_to(root, target_is_directory=True)
+    for folder in (root, tmp_path / "link", root / "pre" / ".."):
+        found = find_cohort(root, folder / "results", [folder / "pre", tmp_path / "elsewhere"])
+        assert [case.id for case in found.cases] == ["A"] and set(found.left_out) == {"pre", "results"}
+    with pytest.raises(OutputError, match="is the folder of patients"):
+        find_cohort(root, OUT, [tmp_path / "link"])
+
+
 @pytest.mark.parametrize("output", [".", ".."])
 def test_a_root_inside_the_output_is_refused(tmp_path: Path, patient: Patient, output: str) -> None:
     put(patient, tmp_path / "study" / "A" / "flair.nii.gz")

@@ -7,20 +7,27 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from BrainTumorSegLib.cohort import run as cohort_run
 from BrainTumorSegLib.cohort.case_run import Task
 from BrainTumorSegLib.cohort.claim import Claim
+from BrainTumorSegLib.cohort.discovery import find_cohort
 from BrainTumorSegLib.cohort.layouts import LAYOUTS
 from BrainTumorSegLib.cohort.local import Ended, LocalWorkers, threads_each, visible_gpus
-from BrainTumorSegLib.cohort.outcome import Failure, Outcome, outcome_file, read_outcome
-from BrainTumorSegLib.cohort.run import CohortRun, Plan, spoken_time
-from BrainTumorSegLib.cohort.tables import FAILURES, stage_tables
+from BrainTumorSegLib.cohort.outcome import Failure, Outcome, digests, outcome_file, read_outcome
+from BrainTumorSegLib.cohort.run import CohortRun, Plan, Request, plan, spoken_time
+from BrainTumorSegLib.cohort.tables import FAILURES, PAGE, RESULTS, check_tables, stage_tables
 from BrainTumorSegLib.domain.errors import CancelledError, ExecutionError, OutputError, RequestError
+from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.domain.progress import Progress
+from BrainTumorSegLib.domain.result_record import ResultRecord, record_path
 from BrainTumorSegLib.io.staging import staged
+from Testing import samples
+
+RECORD = ResultRecord("P", {}, "brats2023", ("WT",), {})
 
 
 class Script:
@@ -112,6 +119,85 @@ def test_outcomes_that_cannot_be_read_are_none(tmp_path: Path, content: str) -> 
 def test_a_result_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     Outcome("A").write(tmp_path)  # done, and without a record
     assert read_outcome(tmp_path, "A") is None
+
+
+def planned(study: Path, output: Path, *, force: bool = False, **options: Any) -> Plan:
+    request = Request(output, "plain", RunOptions(**options), force=force)
+    return plan(find_cohort(study, output), request, samples.make_oracle())
+
+
+def finish(run: Plan) -> None:
+    """What its cases leave where they went well."""
+    for each in run.tasks:
+        each.label_map.parent.mkdir(parents=True, exist_ok=True)
+        each.label_map.write_bytes(b"labels")
+        RECORD.write(record_path(each.label_map))
+        outputs = digests((each.label_map, record_path(each.label_map)), each.output)
+        dataclasses.replace(each.expected, result=RECORD.as_json(), outputs=outputs).write(each.output)
+
+
+@pytest.mark.parametrize("option", ["probabilities", "preprocessed"])
+def test_a_case_is_done_where_all_that_is_asked_for_is_there(tmp_path: Path, option: str) -> None:
+    study, output, more = tmp_path / "study", tmp_path / "out", tmp_path / "more"
+    samples.write_patient(study, case_id="P")
+    asked: dict[str, Any] = {option: more}
+    finish(planned(study, output))
+    assert not planned(study, output).tasks
+    (more / "P").mkdir(parents=True)  # as a run leaves it that was killed
+    (more / "P" / ".bts-0-0-0.run").touch()
+    assert [each.case for each in planned(study, output, **asked).tasks] == ["P"]
+    (more / "P" / "map.nii.gz").touch()
+    assert not planned(study, output, **asked).tasks
+
+
+def test_an_empty_result_is_none(tmp_path: Path) -> None:
+    """A power cut may leave names without what belongs to them."""
+    study, output = tmp_path / "study", tmp_path / "out"
+    samples.write_patient(study, case_id="P")
+    finish(planned(study, output))
+    (output / "P.nii.gz").write_bytes(b"")
+    assert [each.case for each in planned(study, output).tasks] == ["P"]
+
+
+def test_results_of_others_are_not_replaced(tmp_path: Path) -> None:
+    study, output = tmp_path / "study", tmp_path / "experts"
+    for name in ("P1", "P2", "P3"):
+        samples.write_patient(study, case_id=name)
+    output.mkdir()
+    for name in ("P1", "P2"):
+        (output / f"{name}.nii.gz").write_bytes(b"labels")
+    RECORD.write(output / "P2.json")  # of a single run
+    for force in (False, True):
+        run = planned(study, output, force=force)
+        assert [each.case for each in run.tasks] == ["P2", "P3"]
+        (refused,) = run.failed
+        assert refused.case == "P1" and refused.failure.code == "output"
+        assert f"{output / 'P1.nii.gz'} is there already" in refused.failure.message
+
+
+def test_results_of_ours_are_known_by_their_outcome_too(tmp_path: Path) -> None:
+    study, output = tmp_path / "study", tmp_path / "out"
+    samples.write_patient(study, case_id="P")
+    finish(planned(study, output))
+    (output / "P.json").unlink()
+    assert [each.case for each in planned(study, output).tasks] == ["P"]
+    assert [each.case for each in planned(study, output, force=True).tasks] == ["P"]
+
+
+def test_tables_of_others_are_not_replaced(tmp_path: Path) -> None:
+    check_tables(tmp_path, PAGE)
+    (tmp_path / PAGE).write_text("a page")
+    check_tables(tmp_path)
+    with pytest.raises(OutputError, match=r"report\.html is there already"):
+        check_tables(tmp_path, PAGE)
+    (tmp_path / RESULTS).write_text("a,b")
+    outcome_file(tmp_path, "A").parent.mkdir()
+    for content in ("{", "[]", "{}"):
+        outcome_file(tmp_path, "A").write_text(content)
+        with pytest.raises(OutputError, match=r"results\.csv is there already"):
+            check_tables(tmp_path)
+    Outcome("B", failure=Failure("input", "no", "yes")).write(tmp_path)
+    check_tables(tmp_path, PAGE)
 
 
 def test_a_claim_is_for_one(tmp_path: Path) -> None:
