@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..domain.errors import BrainTumorSegError, CheckpointError, ExecutionError
-from ..domain.result_record import ResultRecord, record_path
+from ..domain.result_record import ResultRecord, native_path, record_path
 from ..engine_process import IDLE_SECONDS, EngineProcesses
 from ..engine_run import EngineRun
 from ..io.run_folder import RunFolder
@@ -54,8 +54,14 @@ class Task:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files that it makes in the output folder."""
+        """All files that it makes in the output folder, but for those whose number its images tell: :meth:`native`."""
         return (self.label_map, record_path(self.label_map), *([self.output / self.page] if self.page else []))
+
+    def native(self, record: ResultRecord) -> list[Path]:
+        """The label maps on the grids of the other images that a record names, where they were asked for."""
+        made = record.provenance
+        others = [name for name in made.inputs if name != made.reference] if "--native=all" in self.options else []
+        return [native_path(self.label_map, name) for name in others]
 
     def again(self) -> Task:
         """The same to be tried once more."""
@@ -182,4 +188,4 @@ def _finished(task: Task, record: ResultRecord) -> dict[str, str]:
     finish = LAYOUTS[task.layout].finish
     if finish:
         finish(record_path(task.label_map), record.as_json())
-    return digests(task.files, task.output)
+    return digests((*task.files, *task.native(record)), task.output)

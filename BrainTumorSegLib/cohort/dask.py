@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..domain.errors import BrainTumorSegError, ExecutionError, RequestError
+from ..domain.result_record import record_path
 from ..io.run_folder import run_folder
 from ..io.staging import staged
 from .case_run import Engine, Task
@@ -257,11 +258,9 @@ class DaskWorkers:
         """
         self._reconnect()
         again, self._again = self._again, []
-        for key in again:
-            self._heard.put(key)
-        ended = []
+        ended = [each for key in again for each in self._hear(key)]
         try:
-            ended += self._hear(self._heard.get(timeout=seconds))
+            ended += self._hear(self._heard.get(timeout=0 if ended else seconds))
             while True:
                 ended += self._hear(self._heard.get_nowait())
         except queue.Empty:
@@ -294,8 +293,7 @@ class DaskWorkers:
         del self._futures[key]
         if reply.is_lost:
             self._avoided[task.case] = reply.address
-        _place(reply.files, task.output)
-        return [Ended(task, reply.outcome, reply.is_lost, reply.is_written)]
+        return [Ended(task, _placed(reply, task), reply.is_lost, reply.is_written)]
 
     def _lose(self, task: Task) -> None:
         self._lost.append(task)
@@ -399,11 +397,25 @@ def _close(client: Client) -> None:
         client.close(timeout=_TRY_SECONDS)
 
 
-def _place(files: Mapping[str, bytes], output: Path) -> None:
-    """What a worker has sent, in its place."""
-    with staged() as staging:
-        for name, content in files.items():
-            staging.path(output / name, record=name.endswith(".json")).write_bytes(content)
+def _placed(reply: Reply, task: Task) -> Outcome:
+    """The outcome, when what the worker has sent is in its place; a failure where it cannot be placed."""
+    record = record_path(task.label_map)
+    try:
+        with staged() as staging:
+            for name, content in reply.files.items():
+                file = task.output / name
+                known = file in task.files  # and found free, or ours, before the run
+                part = staging.path(file, record=file == record) if known else staging.derived(file, record)
+                part.write_bytes(content)
+    except OSError as error:
+        failure: BrainTumorSegError = ExecutionError(
+            f"{error.filename or task.label_map} cannot be written ({error.strerror}).", "Check the disk."
+        )
+    except BrainTumorSegError as error:
+        failure = error
+    else:
+        return reply.outcome
+    return dataclasses.replace(reply.outcome, failure=Failure.of(failure), result={}, outputs={})
 
 
 def _other_version(who: str, there: str | None, here: str) -> RequestError:

@@ -118,14 +118,21 @@ def test_what_no_disk_is_shared_for_is_sent_back(
     from BrainTumorSegLib.models.catalogue import load_model
 
     output = tmp_path / "out"
-    request = Request(output, "plain", RunOptions(model=str(lasting)), pages=True)
+    (output / "P3.nii.gz").mkdir(parents=True)  # so that it cannot be placed
+    request = Request(output, "plain", RunOptions(model=str(lasting), native="all"), pages=True)
     planned = plan(find_cohort(root, output), request, load_model(lasting))
     claim = Claim.make(output)
     running = CohortRun(planned, output, lambda outcome, before: None)
     running.work(DaskWorkers(str(cluster.file), tmp_path / "a folder that is not there"), claim, Progress())
     claim.release()
-    assert not running.failed and label_maps(output) == label_maps(whole)
-    assert {file.stem for file in (output / "reports").iterdir()} == set(CASES) == set(outcomes(output))
+    assert {case: outcome.failure.code for case, outcome in running.failed.items()} == {"P3": "output"}
+    (output / "P3.nii.gz").rmdir()
+    found, expected = label_maps(output), label_maps(whole)
+    expected.pop("P3.nii.gz")
+    assert {name: found[name] for name in expected} == expected
+    assert set(found) - set(expected) == {f"P{n}_on_{name}.nii.gz" for n in range(3) for name in ("t1", "t2", "flair")}
+    assert {file.stem for file in (output / "reports").iterdir()} == set(CASES) - {"P3"}
+    assert set(outcomes(output)) == set(CASES)
 
 
 def test_a_worker_with_another_version_is_refused(

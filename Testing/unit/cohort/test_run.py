@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import queue
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from BrainTumorSegLib.cohort import run as cohort_run
 from BrainTumorSegLib.cohort.case_run import Task
 from BrainTumorSegLib.cohort.claim import Claim
+from BrainTumorSegLib.cohort.dask import DaskWorkers
 from BrainTumorSegLib.cohort.discovery import find_cohort
 from BrainTumorSegLib.cohort.layouts import LAYOUTS
 from BrainTumorSegLib.cohort.local import Ended, LocalWorkers, threads_each, visible_gpus
@@ -81,6 +83,27 @@ def test_a_case_whose_worker_dies_is_tried_once_more(tmp_path: Path) -> None:
     assert {case: outcome.attempts for case, outcome in running.outcomes.items()} == {"A": 2, "B": 2, "C": 1}
     assert set(running.failed) == {"B", "C"}
     assert read_outcome(tmp_path, "C") == running.outcomes["C"]
+
+
+class Waiting(DaskWorkers):
+    """Of a cluster that makes a lost result anew, and has nothing else to say."""
+
+    def __init__(self) -> None:
+        self._heard, self._again = queue.SimpleQueue[str](), ["A"]
+
+    def _reconnect(self) -> None:
+        pass
+
+    def _hear(self, key: str) -> list[Ended]:
+        self._again.append(key)
+        return []
+
+
+def test_a_result_that_is_made_anew_is_waited_for_at_rest() -> None:
+    workers, since = Waiting(), time.monotonic()
+    assert workers.wait(0.2) == [] and time.monotonic() - since > 0.15
+    assert workers.wait(0.01) == [], "and not forgotten"
+    assert workers._again == ["A"]
 
 
 def test_a_cancel_closes_the_workers(tmp_path: Path) -> None:
