@@ -16,7 +16,7 @@ from ..domain.result_record import SEGMENTS, ResultRecord, native_path, record_p
 from ..domain.segmentation import Segmentation
 from ..domain.shortage import check_addresses
 from ..domain.volume import Volume
-from ..inference.pipeline import check_modalities, segment_case
+from ..inference.pipeline import check_mask, check_modalities, segment_case
 from ..io.case_folder import CaseFiles, find_case
 from ..io.dicom import is_dicom_seg
 from ..io.images2d import mask_name, page_count, write_mask
@@ -55,6 +55,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     if not found.slices:
         check_result(arguments.output)
     checkpoint = load_accepted(options.model, console)
+    check_mask(options, checkpoint.description)
     with staged([*files_read(arguments, found, options), Path(options.model)]) as staging:
         # All outputs are staged first: one that cannot be made ends the run now, not after its work.
         stage = _stage_masks if found.slices else _stage_label_map

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import __version__
 from ..domain.case import Case
-from ..domain.errors import ModalityError
+from ..domain.errors import ModalityError, RequestError
 from ..domain.modalities import alternatives, listed, taken
 from ..domain.options import RunOptions
 from ..domain.progress import Progress
@@ -60,6 +60,7 @@ def segment_case(
         ModalityError: a required modality is missing.
         GeometryError: the images do not overlap or cannot be registered.
         InputError: no brain is found, or its mask is none.
+        RequestError: a brain mask is given for a model of whole heads.
         DeviceError: the device or the backend is not there.
         CheckpointError: the network cannot be built or run as the checkpoint says.
         ShortageError: memory ran out.
@@ -73,6 +74,7 @@ def segment_case(
         case = dataclasses.replace(case, reference=options.reference)
     # What can be refused is refused before anything slow begins.
     check_modalities(case, description)
+    check_mask(options, description)
     members, resting = able(checkpoint, case.images)
     wanted = options.backend, options.device, options.precision
     backend, divisors, slower = ready_backend(*wanted, members, progress.part(0.0, 0.01))
@@ -170,6 +172,19 @@ def check_modalities(case: Case, description: Description) -> None:
         raise ModalityError(
             f"{listed(missing)} missing: model {description.id} takes {accepts}.",
             f"Give it ({', '.join(options)}), or choose another model: braintumorseg models.",
+        )
+
+
+def check_mask(options: RunOptions, description: Description) -> None:
+    """Refuse a mask of the brain that nothing would use.
+
+    Raises:
+        RequestError: the model takes whole heads.
+    """
+    if options.brain_mask and description.preprocessing.brain == "head":
+        raise RequestError(
+            f"Model {description.id} takes whole heads, so no brain mask is used.",
+            "Leave out --brain-mask, or choose another model: braintumorseg models.",
         )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from BrainTumorSegLib.domain.case import Case
-from BrainTumorSegLib.domain.errors import GeometryError, InputError
+from BrainTumorSegLib.domain.errors import GeometryError, InputError, RequestError
 from BrainTumorSegLib.domain.grid import Grid
 from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.domain.volume import Volume
@@ -171,6 +171,13 @@ def test_voxel_sizes_in_another_unit_are_refused_before_anything_is_resampled(tm
         case = dataclasses.replace(scanned.case, images={**scanned.case.images, name: wrong})
         with pytest.raises(GeometryError, match=f"{name}.nii is .* mm in size"):
             align_case(case, RunOptions(brain_mask=mask))
+
+
+def test_a_mask_that_a_model_of_whole_heads_would_not_use_is_refused(patient: samples.Patient, tmp_path: Path) -> None:
+    heads = samples.make_oracle(preprocessing=PreprocessingSpec(brain="head"))
+    with pytest.raises(RequestError, match="takes whole heads") as caught:
+        segment_case(patient.case(), heads, RunOptions(brain_mask=tmp_path / "mask.nii.gz"))
+    assert "--brain-mask" in caught.value.remedy
 
 
 def test_the_way_back_to_any_grid_is_exact_where_interpolation_is(patient: samples.Patient) -> None:
