@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,7 +129,7 @@ def _picture(case: Segmented) -> Picture:
 
 
 def _link(case: Segmented) -> str:
-    return quote(case.page)
+    return quote(os.fsencode(case.page))  # a folder's name need be no text
 
 
 def _line(case: Segmented, regions: Sequence[str]) -> CaseLine:

@@ -6,6 +6,7 @@ import base64
 import datetime
 import hashlib
 import itertools
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,6 +23,7 @@ from BrainTumorSegLib.evaluation import CaseResult, Evaluation, Settings, paired
 from BrainTumorSegLib.io.registry import write_volume
 from BrainTumorSegLib.models.model_card import CardSection, CardTable, ModelCard
 from BrainTumorSegLib.report import ReportOptions, write_cohort_report
+from BrainTumorSegLib.report.batch import Segmented, write_batch_report
 from BrainTumorSegLib.report.origin import origin_of
 from BrainTumorSegLib.report.page import render
 from BrainTumorSegLib.report.words import DISCLAIMER
@@ -346,3 +348,10 @@ def test_a_card_has_its_lists_and_tables_and_is_escaped() -> None:
     page = Page(render("card.html", card=card))
     assert page.text.count(evil) == 6 and not page.of("b")
     assert "<li>one</li>" in page.source and '<th scope="row">Dice</th>' in page.source
+
+
+def test_a_page_of_a_cohort_whose_folders_have_names_that_are_no_text(tmp_path: Path) -> None:
+    case = os.fsdecode(b"P\xff 1")
+    record = ResultRecord(case, {"0": "background"}, "brats2023", ("WT",), {})
+    write_batch_report("study", [Segmented(record, 1.0, f"reports/{case}.html")], {}, tmp_path / "r.html", {})
+    assert 'href="reports/P%FF%201.html"' in (tmp_path / "r.html").read_text("utf-8")
