@@ -8,8 +8,10 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import NamedTuple, Protocol
 
+from ..domain.available_memory import available_memory
 from ..domain.errors import BrainTumorSegError, RequestError
 from ..evaluation import usable_cores
 from .case_run import CaseRun, Engine, Task
@@ -175,7 +177,8 @@ def visible_gpus() -> tuple[str, ...]:
     """The NVIDIA GPUs that a process would see, as ``CUDA_VISIBLE_DEVICES`` names them."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
-        return tuple(filter(None, (name.strip() for name in given.split(","))))
+        names = (name.strip() for name in given.split(","))
+        return tuple(filter(None, takewhile(lambda name: name != "-1", names)))  # CUDA reads no further either
     program = shutil.which("nvidia-smi")
     if program is None:
         return ()
@@ -187,5 +190,10 @@ def visible_gpus() -> tuple[str, ...]:
 
 
 def _memory() -> int:
-    """Bytes of memory that the machine has; on Windows, where Python cannot tell, what a small one has."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 << 30
+    """Bytes of memory that workers may take: what the machine has, or less where others or a container leave less.
+
+    On Windows, where Python cannot tell what the machine has, what a small one has.
+    """
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 << 30
+    free = available_memory()
+    return whole if free is None else min(whole, free)

@@ -6,6 +6,8 @@ import dataclasses
 import json
 import os
 import queue
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -272,14 +274,34 @@ def test_cores_are_divided_unless_the_user_has(monkeypatch: pytest.MonkeyPatch) 
     assert threads_each(2) == {}
 
 
+FEW = """
+import resource
+from BrainTumorSegLib.cohort import local
+local.usable_cores = lambda: 64
+resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+workers = local.LocalWorkers(None, "cpu")
+print(workers.count)
+workers.close()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux for memory")
+def test_workers_are_as_many_as_the_memory_that_is_left_allows() -> None:
+    done = subprocess.run([sys.executable, "-c", FEW], capture_output=True, text=True, check=True)
+    assert int(done.stdout) <= 2
+
+
 def test_a_gpu_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4, GPU-7")
     assert visible_gpus() == ("4", "GPU-7")
     workers = LocalWorkers(None, "auto")
     assert workers.count == workers.free == 2
     workers.close()
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert visible_gpus() == ()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,-1,2")
+    assert visible_gpus() == ("1",), "CUDA reads no further than that"
+    for none in ("", "-1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", none)
+        assert visible_gpus() == ()
     with pytest.raises(RequestError):
         LocalWorkers(0, "cpu")
 
