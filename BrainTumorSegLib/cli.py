@@ -9,10 +9,10 @@ import sys
 import textwrap
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__
+from .commands.common import add_common
 from .commands.signals import heard, leave
 from .domain.errors import BrainTumorSegError, CancelledError, ExecutionError, RequestError, ShortageError
 from .domain.interruption import uninterrupted
@@ -45,9 +45,7 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=about, description=about)
         if only in (None, name):
             _module(name).add_arguments(command)
-        command.add_argument("--progress", choices=("auto", "json", "none"), default="auto")
-        command.add_argument("--cancel-file", type=Path, metavar="FILE", help="the run ends when this file appears")
-        command.add_argument("--debug", action="store_true", help="show where an error came from")
+        add_common(command)
     return p
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from ..domain.errors import CheckpointError, ExecutionError, RequestError
 from ..domain.modalities import MODALITIES, taken
@@ -19,6 +21,7 @@ from ..models.checkpoint_file import save_checkpoint
 from ..models.ensemble import average_of
 from ..models.importers.wishes import MEANINGS, Wishes, titles
 from ..models.model_card import model_card
+from .common import add_common
 from .console import Console
 
 
@@ -55,6 +58,8 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     export.add_argument("--format", choices=("onnx", "openvino", "torchscript"), required=True)
     export.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: ID with the format's suffix")
     actions.add_parser("verify", help="read every byte of every model")
+    for action in actions.choices.values():
+        add_common(action, inner=True)
 
 
 def _add_wishes(p: argparse._ArgumentGroup) -> None:
@@ -105,7 +110,10 @@ def _parts(text: str) -> tuple[str, ...]:
 def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
     """Carry out the action."""
     if arguments.action == "info":
-        console.say(model_card(catalogue.find(arguments.model).description))
+        model = catalogue.find(arguments.model)
+        card = model_card(model.description)
+        console.say(card)
+        console.result({**_facts(model), "card": card})
     elif arguments.action == "inspect":
         found = catalogue.inspect(arguments.model, _wishes(arguments), progress)
         console.say(found.text())
@@ -118,6 +126,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         removed = catalogue.remove(arguments.model)
         console.placed()
         console.say(f"Removed {removed}")
+        console.result({"removed": str(removed)})
     elif arguments.action == "ensemble":
         make_ensemble(arguments.models, arguments.output, console)
     elif arguments.action == "export":
@@ -129,6 +138,16 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     else:
         list_models(console)
     return 0
+
+
+def _facts(model: catalogue.InstalledModel) -> dict[str, Any]:
+    """A model for programs that listen."""
+    d = model.description
+    measured = d.accuracy_with(d.modalities)
+    dice = {name: value for name, value in measured.values.items() if math.isfinite(value)} if measured else {}
+    names = ("id", "title", "version", "dimensions", "modalities", "optional_modalities", "weights_licence")
+    kept = {"path": str(model.path), "included": model.embedded, "part_of": model.part_of}
+    return {**{name: getattr(d, name) for name in names}, "dice": dice, **kept}
 
 
 def list_models(console: Console) -> None:
@@ -146,6 +165,8 @@ def list_models(console: Console) -> None:
         console.warn(error.sentence())
     with suppress(RequestError):  # no home: it was said above
         console.say(f"Your own models: {catalogue.models_folder()}")
+    unusable = [error.sentence() for error in errors]
+    console.result({"models": [_facts(model) for model in models.values()], "unusable": unusable})
 
 
 def list_public(console: Console) -> None:
@@ -156,6 +177,7 @@ def list_public(console: Console) -> None:
         rows.append((model.id, model.purpose, titles(model.channels), size, model.licence[:60]))
     console.say(text_table(("id", "for", "takes", "size", "licence"), rows, left=range(5)))
     console.say("braintumorseg models download ID shows all about one, asks, and takes it over.")
+    console.result({"available": [dataclasses.asdict(model) for model in public_models.available().values()]})
 
 
 def download_public(arguments: argparse.Namespace, console: Console, progress: Progress) -> None:
@@ -216,6 +238,7 @@ def make_ensemble(models: Sequence[str], output: Path, console: Console) -> None
     save_checkpoint(description, weights, output)
     console.placed()
     console.say(f"Wrote {output}: {description.title}. Add it to your models: braintumorseg models add {output}")
+    console.result({"id": description.id, "output": str(output)})
 
 
 def export(model: str, kind: str, output: Path | None, console: Console) -> None:
@@ -236,6 +259,7 @@ def export(model: str, kind: str, output: Path | None, console: Console) -> None
     files = export_network(checkpoint, kind, output)
     console.placed()
     console.say(f"Wrote {', '.join(map(str, files))}: images (N, C, …) to logits, compared with the network here.")
+    console.result({"id": found.description.id, "outputs": [str(file) for file in files]})
 
 
 def verify(console: Console) -> None:
@@ -246,6 +270,7 @@ def verify(console: Console) -> None:
     """
     installed, errors = catalogue.installed()
     models = [model for model in installed.values() if not model.part_of]
+    sound: dict[str, str] = {}
     for model in models:
         try:
             checkpoint = model.load()
@@ -253,8 +278,10 @@ def verify(console: Console) -> None:
         except CheckpointError as error:
             errors.append(error)
         else:
+            sound[model.description.id] = checkpoint.digest
             console.say(f"{model.description.id}: sound ({checkpoint.digest[:16]}…)")
     for problem in errors:
         console.warn(problem.sentence())
     if errors:
         raise ExecutionError(f"{len(errors)} of {len(models)} models are unusable.", "Install them again.")
+    console.result({"sound": sound})

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -241,3 +242,26 @@ def test_models_come_go_and_are_verified(cli: Cli, home: Path, tmp_path: Path) -
     assert not stored.exists()
     assert cli("models", "remove", "my-model").returncode == 2
     assert cli("models", "info", "my-model").returncode == 2
+
+
+def test_models_for_programs(cli: Cli, tmp_path: Path) -> None:
+    def result(*arguments: object) -> dict[str, Any]:
+        done = cli("models", *arguments)
+        assert done.returncode == 0, done.stderr
+        *_, last = done.stdout.splitlines()
+        return dict(json.loads(last)["result"])
+
+    file, spoken = make_model(tmp_path / "of-programs.safetensors"), ("--progress", "json")
+    stored = Path(result("add", file, *spoken)["path"])
+    found = {model["id"]: model for model in result("list", *spoken)["models"]}
+    assert found["of-programs"]["path"] == str(stored) and found["brats-ensemble"]["dice"]["WT"] > 0.5
+    assert result(*spoken, "list") == result(*spoken) == result("list", *spoken)
+    assert all(model["licence"] for model in result("list", "--available", *spoken)["available"])
+    card = result("info", "of-programs", *spoken)
+    assert card["modalities"] == ["t1", "t1ce", "t2", "flair"] and card["card"].startswith("# of-programs")
+    average, other = tmp_path / "average.safetensors", make_model(tmp_path / "other.safetensors")
+    assert result("ensemble", file, other, "-o", average, *spoken) == {"id": "average", "output": str(average)}
+    assert len(result("verify", *spoken)["sound"]["of-programs"]) == 64
+    exported = result("export", file, "--format", "torchscript", "-o", tmp_path / "n.ts", *spoken)
+    assert str(tmp_path / "n.ts") in exported["outputs"]
+    assert result("remove", "of-programs", *spoken) == {"removed": str(stored)} and not stored.exists()
