@@ -25,6 +25,8 @@ _ELSEWHERE = "Choose another name or folder for it."
 _FLAT_SUFFIXES = (*SLICE_SUFFIXES, ".bmp")
 # Name of the mask of an image, or of a page of it.
 _MASK = re.compile(r"(?P<image>(?P<pages>.+?)(?:_\d{4})?)_mask\.png")
+# Of the record of preprocessed images.
+_PREPROCESSED = {"schema", "case", "inputs", "reference", "preprocessing", "alignment"}
 # Files of ours that bear no mark of it: what a run may replace even in a folder that it reads.
 _MAPS = {f"{region}.nii.gz" for region in REGIONS} | {"montage.png"}
 
@@ -199,7 +201,8 @@ def _is_ours(file: Path) -> bool:
     # Imported here: it knows measurements, and with them scipy, which Slicer need not load when it starts.
     from ..domain.result_record import is_record
 
-    return is_record(_content(file))
+    values = _content(file)
+    return is_record(values) or (isinstance(values, dict) and set(values) >= _PREPROCESSED)
 
 
 def _content(file: Path) -> Any:

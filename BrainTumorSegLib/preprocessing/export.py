@@ -33,12 +33,18 @@ def stage_preprocessed(
     the reference, ``<case>_<modality>_to_<reference>.tfm``: an ITK transform that resamples the image onto the
     reference, so in points it goes from the reference's space to the image's (LPS). In 3D Slicer it moves the image
     over the reference when it is applied to it.
+
+    Raises:
+        OutputError: a file of such a name is there that no earlier run wrote, or is an input.
     """
-    images = {name: staging.path(folder / f"{case_id}_{name}.nii.gz") for name in modalities}
-    mask = staging.path(folder / f"{case_id}_brain_mask.nii.gz")
-    record = staging.path(folder / f"{case_id}_preprocessing.json")
-    others = [name for name in modalities if name != reference]
-    transforms = {name: staging.path(folder / f"{case_id}_{name}_to_{reference}.tfm") for name in others}
+    facts = folder / f"{case_id}_preprocessing.json"
+
+    def place(name: str) -> Path:
+        return staging.derived(folder / f"{case_id}_{name}", facts)
+
+    images = {name: place(f"{name}.nii.gz") for name in modalities}
+    mask, record = place("brain_mask.nii.gz"), place("preprocessing.json")
+    transforms = {name: place(f"{name}_to_{reference}.tfm") for name in modalities if name != reference}
 
     def write(case: Case, aligned: AlignedCase) -> None:
         found = aligned.case.reference_volume

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from BrainTumorSegLib.domain.case import Case
-from BrainTumorSegLib.domain.errors import GeometryError, InputError, RequestError
+from BrainTumorSegLib.domain.errors import GeometryError, InputError, OutputError, RequestError
 from BrainTumorSegLib.domain.grid import Grid
 from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.domain.volume import Volume
@@ -178,6 +178,20 @@ def test_a_mask_that_a_model_of_whole_heads_would_not_use_is_refused(patient: sa
     with pytest.raises(RequestError, match="takes whole heads") as caught:
         segment_case(patient.case(), heads, RunOptions(brain_mask=tmp_path / "mask.nii.gz"))
     assert "--brain-mask" in caught.value.remedy
+
+
+def test_preprocessed_images_replace_none_of_others(patient: samples.Patient, tmp_path: Path) -> None:
+    case = patient.case(("t1ce", "t2"), "P")
+    foreign = tmp_path / "P_t2.nii.gz"
+    foreign.write_bytes(b"a scan")
+    with pytest.raises(OutputError, match=r"P_t2\.nii\.gz is there already"), staged() as staging:
+        stage_preprocessed(tmp_path, case.id, case.modalities, case.reference, staging)
+    foreign.unlink()
+    for _ in range(2):
+        with staged() as staging:
+            write = stage_preprocessed(tmp_path, case.id, case.modalities, case.reference, staging)
+            write(case, align_case(case))
+    assert foreign.is_file()
 
 
 def test_the_way_back_to_any_grid_is_exact_where_interpolation_is(patient: samples.Patient) -> None:
