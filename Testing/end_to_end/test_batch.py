@@ -186,6 +186,7 @@ def test_an_interrupt_ends_it_at_once(
     assert time.monotonic() - since < 10
     assert run.returncode == 130 and said.rstrip().endswith("Cancelled.")
     assert not outcomes(output) and not list(output.glob("*.nii.gz")) and not (output / ".running").exists()
+    assert not (output / "results.csv").exists(), "which the next run would take for a table of others"
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
