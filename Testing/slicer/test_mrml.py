@@ -18,6 +18,7 @@ from BrainTumorSegLib.io import mrml  # noqa: E402
 from BrainTumorSegLib.io.registry import read_volume  # noqa: E402
 
 ALL = ("ET", "TC", "WT")
+SPHERES = {"ET": 5, "WT": 10}  # radii
 TURN = np.array([[0, -1, 0, 5], [1, 0, 0, 6], [0, 0, 1, 7], [0, 0, 0, 1]], float)
 SHEAR = np.array([[1, 0.2, 0, 5], [0, 1.3, 0, 6], [0, 0, 1, 7], [0, 0, 0, 1]], float)
 
@@ -188,6 +189,81 @@ def test_a_segment_gets_other_voxels_where_it_lies(
         np.testing.assert_array_equal(after[name], before[name])
     assert mrml.labels_of(node).array[0, 1, 0] == 3, "in a label map an outer region holds the inner ones"
     assert mrml.holds_other_work(node)
+
+
+def add_sphere(node: Any, name: str, radius: float) -> None:
+    """A segment that is a surface alone, as of a file with models."""
+    sphere = vtk.vtkSphereSource()
+    sphere.SetThetaResolution(48)
+    sphere.SetPhiResolution(48)
+    sphere.SetRadius(radius)
+    sphere.Update()
+    node.GetSegmentation().SetSourceRepresentationName("Closed surface")
+    node.AddSegmentFromClosedSurfaceRepresentation(sphere.GetOutput(), name)
+
+
+def add_spheres(scene: Any, on_grid: bool) -> Any:
+    """ET and WT as surfaces, on the grid of a reference, or on none."""
+    node = add_segmentation(scene)
+    if on_grid:
+        volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "P1_t1ce")
+        slicer.util.updateVolumeFromArray(volume, np.zeros((30, 30, 30), np.int16))
+        volume.SetOrigin(-15, -15, -15)
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    for name, radius in SPHERES.items():
+        add_sphere(node, name, radius)
+    return node
+
+
+@pytest.mark.parametrize("on_grid", [True, False])
+def test_surfaces_are_measured_as_label_maps(scene: Any, on_grid: bool) -> None:
+    """On the reference's grid, or on one that Slicer derives from them; the node keeps its surfaces."""
+    node = add_spheres(scene, on_grid)
+    masks, affine = mrml.masks_of(node)
+    for name, radius in SPHERES.items():
+        size = masks[name].sum() * abs(np.linalg.det(affine[:3, :3]))
+        assert size == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.1), name
+    assert not node.GetSegmentation().ContainsRepresentation("Binary labelmap")
+
+
+def test_surfaces_are_told_apart_and_edited(scene: Any) -> None:
+    node = add_spheres(scene, on_grid=True)
+    before = mrml.fingerprint(node)
+    node.GetSegmentation().RemoveSegment(mrml.segment_ids(node)["ET"])
+    add_sphere(node, "ET", 7)
+    assert mrml.fingerprint(node) != before
+    masks, _affine = mrml.masks_of(node)
+    stroke = masks["WT"].copy()
+    stroke[0] = True
+    mrml.replace_mask(node, "WT", stroke)
+    after, _affine = mrml.masks_of(node)
+    np.testing.assert_array_equal(after["WT"], stroke)
+    np.testing.assert_array_equal(after["ET"], masks["ET"])
+
+
+def test_segments_that_cannot_be_made_label_maps_are_refused(scene: Any, labels: np.ndarray) -> None:
+    """Contours of a radiotherapy plan, where the extension that knows them is not installed."""
+    volume, node, segment = add_volume(scene), add_segmentation(scene), slicer.vtkSegment()
+    segment.SetName("WT")
+    segment.AddRepresentation("Planar contour", vtk.vtkPolyData())
+    node.GetSegmentation().SetSourceRepresentationName("Planar contour")
+    node.GetSegmentation().AddSegment(segment)
+    place = mrml.Place(mrml.affine_of(volume), volume)
+    for use in (mrml.masks_of, mrml.fingerprint, lambda one: mrml.write_segments(one, labels, styles(), place)):
+        with pytest.raises(InputError, match="cannot be made label maps"):
+            use(node)
+
+
+def test_segments_that_were_made_by_hand_are_replaced_by_name(scene: Any, labels: np.ndarray) -> None:
+    volume, node = add_volume(scene), add_segmentation(scene)
+    for number, name in enumerate(("ET", "WT", "WT", "liver"), start=1):
+        node.GetSegmentation().AddEmptySegment(f"Segment_{number}", name)
+        node.GetSegmentation().GetSegment(f"Segment_{number}").SetName(name)
+    mrml.write_segments(node, labels, styles(), mrml.Place(mrml.affine_of(volume), volume))
+    count = node.GetSegmentation().GetNumberOfSegments()
+    names = [node.GetSegmentation().GetNthSegment(index).GetName() for index in range(count)]
+    assert sorted(names) == ["ET", "TC", "WT", "liver"]
+    np.testing.assert_array_equal(mrml.labels_of(node).array, labels)
 
 
 def test_a_provenance_is_read_as_it_was_written(scene: Any) -> None:

@@ -76,18 +76,15 @@ def write_segments(node: Any, labels: np.ndarray, styles: tuple[Region, ...], pl
     if segmentation.GetNumberOfSegments() == 0:
         if place.reference is not None:
             node.SetAndObserveTransformNodeID(place.reference.GetTransformNodeID())
-    elif not segmentation.CreateRepresentation("Binary labelmap"):  # others' segments, which may be surfaces
-        raise InputError(
-            _("{name} cannot take label maps.").format(name=node.GetName()), _("Choose another output segmentation.")
-        )
+    else:
+        _make_label_maps(node)  # of others' segments
     affine = _local_affine(node, place)
     with slicer.util.NodeModify(node):
         _set_geometry(node, affine, labels.shape, place.reference)
-        former = (node.GetAttribute(f"{ATTRIBUTE}own") or "").split("\n")
         own = [style.name for style in styles if style.name not in STYLES]
-        for name in filter(None, (*STYLES, *former, *own)):  # a former result goes whole, also what this one lacks
-            if segmentation.GetSegment(name) is not None:
-                segmentation.RemoveSegment(name)
+        for name in (*_names(node), *own):  # a former result goes whole, also what this one lacks
+            while identifier := _segment_id(segmentation, name):
+                segmentation.RemoveSegment(identifier)
         segmentation.SetSourceRepresentationName("Binary labelmap")
         for style in styles:
             segment = slicer.vtkSegment()
@@ -100,6 +97,15 @@ def write_segments(node: Any, labels: np.ndarray, styles: tuple[Region, ...], pl
     node.SetAttribute(f"{ATTRIBUTE}own", "\n".join(own))
     node.SetAttribute(f"{ATTRIBUTE}fingerprint", fingerprint(node))
     _show(node, styles)
+
+
+def _make_label_maps(node: Any) -> None:
+    """Give segments, which may be surfaces or contours, label maps."""
+    if not node.GetSegmentation().CreateRepresentation("Binary labelmap"):
+        raise InputError(
+            _("The segments of {name} cannot be made label maps.").format(name=node.GetName()),
+            _("Choose another segmentation."),
+        )
 
 
 def _local_affine(node: Any, place: Place) -> np.ndarray:
@@ -174,8 +180,10 @@ def labels_of(node: Any) -> Volume:
 def masks_of(node: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The segments of a segmentation as they are: name → mask ``(Z, Y, X)``, and their affine in the world.
 
+    Of surfaces and contours label maps are made for it; the node stays as it is.
+
     Raises:
-        InputError: it has none of a result's segments, or one cannot be read.
+        InputError: it has none of a result's segments, or one cannot be read or made a label map.
         GeometryError: under a transform that is not linear.
     """
     ids = segment_ids(node)
@@ -184,16 +192,40 @@ def masks_of(node: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
             _("{name} has no segment called ET, TC, WT, NCR or ED.").format(name=node.GetName()),
             _("Name its segments so, or choose another."),
         )
-    grid = grid_of(node)
+    readable = _with_label_maps(node)
+    grid = grid_of(readable)
     matrix = vtk.vtkMatrix4x4()
     grid.GetImageToWorldMatrix(matrix)
     affine = world_of(node) @ slicer.util.arrayFromVTKMatrix(matrix)
     affine[:3, 3] += affine[:3, :3] @ grid.GetExtent()[::2]
-    return {name: _mask(node, identifier, grid) for name, identifier in ids.items()}, affine
+    return {name: _mask(readable, identifier, grid) for name, identifier in ids.items()}, affine
+
+
+def _with_label_maps(node: Any) -> Any:
+    """The node, or a copy of its result's segments as label maps where it holds them as something else."""
+    segmentation, ids = node.GetSegmentation(), segment_ids(node).values()
+    if all(segmentation.GetSegment(one).GetRepresentation("Binary labelmap") is not None for one in ids):
+        return node
+    copy = slicer.vtkMRMLSegmentationNode()
+    copy.SetName(node.GetName())
+    copy.SetAttribute(f"{ATTRIBUTE}own", node.GetAttribute(f"{ATTRIBUTE}own"))
+    copied = copy.GetSegmentation()
+    copied.SetSourceRepresentationName(segmentation.GetSourceRepresentationName())
+    copied.CopyConversionParameters(segmentation)
+    for identifier in ids:
+        copied.CopySegmentFromSegmentation(segmentation, identifier)
+    _make_label_maps(copy)
+    return copy
 
 
 def replace_mask(node: Any, name: str, mask: np.ndarray) -> None:
-    """Give a segment other voxels, on the grid of :func:`masks_of`; the rest of it stays."""
+    """Give a segment other voxels, on the grid of :func:`masks_of`; the rest of it stays.
+
+    Raises:
+        InputError: the segments cannot be made label maps.
+    """
+    _make_label_maps(node)
+    node.GetSegmentation().SetSourceRepresentationName("Binary labelmap")
     grid = grid_of(node)
     image = slicer.vtkOrientedImageData()
     image.DeepCopy(grid)
@@ -207,14 +239,18 @@ def replace_mask(node: Any, name: str, mask: np.ndarray) -> None:
 
 def segment_ids(node: Any) -> dict[str, str]:
     """Region, class or region of the model's own → id of its segment, for those that the segmentation has."""
-    segmentation = node.GetSegmentation()
-    found = {}
-    for name in (*STYLES, *filter(None, (node.GetAttribute(f"{ATTRIBUTE}own") or "").split("\n"))):
-        by_name = segmentation.GetSegmentIdBySegmentName(name)
-        identifier = name if segmentation.GetSegment(name) is not None else by_name
-        if identifier:
-            found[name] = identifier
-    return found
+    found = {name: _segment_id(node.GetSegmentation(), name) for name in _names(node)}
+    return {name: identifier for name, identifier in found.items() if identifier}
+
+
+def _names(node: Any) -> tuple[str, ...]:
+    """Those that segments of a result may have, with the own ones of the model that made it."""
+    return (*STYLES, *filter(None, (node.GetAttribute(f"{ATTRIBUTE}own") or "").split("\n")))
+
+
+def _segment_id(segmentation: Any, name: str) -> str:
+    """The id of the segment with this id or name; empty where there is none."""
+    return name if segmentation.GetSegment(name) is not None else segmentation.GetSegmentIdBySegmentName(name) or ""
 
 
 def known_regions(node: Any) -> tuple[str, ...]:
@@ -263,12 +299,17 @@ def _mask(node: Any, identifier: str, grid: Any) -> np.ndarray:
 
 
 def fingerprint(node: Any) -> str:
-    """A digest of the voxels of the segments of a result; another one than stored tells of editing by hand."""
-    state = hashlib.sha256()
-    grid = grid_of(node)
-    for name, identifier in segment_ids(node).items():
+    """A digest of the voxels of the segments of a result; another one than stored tells of editing by hand.
+
+    Raises:
+        InputError: a segment cannot be read or made a label map.
+    """
+    state, ids = hashlib.sha256(), segment_ids(node)
+    readable = _with_label_maps(node)
+    grid = grid_of(readable) if ids else None
+    for name, identifier in ids.items():
         state.update(name.encode())
-        state.update(np.packbits(_mask(node, identifier, grid)).tobytes())
+        state.update(np.packbits(_mask(readable, identifier, grid)).tobytes())
     return state.hexdigest()
 
 
