@@ -228,7 +228,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._onResults()
         self.segmenting.refresh()
 
-    def _showResult(self, node: Any, run: SegmentationRun, kept: Collection[str]) -> None:
+    def _showResult(self, node: Any, run: SegmentationRun, given_up: Collection[str]) -> None:
         """A run has made a segmentation; while another module is open, its views stay as they are."""
         assert self.logic is not None
         self.alignment.learn(run.moved)
@@ -236,7 +236,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.results.measure()
         (self._parameterNode or self.logic.getParameterNode()).result = node
         self.results.show(node)
-        self._newResult.came(node, kept)
+        self._newResult.came(node, given_up)
         if self.parent.isEntered:
             self._showNewResult()
         self.ui.resultsCollapsibleButton.collapsed = False
@@ -323,7 +323,7 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
             model: id or file.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
             outputSegmentation: segmentation node or its name; its segments of these names are replaced. A new node
-                without it.
+                without it, and where they were edited during the run.
             wait: return when it is done, else at once.
             content: ``regions`` (ET, TC, WT), ``classes`` (NCR, ED, ET) or ``both``.
             probabilities: also add a volume a region with the network's probabilities.

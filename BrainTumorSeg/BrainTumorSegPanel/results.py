@@ -10,6 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from BrainTumorSegLib.domain.errors import BrainTumorSegError
 from BrainTumorSegLib.io import mrml
 
 from .segments import Examined, colours_of, examine, nest
@@ -66,11 +67,17 @@ class ResultsPart:
 
     def refresh(self) -> None:
         """Measure again if the segmentation was edited meanwhile."""
-        usable, known = self._is_usable(), self._examined
-        if usable and colours_of(self._chosen) == known.colours and mrml.fingerprint(self._chosen) == known.digest:
-            return
-        if usable or self._shown is not None:
+        usable = self._is_usable()
+        if not (usable and self._holds()) and (usable or self._shown is not None):
             self.measure()
+
+    def _holds(self) -> bool:
+        """Whether what is known of the segmentation is true of its segments as they are."""
+        known = self._examined
+        try:
+            return colours_of(self._chosen) == known.colours and mrml.fingerprint(self._chosen) == known.digest
+        except BrainTumorSegError:
+            return False  # measuring says why
 
     def measure(self) -> None:
         """Measure what is chosen; a segmentation without segments of ours counts as none."""

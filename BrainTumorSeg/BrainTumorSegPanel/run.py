@@ -53,13 +53,15 @@ class SegmentationRun:
         Args:
             sources: modality → volume node or file, as :func:`.sources.resolve` gives it.
             wish: what is to be made.
-            segmentation: the node that gets the result; a new one without it.
+            segmentation: the node that gets the result; a new one without it, and where it is edited meanwhile.
 
         Raises:
             BrainTumorSegError: an image cannot be used or written, or no process can be started.
         """
         self._sources, self._wish, self._segmentation = dict(sources), wish, segmentation
         self._reference = self._sources[reference_of(self._sources)]
+        self._voxels = None if segmentation is None else mrml.fingerprint(segmentation)
+        self._grid = None if isinstance(self._reference, Path) else _own_grid(self._reference)
         self._node: Any = None
         self._problem: BrainTumorSegError | None = None
         self.measurements: dict[str, Any] = {}
@@ -216,10 +218,7 @@ class SegmentationRun:
         if not styles:
             self.warnings.append(_("This model does not tell tissue classes apart; regions are shown."))
             styles = mrml.segment_styles(known, regions=True, classes=False)
-        in_scene = not isinstance(self._reference, Path)
-        place = mrml.Place(
-            mrml.affine_of(self._reference) if in_scene else labels.affine, self._reference if in_scene else None
-        )
+        place = self._place(labels.affine)
         node = self._target()
         mrml.write_segments(node, labels.array, styles, place)
         mrml.write_provenance(node, self._provenance(record), known)
@@ -232,6 +231,16 @@ class SegmentationRun:
         if self._wish.surfaces:
             show_surfaces(node)
         return node
+
+    def _place(self, affine: np.ndarray) -> mrml.Place:
+        """On the reference, which may have been put under a transform; where it lay if its own grid is another now."""
+        if self._grid is None:
+            return mrml.Place(affine)
+        if _own_grid(self._reference) == self._grid:
+            return mrml.Place(mrml.affine_of(self._reference), self._reference)
+        text = _("{name} has other voxels or another place now; the result lies where it was when the run began.")
+        self.warnings.append(text.format(name=self._reference.GetName()))
+        return mrml.Place(affine)
 
     def _add_preprocessed(self, preprocessed: Preprocessed, moves: Mapping[str, Motion], place: mrml.Place) -> None:
         """The brain, the registered images and the transforms, where asked for; and where the scans have moved."""
@@ -263,11 +272,16 @@ class SegmentationRun:
                 self.warnings.append(text.format(name=source.GetName(), time=self._times[modality]))
 
     def _target(self) -> Any:
-        """The node that gets the result; a new one where the chosen one has gone."""
-        if self._segmentation is not None:
-            if slicer.mrmlScene.IsNodePresent(self._segmentation):
-                return self._segmentation
-            self.warnings.append(_("The output segmentation was removed meanwhile; the result is a new one."))
+        """The node that gets the result; a new one where the chosen one has gone, or was edited since the start."""
+        chosen = self._segmentation
+        if chosen is not None:
+            if not slicer.mrmlScene.IsNodePresent(chosen):
+                self.warnings.append(_("The output segmentation was removed meanwhile; the result is a new one."))
+            elif mrml.fingerprint(chosen) != self._voxels:
+                text = _("{name} was edited during the run and stays as it is; the result is a new one.")
+                self.warnings.append(text.format(name=chosen.GetName()))
+            else:
+                return chosen
         time = self._times.get(reference_of(self._sources))
         name = _("{name} tumour").format(name=" ".join(filter(None, (_stem(self._reference), time))))
         name = slicer.mrmlScene.GenerateUniqueName(name)
@@ -308,6 +322,12 @@ def _make_folder() -> RunFolder:
             _("There is no place for temporary files ({reason}).").format(reason=error.strerror or error),
             _("Make room on the disk."),
         ) from error
+
+
+def _own_grid(volume: Any) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """What a volume's voxels lie on, whatever transform it is under; no dimensions where it holds none."""
+    image = volume.GetImageData()
+    return () if image is None else image.GetDimensions(), tuple(mrml.own_affine(volume).ravel().tolist())
 
 
 def _stem(source: Any) -> str:

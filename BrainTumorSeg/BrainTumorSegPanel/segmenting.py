@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Collection
 from typing import Any
@@ -24,7 +25,7 @@ from .models import ModelsPart
 from .run import SegmentationRun
 from .sources import origins_of
 from .turns import Turns
-from .views import predecessors
+from .views import is_edited, predecessors
 from .widgets import duration, errors_shown, plain, show_error, show_text
 
 
@@ -42,7 +43,7 @@ class SegmentPart:
     ) -> None:
         """``parameters`` gives the parameter node of the scene.
 
-        ``finished`` takes the node of a result, its run, and the ids of former results that stay shown.
+        ``finished`` takes the node of a result, its run, and the ids of edited results that it may hide.
         """
         self._ui, self._logic, self._parameters, self._finished = ui, logic, parameters, finished
         self._inputs, self._models, self._log = parts
@@ -50,7 +51,8 @@ class SegmentPart:
         self._run: SegmentationRun | None = None
         self._kind: Kind | None = None
         self._started = 0.0
-        self._kept: set[str] = set()
+        self._asked: dict[str, Any] = {}  # what the run was given, to be repeated on another device
+        self._given_up: set[str] = set()
         self._to_install = ""
         self._told_of: list[str] = []  # ids of the images that the status is of
         self._timer = qt.QTimer()
@@ -123,7 +125,7 @@ class SegmentPart:
             if self._confirmed():
                 self._logic.ensureDependencies()
                 self._models.refresh_devices()
-                self._start(self._models.device)
+                self._start(self._chosen(), self._kind_on(self._models.device))
         except CancelledError as declined:
             show_text(self._ui.statusLabel, declined.sentence())
         except Exception as error:
@@ -141,48 +143,45 @@ class SegmentPart:
         if not self._models.licence_accepted():
             return False
         output = self._parameters().outputSegmentation
-        if output is not None and mrml.holds_other_work(output):
-            question = _("The segments ET, TC, WT, NCR and ED of {name} were edited or made elsewhere. Replace them?")
-            if not slicer.util.confirmOkCancelDisplay(plain(question.format(name=output.GetName()))):
-                return False
-        self._kept = self._not_to_be_hidden(output)
+        if not _may_be_replaced(output):
+            return False
+        self._given_up = self._to_be_hidden(output)
         return True
 
-    def _not_to_be_hidden(self, output: Any) -> set[str]:
-        """Ids of former results on the same image that were edited, and stay shown if the user wants it."""
+    def _to_be_hidden(self, output: Any) -> set[str]:
+        """Ids of former results on the same image that were edited, and that the user lets be hidden."""
         nodes = self._inputs.volumes()
-        edited = [
-            node
-            for node in predecessors(nodes[reference_of(nodes)])
-            if node is not output and mrml.holds_other_work(node)
-        ]
+        edited = [node for node in predecessors(nodes[reference_of(nodes)]) if node is not output and is_edited(node)]
         if not edited:
             return set()
         question = _("{names} was edited by hand, and stays in the scene. Hide it when the new result is shown?")
         names = ", ".join(node.GetName() for node in edited)
         hidden = slicer.util.confirmYesNoDisplay(plain(question.format(names=names)))
-        return set() if hidden else {node.GetID() for node in edited}
+        return {node.GetID() for node in edited} if hidden else set()
 
-    def _start(self, device: str) -> None:
+    def _chosen(self) -> dict[str, Any]:
+        """What a run that would begin now is given."""
         chosen = self._parameters()
-        self._run = self._logic.segment(
+        return {
             **self._inputs.volumes(),
-            model=self._models.model,
-            device=device,
-            outputSegmentation=chosen.outputSegmentation,
-            wait=False,
-            content=chosen.content,
-            probabilities=chosen.probabilities,
-            surfaces=chosen.surfaces,
-            tta=chosen.tta,
-            preprocess=chosen.preprocessing.value,
-            brainExtraction=chosen.brainExtraction.value,
-            brainMask=chosen.brainMask,
-            brain=chosen.brain,
-            registered=chosen.registered,
-        )
-        self._kind, self._started = self._kind_on(device), time.monotonic()
-        self._log.add(_("Segmenting with {model} on {device}.").format(model=self._models.model, device=device))
+            "model": self._models.model,
+            "device": self._models.device,
+            "outputSegmentation": chosen.outputSegmentation,
+            "content": chosen.content,
+            "probabilities": chosen.probabilities,
+            "surfaces": chosen.surfaces,
+            "tta": chosen.tta,
+            "preprocess": chosen.preprocessing.value,
+            "brainExtraction": chosen.brainExtraction.value,
+            "brainMask": chosen.brainMask,
+            "brain": chosen.brain,
+            "registered": chosen.registered,
+        }
+
+    def _start(self, asked: dict[str, Any], kind: Kind) -> None:
+        self._run = self._logic.segment(**asked, wait=False)
+        self._asked, self._kind, self._started = asked, kind, time.monotonic()
+        self._log.add(_("Segmenting with {model} on {device}.").format(**asked))
         self._timer.start()
         self._show_progress(self._run)
         self._turns.changed()
@@ -212,6 +211,8 @@ class SegmentPart:
         self._turns.changed()
         if error is not None:
             self._on_failure(error, run)
+        if self._run is None:
+            self._asked = {}  # it would keep images that are removed
 
     def _show_progress(self, run: SegmentationRun) -> None:
         self._ui.progressBar.value = round(100 * run.progress)
@@ -234,7 +235,7 @@ class SegmentPart:
         show_text(self._ui.statusLabel, text, warns=bool(run.warnings))
         for line in (_volumes(run), *run.warnings):
             self._log.add(line)
-        self._finished(node, run, self._kept)
+        self._finished(node, run, self._given_up)
 
     def _on_failure(self, error: Exception, run: SegmentationRun) -> None:
         self._log.add(error.sentence() if isinstance(error, BrainTumorSegError) else str(error))
@@ -245,7 +246,20 @@ class SegmentPart:
             plain(f"{error} {_('Segment again on the CPU? It is slower and needs no GPU memory.')}")
         ):
             with errors_shown():
-                self._start("cpu")
+                self._repeat_on_cpu()
+
+    def _repeat_on_cpu(self) -> None:
+        """The same images and choices, whatever is chosen by now."""
+        if self._kind is not None and _may_be_replaced(self._asked["outputSegmentation"]):
+            self._start({**self._asked, "device": "cpu"}, dataclasses.replace(self._kind, device="cpu"))
+
+
+def _may_be_replaced(output: Any) -> bool:
+    """Ask before segments are replaced that were edited by hand or made elsewhere."""
+    if output is None or not mrml.holds_other_work(output):
+        return True
+    question = _("The segments ET, TC, WT, NCR and ED of {name} were edited or made elsewhere. Replace them?")
+    return bool(slicer.util.confirmOkCancelDisplay(plain(question.format(name=output.GetName()))))
 
 
 def _volumes(run: SegmentationRun) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import slicer
 
+from BrainTumorSegLib.domain.errors import BrainTumorSegError
 from BrainTumorSegLib.io import mrml
 
 from .lesions import Lesion
@@ -41,7 +42,9 @@ def set_shown(node: Any, shown: bool) -> None:
 
 
 def predecessors(reference: Any) -> list[Any]:
-    """Results on a volume that are shown now; those of other programs are left alone."""
+    """Results on a volume that are shown now; those of other programs are left alone. None for no volume."""
+    if reference is None:
+        return []
     return [
         node
         for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
@@ -52,15 +55,26 @@ def predecessors(reference: Any) -> list[Any]:
     ]
 
 
+def is_edited(node: Any) -> bool:
+    """Whether a result was edited by hand, as far as its segments can be read."""
+    try:
+        return mrml.holds_other_work(node)
+    except BrainTumorSegError:
+        return True
+
+
 class NewResult:
-    """The result of the last run: it comes to the views while the panel is open, in place of its predecessors."""
+    """The result of the last run: it comes to the views while the panel is open, in place of its predecessors.
+
+    One that was edited by hand, be it during the run, stays shown unless the user let it be hidden.
+    """
 
     def __init__(self) -> None:
         self._waiting: tuple[Any, Collection[str]] | None = None
 
-    def came(self, node: Any, kept: Collection[str] = ()) -> None:
-        """A run has made it; no view changes yet. Results whose ids are ``kept`` stay shown beside it."""
-        self._waiting = (node, kept)
+    def came(self, node: Any, given_up: Collection[str] = ()) -> None:
+        """A run has made it; no view changes yet. ``given_up`` are the ids of edited results that may be hidden."""
+        self._waiting = (node, given_up)
         set_shown(node, False)
 
     def show(self) -> Any:
@@ -68,9 +82,9 @@ class NewResult:
         waiting, self._waiting = self._waiting, None
         if waiting is None or not slicer.mrmlScene.IsNodePresent(waiting[0]):
             return None
-        node, kept = waiting
+        node, given_up = waiting
         for other in predecessors(reference_volume(node)):
-            if other is not node and other.GetID() not in kept:
+            if other is not node and (other.GetID() in given_up or not is_edited(other)):
                 set_shown(other, False)
         set_shown(node, True)
         return node

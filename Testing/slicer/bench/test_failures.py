@@ -150,20 +150,31 @@ def test_no_folder_for_temporary_files(
 def test_gpu_memory_runs_out(
     panel: Panel, case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
-    """The child of the first run says what torch says; the second runs on the CPU, if the user wants it."""
+    """The child of the first run says what torch says; the second runs on the CPU, if the user wants it.
+
+    What is chosen meanwhile is for a later run.
+    """
+    from BrainTumorSegPanel.views import reference_volume
+
     out_of_memory = tmp_path / "python"
     sentence = (
         '{"error": "The GPU cuda:0 has not enough memory.", "code": "device_memory", "remedy": "Close other programs."}'
     )
     out_of_memory.write_text(f"#!/bin/sh\necho '{sentence}'\nexit 1\n")
     out_of_memory.chmod(0o755)
-    panel.load(case)
+    first = panel.load(case)
+    others = panel.load(case)
+    for name, node in first.items():
+        getattr(panel.ui, f"{name}Selector").setCurrentNode(node)
     before = snapshot()
     with monkeypatch.context() as patch:
         patch.setattr("sys.executable", str(out_of_memory))
         panel.desk.answer(answer)
         panel.click("applyButton")
         patch.undo()
+        for name, node in others.items():
+            getattr(panel.ui, f"{name}Selector").setCurrentNode(node)
+        panel.choose_model("whole")
         panel.wait_to_end()
     question = panel.desk.take()[0]
     assert "memory" in question.text
@@ -171,5 +182,7 @@ def test_gpu_memory_runs_out(
     if answer == "No":
         assert snapshot() == before
     else:
-        assert panel.ui.resultSelector.currentNode() is not None
-        assert "on cpu" in panel.ui.logText.plainText
+        made = panel.ui.resultSelector.currentNode()
+        assert reference_volume(made) is first["t1ce"], "the same images, whatever is chosen by now"
+        assert made.GetAttribute("BrainTumorSeg.model") == "exact"
+        assert "Segmenting with exact on cpu" in panel.ui.logText.plainText
