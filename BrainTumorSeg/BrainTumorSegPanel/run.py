@@ -277,7 +277,7 @@ class SegmentationRun:
         if chosen is not None:
             if not slicer.mrmlScene.IsNodePresent(chosen):
                 self.warnings.append(_("The output segmentation was removed meanwhile; the result is a new one."))
-            elif mrml.fingerprint(chosen) != self._voxels:
+            elif not self._is_as_it_was(chosen):
                 text = _("{name} was edited during the run and stays as it is; the result is a new one.")
                 self.warnings.append(text.format(name=chosen.GetName()))
             else:
@@ -286,6 +286,12 @@ class SegmentationRun:
         name = _("{name} tumour").format(name=" ".join(filter(None, (_stem(self._reference), time))))
         name = slicer.mrmlScene.GenerateUniqueName(name)
         return slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+
+    def _is_as_it_was(self, chosen: Any) -> bool:
+        try:
+            return mrml.fingerprint(chosen) == self._voxels
+        except BrainTumorSegError:  # made something else that cannot be read
+            return False
 
     def _provenance(self, record: ResultRecord) -> dict[str, Any]:
         """That of the record, with the names of the images in place of the temporary files'."""

@@ -214,6 +214,25 @@ def test_any_segmentation_with_known_names_can_be_shown(panel: Panel, truth: Any
     assert [row[0] for row in panel.table("resultsTable")[1:]] == ["ET", "TC", "WT", "NCR", "ED"]
 
 
+def test_segments_that_cannot_be_measured_are_said_once(panel: Panel) -> None:
+    """Contours, without the extension that makes label maps of them: a message, no table, and nothing uncaught."""
+    import slicer
+    import vtk
+
+    node, segment = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "plan"), slicer.vtkSegment()
+    segment.SetName("WT")
+    segment.AddRepresentation("Planar contour", vtk.vtkPolyData())
+    node.GetSegmentation().SetSourceRepresentationName("Planar contour")
+    node.GetSegmentation().AddSegment(segment)
+    panel.ui.resultSelector.setCurrentNode(node)
+    assert "The segments of plan cannot be made label maps" in only_message(panel.desk).text
+    slicer.util.selectModule("SegmentEditor")
+    slicer.util.selectModule("BrainTumorSeg")
+    panel.raise_uncaught()
+    assert "cannot be made label maps" in only_message(panel.desk).text
+    assert panel.ui.resultsTable.rowCount == 0
+
+
 def test_the_log_can_be_copied(panel: Panel, result: Any) -> None:
     import slicer
 
