@@ -250,6 +250,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         assert self.logic is not None
         (self._parameterNode or self.logic.getParameterNode()).result = node
         self.results.show(node)
+        self.alignment.end(restore=False)
         self.results.show_slices()
         self.ui.resultsCollapsibleButton.collapsed = False
 
@@ -266,6 +267,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             wait=False,
             preprocess=self._parameterNode.preprocessing.value,
             brainExtraction=self._parameterNode.brainExtraction.value,
+            tta=self._parameterNode.tta,
         )
         return run
 
@@ -367,6 +369,7 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
         wait: bool = True,
         preprocess: str = "auto",
         brainExtraction: str = "auto",
+        tta: bool = False,
     ) -> FolderRun:
         """Segment a folder of patients into ``<case>.nii.gz`` and ``results.csv``, as ``braintumorseg batch`` does.
 
@@ -377,7 +380,7 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
             BrainTumorSegError: there is no patient, or the output folder cannot be made.
         """
         setup.check()
-        options = RunOptions(str(model), device, preprocess=preprocess, brain_extraction=brainExtraction)
+        options = RunOptions(str(model), device, tta=tta, preprocess=preprocess, brain_extraction=brainExtraction)
         run = FolderRun(Path(inputFolder), Path(outputFolder), options)
         if wait:
             run.wait()

@@ -59,6 +59,7 @@ class AlignmentPart:
         self._moved: Mapping[tuple[str, str], Moved] = {}
         self._before: dict[Any, Layers] = {}
         self._shown: tuple[str, ...] = ()  # ids of the image and the reference
+        self._overlay: str = ""  # id of the volume that is laid over: the image or its copy
         self._copy: Any = None
         ui.alignmentButton.connect("clicked()", self._on_click)
         ui.showSlicesButton.connect("clicked()", self._on_show_slices)
@@ -88,11 +89,18 @@ class AlignmentPart:
             self.end()
 
     def end(self, restore: bool = True) -> None:
-        """Take the overlay away, and show what was there before it unless something else is shown now."""
+        """Take the overlay away, and show what was there before it; a view that shows something else now keeps that.
+
+        With ``restore=False`` all views show something else.
+        """
         before, self._before, self._shown = self._before, {}, ()
         self._ui.alignmentButton.checked = False
+        removed = _present(self._overlay) is None
         for composite, layers in before.items():
             if restore:
+                over = composite.GetForegroundVolumeID()
+                if over != self._overlay and not (removed and not over):
+                    continue
                 composite.SetBackgroundVolumeID(_present(layers.background))
                 composite.SetForegroundVolumeID(_present(layers.foreground))
             composite.SetForegroundOpacity(layers.opacity)
@@ -142,7 +150,7 @@ class AlignmentPart:
             composite.SetBackgroundVolumeID(reference.GetID())
             composite.SetForegroundVolumeID(over.GetID())
             composite.SetForegroundOpacity(OPACITY)
-        self._shown = pair
+        self._shown, self._overlay = pair, over.GetID()
         self._ui.alignmentButton.checked = True
 
     def _remove_copy(self) -> None:

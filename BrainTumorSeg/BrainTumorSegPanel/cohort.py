@@ -45,7 +45,7 @@ class CohortPart:
             path.connect("currentPathChanged(QString)", self.refresh)
         ui.cohortRunButton.connect("clicked()", self._on_run)
         ui.cohortCancelButton.connect("clicked()", self.cancel)
-        ui.cohortTable.connect("cellDoubleClicked(int,int)", self._on_open)
+        ui.cohortTable.connect("cellActivated(int,int)", self._on_open)
         turns.join(self)
         self.refresh()
 
@@ -101,8 +101,8 @@ class CohortPart:
         run = self._run
         if run is None:
             return
+        state = run.state  # before its last words are taken over
         run.poll()
-        state = run.state
         self._show(run)
         if state == "running":
             return

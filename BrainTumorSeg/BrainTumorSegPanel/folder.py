@@ -17,7 +17,7 @@ from BrainTumorSegLib.cohort.discovery import find_cohort
 from BrainTumorSegLib.domain.errors import InputError, OutputError
 from BrainTumorSegLib.domain.measurements import RegionMeasurement
 from BrainTumorSegLib.domain.options import RunOptions
-from BrainTumorSegLib.domain.result_record import read_record, record_path
+from BrainTumorSegLib.domain.result_record import ResultRecord, read_record, record_path
 from BrainTumorSegLib.io import mrml
 from BrainTumorSegLib.io.case_folder import CaseFiles
 from BrainTumorSegLib.io.registry import read_label_map
@@ -25,7 +25,7 @@ from BrainTumorSegLib.io.run_folder import RunFolder
 from BrainTumorSegLib.runner import EngineRun, clean_up
 
 from .run import from_root
-from .sources import load_case
+from .sources import load_found
 
 TABLE = "results.csv"
 # It ends its workers, and writes the tables of what is done.
@@ -100,10 +100,10 @@ class FolderRun:
     def poll(self) -> None:
         """Take over what has ended since."""
         state = self._engine.state
-        said = self._engine.cases
-        for values in said[self._heard :]:
-            self._by_name[str(values["case"])].take(values, self._destination)
-        self._heard = len(said)
+        said = self._engine.cases[self._heard :]
+        self._heard += len(said)
+        for values in said:
+            self._outcome(str(values["case"])).take(values, self._destination)
         if state == "running" or not self._end.alive:
             return
         error = self._engine.error
@@ -112,6 +112,13 @@ class FolderRun:
                 case.state = state if state != "done" else "cancelled"
                 case.error = error.sentence() if error and state == "failed" else ""
         self._end()
+
+    def _outcome(self, name: str) -> CaseOutcome:
+        """That of a patient; one that came to the folder since it was looked into is new."""
+        if name not in self._by_name:
+            self._by_name[name] = CaseOutcome(name, CaseFiles(name))
+            self.cases.append(self._by_name[name])
+        return self._by_name[name]
 
     @property
     def progress(self) -> float:
@@ -136,6 +143,13 @@ class FolderRun:
         self.poll()
 
 
+def _found(files: CaseFiles, record: ResultRecord) -> CaseFiles:
+    """Where a patient's images are: as they were found, else as the result names them."""
+    if files.inputs or files.folder:
+        return files
+    return dataclasses.replace(files, files={name: Path(file) for name, file in record.provenance.inputs.items()})
+
+
 def open_case(case: CaseOutcome) -> Any:
     """Load a patient's images and result into the scene; the segmentation's node.
 
@@ -145,7 +159,7 @@ def open_case(case: CaseOutcome) -> Any:
     assert case.label_map is not None
     record = read_record(record_path(case.label_map))
     labels = read_label_map(case.label_map, record.convention)
-    images = load_case([case.files.folder] if case.files.folder else case.files.inputs)
+    images = load_found(_found(case.files, record))
     reference = images[record.provenance.reference]
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", case.name)
     styles = mrml.segment_styles(record.regions, regions=True, classes=False, own=record.own_regions)

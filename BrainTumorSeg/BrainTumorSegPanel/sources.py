@@ -9,11 +9,11 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from BrainTumorSegLib.domain.errors import BrainTumorSegError, InputError, ModalityError
+from BrainTumorSegLib.domain.errors import BrainTumorSegError, InputError, ModalityError, RequestError
 from BrainTumorSegLib.domain.modalities import MODALITIES, TITLES, Recognition, assign, recognise
 from BrainTumorSegLib.domain.session import Candidate, Origin, Session, choose_session
 from BrainTumorSegLib.io import dicom
-from BrainTumorSegLib.io.case_folder import find_case
+from BrainTumorSegLib.io.case_folder import CaseFiles, find_case
 from BrainTumorSegLib.io.mrml import check_volume
 from BrainTumorSegLib.io.registry import is_image
 
@@ -91,6 +91,29 @@ def find(value: Any) -> Any:
     return path
 
 
+def find_segmentation(value: Any, *, or_labels: bool = False) -> Any:
+    """A segmentation node, from itself or its name; None stays None.
+
+    Args:
+        value: what is given.
+        or_labels: whether a label volume will do.
+
+    Raises:
+        RequestError: there is none of that name, or the node is something else.
+    """
+    kinds = ("vtkMRMLSegmentationNode", *(("vtkMRMLLabelMapVolumeNode",) if or_labels else ()))
+    if isinstance(value, str):
+        found = (slicer.util.getFirstNodeByClassByName(kind, value) for kind in kinds)
+        node = next((one for one in found if one is not None), None)
+        if node is None:
+            raise RequestError(_("There is no segmentation called {name}.").format(name=value), _("Check the name."))
+        return node
+    if value is not None and not (hasattr(value, "IsA") and any(value.IsA(kind) for kind in kinds)):
+        name = value.GetName() if hasattr(value, "GetName") else repr(value)
+        raise RequestError(_("{name} is no segmentation.").format(name=name), _("Give a segmentation or its name."))
+    return value
+
+
 def name_of(source: Any) -> str:
     """Name of a node or file."""
     return source.name if isinstance(source, Path) else str(source.GetName())
@@ -160,18 +183,39 @@ def load_case(paths: Iterable[Path]) -> dict[str, Any]:
     paths = list(paths)
     if choice := dicom_choice(paths):
         return load_series(choice)
+    return _load_files(case_files(paths))
+
+
+def load_found(case: CaseFiles) -> dict[str, Any]:
+    """Load the images of a patient as they were found among others; all of them or none.
+
+    Raises:
+        ModalityError, InputError: a file or series cannot be read.
+    """
+    if case.channels:
+        images = case.read().images
+        return {
+            name: slicer.util.addVolumeFromArray(image.array, image.affine, f"{case.id}_{name}")
+            for name, image in images.items()
+        }
+    if case.files:
+        return _load_files(case.files)
+    return load_case([case.folder] if case.folder else [])  # of DICOM series, which are told apart by their headers
+
+
+def _load_files(files: Mapping[str, Path]) -> dict[str, Any]:
     nodes: dict[str, Any] = {}
-    for modality, file in case_files(paths).items():
+    for modality, file in files.items():
         try:
             nodes[modality] = slicer.util.loadVolume(str(file), {"show": False})
         except RuntimeError as error:
             for node in nodes.values():
-                _remove(node)
+                remove_volume(node)
             raise InputError(_("{file} cannot be read.").format(file=file), _("Copy it again.")) from error
     return nodes
 
 
-def _remove(volume: Any) -> None:
+def remove_volume(volume: Any) -> None:
     """A volume with what was made for it alone."""
     for part in (volume.GetDisplayNode(), volume.GetStorageNode(), volume):
         if part is not None:

@@ -157,6 +157,7 @@ def _fit(widget: Any, count: int, even: bool) -> None:
 
     line = widget.fontMetrics().height()
     head, row = 2 * line + 6, line + 8
+    widget.setTabKeyNavigation(False)  # Tab goes on to the next part of the panel
     rows, columns = widget.verticalHeader(), widget.horizontalHeader()
     rows.setVisible(False)
     rows.setSectionResizeMode(qt.QHeaderView.Fixed)

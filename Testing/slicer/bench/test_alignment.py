@@ -110,6 +110,27 @@ def test_leaving_and_ending_the_module(panel: Panel) -> None:
     assert layers() == before
 
 
+def test_views_that_show_something_else_keep_it(panel: Panel) -> None:
+    """A run ends while another module is open, which has put its own images into one of the views."""
+    import slicer
+
+    reference, scan = add_volume("a"), add_volume("b")
+    other, over_it = add_volume("of another module"), add_volume("over that")
+    choose(panel, t1ce=reference, flair=scan)
+    before = layers()
+    panel.click("alignmentButton")
+    slicer.util.selectModule("SegmentEditor")
+    red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    red.SetBackgroundVolumeID(other.GetID())
+    red.SetForegroundVolumeID(over_it.GetID())
+    red.SetForegroundOpacity(0.3)
+    learn(panel, scan, reference, np.eye(4))
+    after = layers()
+    assert (other.GetID(), over_it.GetID(), 0.3) in after
+    assert sorted(map(str, after)) == sorted(map(str, [*before[1:], (other.GetID(), over_it.GetID(), 0.3)]))
+    assert not panel.ui.alignmentButton.checked
+
+
 def test_a_scan_is_shown_where_a_run_has_put_it(panel: Panel) -> None:
     """A copy with the same voxels, hidden and unsaved, that goes with the overlay; the scan itself stays."""
     import slicer

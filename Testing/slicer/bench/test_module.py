@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
-from .driving import Panel, Traces, idle_engine, only_message, snapshot
+from BrainTumorSegLib.io.registry import write_volume
+from Testing import samples
+
+from .driving import Panel, Traces, idle_engine, mask, only_message, snapshot
 
 
 def test_what_the_module_tells_of_itself(bench: SimpleNamespace, application: Traces) -> None:
@@ -171,12 +177,97 @@ def test_a_folder_of_patients(panel: Panel, case: Path, tmp_path: Path) -> None:
         rows = {row["case"]: float(row["WT_volume_ml"]) for row in csv.DictReader(file)}
     assert set(rows) == {"A", "C"} and all(rows.values())
     assert snapshot() == before
-    panel.ui.cohortTable.cellDoubleClicked.emit(0, 0)
-    panel.raise_uncaught()
-    opened = panel.widget.results.node
+    opened = open_first(panel)
     assert opened.GetName() == "A"
     sizes = panel.widget.logic.measurements(opened)
     assert sizes["WT"].volume_ml == pytest.approx(rows["A"], rel=0.01)
+
+
+def open_first(panel: Panel) -> Any:
+    """Double-click the first patient, or press Enter on it; the segmentation that is shown."""
+    assert not panel.ui.cohortTable.tabKeyNavigation, "Tab leaves the table"
+    panel.ui.cohortTable.cellActivated.emit(0, 0)
+    panel.raise_uncaught()
+    assert not panel.desk.shown, panel.desk.shown
+    return panel.widget.results.node
+
+
+@pytest.mark.parametrize("kind", ["flat", "nnunet", "decathlon"])
+def test_patients_of_any_layout_are_opened(
+    panel: Panel, case: Path, patient: samples.Patient, tmp_path: Path, kind: str
+) -> None:
+    """Several in one folder, by names, numbers or channels; an overlay of the views goes."""
+    import slicer
+    from BrainTumorSegPanel.views import reference_volume
+
+    root = tmp_path / "patients" / ("flat" if kind == "flat" else "imagesTr")
+    root.mkdir(parents=True)
+    channels = ("t1", "t1ce", "t2", "flair")
+    for name in ("A", "B"):
+        if kind == "decathlon":
+            samples.write_decathlon(root / f"{name}.nii.gz", patient)
+            continue
+        for number, modality in enumerate(channels):
+            end = f"_{number:04}" if kind == "nnunet" else f"_{modality}"
+            write_volume(patient.images[modality], root / f"{name}{end}.nii.gz")
+    if kind == "nnunet":
+        names = {str(number): modality for number, modality in enumerate(channels)}
+        (root.parent / "dataset.json").write_text(json.dumps({"channel_names": names}))
+    nodes = panel.load(case)
+    panel.ui.ttaCheckBox.checked = True
+    panel.click("alignmentButton")
+    panel.ui.cohortInputPath.currentPath = str(tmp_path / "patients")
+    panel.ui.cohortOutputPath.currentPath = str(tmp_path / "out")
+    panel.click("cohortRunButton")
+    panel.wait_until(lambda: not panel.ui.cohortCancelButton.enabled)
+    assert [row[:2] for row in panel.table("cohortTable")[1:]] == [["A", "done"], ["B", "done"]]
+    opened = open_first(panel)
+    reference = reference_volume(opened)
+    assert opened.GetName() == "A" and reference not in nodes.values()
+    np.testing.assert_array_equal(mask(opened, "WT", reference), patient.labels.array > 0)
+    assert json.loads(opened.GetAttribute("BrainTumorSeg.provenance"))["tta"], "as the panel says"
+    assert not panel.ui.alignmentButton.checked
+    composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    assert composite.GetBackgroundVolumeID() == reference.GetID() and not composite.GetForegroundVolumeID()
+
+
+def test_a_patient_that_comes_when_the_run_has_begun(
+    application: Traces, logic: Any, case: Path, models: dict[str, Path], tmp_path: Path
+) -> None:
+    """The engine looks into the folder after the panel: what it says of another patient is taken over as well."""
+    from BrainTumorSegPanel.folder import open_case
+
+    from BrainTumorSegLib.engine_process import processes
+
+    for place in ("patients/B", "later"):
+        shutil.copytree(case, tmp_path / place)
+    processes.end_idle()  # one that is ready might be faster than this test
+    run = logic.segmentFolder(tmp_path / "patients", tmp_path / "out", models["exact"], "cpu", wait=False)
+    (tmp_path / "later").rename(tmp_path / "patients" / "A")
+    run.wait()
+    assert {one.name: one.state for one in run.cases} == {"A": "done", "B": "done"}
+    assert open_case(run.cases[-1]).GetName() == "A"
+
+
+def test_the_last_patient_is_heard_of(
+    panel: Panel, case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine ends right after the panel has asked it."""
+    shutil.copytree(case, tmp_path / "patients" / "A")
+    panel.ui.cohortInputPath.currentPath = str(tmp_path / "patients")
+    panel.ui.cohortOutputPath.currentPath = str(tmp_path / "out")
+    panel.click("cohortRunButton")
+    run = panel.widget.cohort._run
+    poll = run.poll
+
+    def poll_before_the_end() -> None:
+        poll()
+        while run.state == "running":
+            time.sleep(0.01)
+
+    monkeypatch.setattr(run, "poll", poll_before_the_end)
+    panel.wait_until(lambda: not panel.ui.cohortCancelButton.enabled)
+    assert panel.table("cohortTable")[1][:2] == ["A", "done"]
 
 
 def test_what_is_done_of_a_folder_stays(panel: Panel, case: Path, tmp_path: Path) -> None:
