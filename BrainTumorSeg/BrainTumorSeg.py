@@ -357,7 +357,7 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
         options = RunOptions(str(model), device, tta=tta, preprocess=preprocess, brain_extraction=brainExtraction)
         mask = None if brainMask is None else sources.find(brainMask)
         wish = Wish(options, content, mask, probabilities, brain, registered, surfaces, inProcess)
-        run = SegmentationRun(chosen, wish, self._segmentationNode(outputSegmentation))
+        run = SegmentationRun(chosen, wish, sources.find_segmentation(outputSegmentation))
         return run.result() if wait else run
 
     def segmentFolder(
@@ -388,21 +388,12 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
 
     def measurements(self, segmentation: Any) -> dict[str, Any]:
         """Region or tissue class → volume, share, lesions, largest diameters of a segmentation node as it is now."""
-        return sizes_of(self._segmentationNode(segmentation))
+        return sizes_of(sources.find_segmentation(segmentation, or_labels=True))
 
     def compare(self, segmentation: Any, reference: Any) -> dict[str, dict[str, Any]]:
         """Region → measure → value, for a segmentation and a reference segmentation or label volume."""
-        return compare_nodes(self._segmentationNode(segmentation), self._segmentationNode(reference))
-
-    @staticmethod
-    def _segmentationNode(value: Any) -> Any:
-        """A node from itself or its name; None stays None."""
-        if not isinstance(value, str):
-            return value
-        node = slicer.mrmlScene.GetFirstNodeByName(value)
-        if node is None:
-            raise RequestError(_("There is no node called {name}.").format(name=value), _("Check the name."))
-        return node
+        first, second = (sources.find_segmentation(one, or_labels=True) for one in (segmentation, reference))
+        return compare_nodes(first, second)
 
 
 class BrainTumorSegTest(ScriptedLoadableModuleTest):

@@ -135,6 +135,7 @@ def test_other_segments_of_the_output_stay(
     identifier = node.GetSegmentation().AddEmptySegment("", "ventricle")
     own = np.zeros(patient.labels.array.shape, np.uint8)
     own[2:6, 3:9, 4:8] = 1
+    volumes["t2"].SetName("mine")  # came first, and is no segmentation
     slicer.util.updateSegmentBinaryLabelmapFromArray(own, node, identifier, volumes["t1ce"])
     given = logic.segment(**volumes, model=models["exact"], device="cpu", outputSegmentation="mine", inProcess=True)
     assert given is node
@@ -156,7 +157,8 @@ def test_a_model_of_one_region(logic: Any, volumes: dict[str, Any], models: dict
         ({"t1": "nowhere"}, "neither a node nor a file"),
         ({"flair": "x", "model": "no-such-model"}, "no model 'no-such-model'"),
         ({"flair": "x", "content": "everything"}, "Unknown content"),
-        ({"flair": "x", "outputSegmentation": "none of them"}, "no node called"),
+        ({"flair": "x", "outputSegmentation": "none of them"}, "no segmentation called"),
+        ({"flair": "x", "outputSegmentation": "x"}, "no segmentation called x"),
         ({"flair": "x", "device": "tpu"}, "tpu"),
     ],
 )
