@@ -15,12 +15,12 @@ from BrainTumorSegLib.domain.errors import BrainTumorSegError
 from BrainTumorSegLib.domain.modalities import MODALITIES, TITLES, reference_of
 from BrainTumorSegLib.domain.session import Session, mixed
 from BrainTumorSegLib.io import mrml
-from BrainTumorSegLib.io.sample_patient import SAMPLE
 from BrainTumorSegLib.preprocessing.plan import Plan, plan_of
 
 from .lies import Told, tell
 from .patients import PatientPart
 from .preprocessing import Looks
+from .sample import load_sample
 from .sources import (
     dicom_choice,
     load_case,
@@ -164,7 +164,7 @@ class InputsPart:
 
     def load(self, paths: Sequence[Path]) -> None:
         """Load a case folder, of files or DICOM series, or the files of a case, and choose its images."""
-        with errors_shown():
+        with errors_shown(), slicer.util.WaitCursor():
             choice = dicom_choice(paths)
             nodes = load_series(choice) if choice else load_case(paths)
             reasons = choice.reasons if choice else dict.fromkeys(nodes, _("file name"))
@@ -247,11 +247,8 @@ class InputsPart:
             self.load([Path(folder)])
 
     def _on_sample(self) -> None:
-        with errors_shown():
-            import SampleData
-
-            nodes = SampleData.SampleDataLogic().downloadSamples(SAMPLE)
-            self._use(session_of(node for node in nodes if node is not None))
+        with errors_shown(), slicer.util.WaitCursor():
+            self._use(session_of(load_sample()))
 
 
 def _left_out(images: list[str]) -> list[str]:

@@ -154,9 +154,12 @@ def test_the_sample_patient(panel: Panel, case: Path) -> None:
     SampleDataLogic.folder = case
     panel.click("sampleButton")
     assert chosen(panel)["flair"] == "BraTS-GLI-00001-000-t2f"
-    SampleDataLogic.folder = None
-    panel.click("sampleButton")
-    assert only_message(panel.desk).kind == "message"
+    next(case.glob("*t2w*")).unlink()
+    for folder in (case, None):  # Sample Data leaves out what cannot be downloaded
+        SampleDataLogic.folder, before = folder, snapshot()
+        panel.click("sampleButton")
+        assert "The sample could not be downloaded. Connect" in only_message(panel.desk).text
+        assert snapshot() == before
 
 
 def test_how_an_image_lies(panel: Panel) -> None:
