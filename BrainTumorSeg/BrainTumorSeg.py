@@ -6,6 +6,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+if sys.version_info < (3, 11):  # noqa: UP036 - 3D Slicer up to 5.8, which cannot import what follows
+    # In English: what translates may be missing as well.
+    needed = "Brain Tumour Segmentation needs 3D Slicer 5.12 or newer: install it from https://download.slicer.org."
+    raise RuntimeError(needed)
+
 import slicer
 import vtk
 from slicer.i18n import tr as _

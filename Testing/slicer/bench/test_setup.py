@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from Testing.slicer.harness.module import ROOT
+from Testing.slicer.harness.module import FILE, ROOT
 
 from .driving import Panel, Traces, only_message
 
@@ -163,6 +164,16 @@ def test_what_a_crash_left_goes_at_the_next_start(application: Traces) -> None:
     slicer.app.startupCompleted.emit()
     assert [path.is_dir() for path in sorted(left)].count(True) == 1 and living.path.is_dir()
     living.remove()
+
+
+def test_a_slicer_of_an_older_python_is_told_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its Python reads the whole file, and comes to that before it imports anything that it may lack."""
+    source = FILE.read_text("utf-8")
+    ast.parse(source, feature_version=(3, 9))
+    monkeypatch.setattr("sys.version_info", (3, 9, 10, "final", 0))
+    monkeypatch.setitem(sys.modules, "slicer", None)
+    with pytest.raises(RuntimeError, match=r"needs 3D Slicer 5\.12 or newer"):
+        exec(compile(source, FILE, "exec"), {"__name__": "BrainTumorSeg", "__file__": str(FILE)})
 
 
 def test_nothing_is_imported_that_slicer_lacks() -> None:
