@@ -187,14 +187,17 @@ def _moves(
     with ThreadPoolExecutor(len(others)) as pool:
         moves = dict(zip(others, pool.map(find, others), strict=True))
     for name, move in moves.items():
-        _check(case, name, move)
-    return {name: _settled(move) for name, move in moves.items()}
+        one, other = (f"{TITLES[each]} ({case.images[each].source})" for each in (name, case.reference))
+        check_one_head(one, other, move)
+    return {name: settled(move) for name, move in moves.items()}
 
 
-def _check(case: Case, name: str, move: Registration) -> None:
-    """Refuse what cannot be of one head."""
-    one = f"{TITLES[name]} ({case.images[name].source})"
-    other = f"{TITLES[case.reference]} ({case.reference_volume.source})"
+def check_one_head(one: str, other: str, move: Registration) -> None:
+    """Refuse what cannot be of one head; ``one`` and ``other`` name the images that were registered.
+
+    Raises:
+        GeometryError: they hardly correlate, or one would have to be stretched.
+    """
     if move.quality < FAILED:
         raise GeometryError(
             f"{one} cannot be registered to {other}: their local correlation is {move.quality:.2f}, that of one head"
@@ -210,7 +213,7 @@ def _check(case: Case, name: str, move: Registration) -> None:
         )
 
 
-def _settled(move: Registration) -> Registration:
+def settled(move: Registration) -> Registration:
     """The motion, or none where the headers are as good."""
     if move.displacement_mm < _STILL_MM and move.quality < move.before + _GAIN:
         return Registration(np.eye(4), move.before, move.before, 0.0, 0.0)

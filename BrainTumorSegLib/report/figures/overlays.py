@@ -108,11 +108,11 @@ def thumbnail(image: Volume, labels: Volume) -> Panel:
     level = int(np.argmax(sizes)) if sizes.any() else len(sizes) // 2
     shown = on_grid(image, grid)
     low, high = window(shown)
-    part = _Window.around(np.asarray(foreground(shown).any(axis=0)), grid.spacing[1:], margin=4.0)
+    part = Window.around(np.asarray(foreground(shown).any(axis=0)), grid.spacing[1:], margin=4.0)
     grey = np.clip((shown[level] - low) / (high - low), 0, 1)
-    pixels = _painted(grey, part, {name: mask[level] for name, mask in masks.items()})
+    pixels = painted(grey, part, {name: mask[level] for name, mask in masks.items()})
     small = np.asarray(Image.fromarray(pixels).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS))
-    return Panel("", small, f"Axial slice at {_height(grid, level)} with the segmented regions.")
+    return Panel("", small, f"Axial slice at {height_words(grid, level)} with the segmented regions.")
 
 
 def _overlay(
@@ -127,8 +127,8 @@ def _overlay(
     size = (found[region] | truth[region]).sum(axis=(1, 2))
     level = int(np.argmax(wrong if wrong.any() else size))
     flat = {name: (found[name][level], truth[name][level]) for name in REGIONS}
-    whole = _Window.around(np.asarray(foreground(image).any(axis=0)), grid.spacing[1:], margin=4.0)
-    zoom = _Window.around(np.logical_or(*flat["WT"]) | np.logical_or(*flat[region]), grid.spacing[1:])
+    whole = Window.around(np.asarray(foreground(image).any(axis=0)), grid.spacing[1:], margin=4.0)
+    zoom = Window.around(np.logical_or(*flat["WT"]) | np.logical_or(*flat[region]), grid.spacing[1:])
     low, high = window(image)
     grey = np.clip((image[level] - low) / (high - low), 0, 1)
     found_here, truth_here = flat[region]
@@ -137,21 +137,21 @@ def _overlay(
         number(area * np.count_nonzero(mask)) for mask in (truth_here & ~found_here, found_here & ~truth_here)
     )
     counts = f"missed {missed} cm², false {false} cm²"
-    place = f"{TITLES[sequence]}, slice at {_height(grid, level)}"
+    place = f"{TITLES[sequence]}, slice at {height_words(grid, level)}"
     pictures = (
-        (place, _framed(grey, whole, zoom), f"{place}; a frame marks the part shown beside it."),
-        ("Reference", _painted(grey, zoom, {n: pair[1] for n, pair in flat.items()}), "Regions of the reference."),
-        ("Prediction", _painted(grey, zoom, {n: pair[0] for n, pair in flat.items()}), "Predicted regions."),
+        (place, framed(grey, whole, zoom), f"{place}; a frame marks the part shown beside it."),
+        ("Reference", painted(grey, zoom, {n: pair[1] for n, pair in flat.items()}), "Regions of the reference."),
+        ("Prediction", painted(grey, zoom, {n: pair[0] for n, pair in flat.items()}), "Predicted regions."),
         (
             f"Errors of {region}: {counts}",
-            _errors(grey, zoom, found_here, truth_here),
+            difference(grey, zoom, found_here, truth_here),
             f"Errors of {region}: {counts}.",
         ),
     )
     return Overlay(region, sequence, tuple(Panel(*picture) for picture in pictures))
 
 
-def _height(grid: Grid, level: int) -> str:
+def height_words(grid: Grid, level: int) -> str:
     """RAS position of the slice's middle along the body."""
     _, y, x = grid.shape
     millimetres = float((grid.affine @ ((x - 1) / 2, (y - 1) / 2, level, 1))[2])
@@ -159,7 +159,7 @@ def _height(grid: Grid, level: int) -> str:
 
 
 @dataclass(frozen=True)
-class _Window:
+class Window:
     """A square part of a slice.
 
     Attributes:
@@ -174,7 +174,7 @@ class _Window:
     spacing: tuple[float, ...]
 
     @classmethod
-    def around(cls, mask: np.ndarray, spacing: tuple[float, ...], margin: float = _ZOOM_MARGIN_MM) -> _Window:
+    def around(cls, mask: np.ndarray, spacing: tuple[float, ...], margin: float = _ZOOM_MARGIN_MM) -> Window:
         """The smallest that shows all of the mask ``(Y, X)`` and a margin; the whole slice where it is empty."""
         ends = []
         for axis, mm in enumerate(spacing):
@@ -194,7 +194,7 @@ class _Window:
         return ndimage.map_coordinates(picture.astype(np.float32), places, order=order, mode="constant")
 
 
-def _grey(picture: np.ndarray, part: _Window) -> np.ndarray:
+def _grey(picture: np.ndarray, part: Window) -> np.ndarray:
     return np.repeat(255 * np.clip(part.sample(picture, 3), 0, 1)[..., None], 3, axis=2)
 
 
@@ -202,7 +202,7 @@ def _mix(pixels: np.ndarray, where: np.ndarray, colour: Sequence[float] | np.nda
     pixels[where] = opacity * np.asarray(colour) + (1 - opacity) * pixels[where]
 
 
-def _inside(mask: np.ndarray, part: _Window) -> np.ndarray:
+def _inside(mask: np.ndarray, part: Window) -> np.ndarray:
     """The mask in pixels; its edge runs half-way between the voxels' centres."""
     return np.asarray(part.sample(mask, 1) >= 0.5)
 
@@ -211,7 +211,7 @@ def _rim(inside: np.ndarray, width: int = _OUTLINE) -> np.ndarray:
     return inside & ~ndimage.binary_erosion(inside, iterations=width)
 
 
-def _painted(picture: np.ndarray, part: _Window, masks: Mapping[str, np.ndarray]) -> np.ndarray:
+def painted(picture: np.ndarray, part: Window, masks: Mapping[str, np.ndarray]) -> np.ndarray:
     """The regions' areas and outlines, outermost first."""
     pixels = _grey(picture, part)
     inner = {name: _inside(masks[name], part) for name in reversed(list(masks))}
@@ -224,8 +224,8 @@ def _painted(picture: np.ndarray, part: _Window, masks: Mapping[str, np.ndarray]
     return pixels.round().astype(np.uint8)
 
 
-def _errors(picture: np.ndarray, part: _Window, found: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Missed and false areas, and the reference's outline in white."""
+def difference(picture: np.ndarray, part: Window, found: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """What is in the one alone (:data:`FALSE`) or in the other (:data:`MISSED`), whose outline is white."""
     pixels = _grey(picture, part)
     found, truth = _inside(found, part), _inside(truth, part)
     _mix(pixels, truth & ~found, MISSED, _ERROR_FILL)
@@ -234,7 +234,7 @@ def _errors(picture: np.ndarray, part: _Window, found: np.ndarray, truth: np.nda
     return pixels.round().astype(np.uint8)
 
 
-def _framed(picture: np.ndarray, whole: _Window, zoom: _Window) -> np.ndarray:
+def framed(picture: np.ndarray, whole: Window, zoom: Window) -> np.ndarray:
     """The whole slice with a frame around the part that the other panels show."""
     pixels = _grey(picture, whole)
     scale = PANEL / whole.side

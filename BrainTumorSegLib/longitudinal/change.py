@@ -1,0 +1,268 @@
+"""What changed between two examinations: sizes, what is new, gone or kept, lesions, and what the change is called."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..domain.errors import RequestError
+from ..domain.grid import Grid, reorient
+from ..domain.labels import to_regions
+from ..domain.measurements import RegionMeasurement, measure
+from ..domain.modalities import listed
+from ..domain.progress import Progress
+from ..domain.result_record import USE
+from ..domain.volume import Volume, bounding_box
+from .rano import PRODUCTS, VOLUMES, response, sum_of_products
+from .timepoints import Overlaid, TimePoint, overlay
+
+SCHEMA = 1
+# Pieces up to this volume are no lesions, as BraTS counts them; what lies nearer than the second is the same one:
+# registration and outlines are off by as much.
+_SMALLEST_MM3, _SAME_MM = 50.0, 3.0
+# Of a region of which less is expected the outline may be off by more than what changed.
+_UNSURE_DICE = 0.7
+# Slices that differ by this factor cut a tumour so differently that its size changes by that alone.
+_OTHER_SLICES = 2.0
+_DAYS_A_YEAR = 365.25
+# Regions whose response RANO knows; what does not enhance may respond a little.
+_MINOR = {"ET": False, "WT": True}
+
+
+@dataclass(frozen=True)
+class Lesions:
+    """How many lesions there are in both examinations, in the later and in the earlier one alone."""
+
+    kept: int
+    new: int
+    gone: int
+
+
+@dataclass(frozen=True)
+class RegionChange:
+    """How a region changed.
+
+    Attributes:
+        earlier, later: its sizes.
+        products_mm2: earlier and later, see :func:`.sum_of_products`.
+        kept_ml, new_ml, gone_ml: what lies in both, in the later, in the earlier one alone; NaN where the images were
+            not registered.
+        lesions: the same in lesions; None where they were not.
+        growth_mm_a_year: of the diameter of a ball of its volume (Mandonnet 2003, doi 10.1002/ana.10528); NaN where the
+            time between is not known, or a volume is 0.
+        by_volume, by_diameters: what RANO calls the change by size alone; empty for regions that it does not know.
+    """
+
+    earlier: RegionMeasurement
+    later: RegionMeasurement
+    products_mm2: tuple[float, float]
+    kept_ml: float = math.nan
+    new_ml: float = math.nan
+    gone_ml: float = math.nan
+    lesions: Lesions | None = None
+    growth_mm_a_year: float = math.nan
+    by_volume: str = ""
+    by_diameters: str = ""
+
+    @property
+    def change_ml(self) -> float:
+        """Later less earlier."""
+        return self.later.volume_ml - self.earlier.volume_ml
+
+    @property
+    def change_share(self) -> float:
+        """Of the earlier volume, growth is positive; NaN where that was 0."""
+        return self.change_ml / self.earlier.volume_ml if self.earlier.volume_ml else math.nan
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; numbers to three decimals, null for undefined ones."""
+        sizes = (
+            {**dataclasses.asdict(size), "sum_of_products_mm2": product}
+            for size, product in zip((self.earlier, self.later), self.products_mm2, strict=True)
+        )
+        earlier, later = (_finite(size) for size in sizes)
+        names = ("change_ml", "change_share", "kept_ml", "new_ml", "gone_ml", "growth_mm_a_year")
+        return {
+            "earlier": earlier,
+            "later": later,
+            **_finite({name: getattr(self, name) for name in names}),
+            "lesions": dataclasses.asdict(self.lesions) if self.lesions else None,
+            "response": {"by_volume": self.by_volume or None, "by_diameters": self.by_diameters or None},
+        }
+
+
+@dataclass(frozen=True)
+class Change:
+    """All that is known of the change between two examinations.
+
+    Attributes:
+        earlier, later: the examinations.
+        regions: region → its change, for those that both know.
+        days: between them; None where that is not known.
+        overlaid: the earlier one in the later one's space; None where the images were not registered.
+        warnings: sentences that a reader must see.
+    """
+
+    earlier: TimePoint
+    later: TimePoint
+    regions: Mapping[str, RegionChange]
+    days: int | None = None
+    overlaid: Overlaid | None = None
+    warnings: tuple[str, ...] = field(default=())
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "schema": SCHEMA,
+            "kind": "change",
+            "earlier": _about(self.earlier),
+            "later": _about(self.later),
+            "days": self.days,
+            "registration": dataclasses.asdict(self.overlaid.move.as_motion()) if self.overlaid else None,
+            "regions": {name: change.as_json() for name, change in self.regions.items()},
+            "warnings": list(self.warnings),
+            "use": USE,
+        }
+
+
+def compare(earlier: TimePoint, later: TimePoint, days: int | None = None, progress: Progress | None = None) -> Change:
+    """How a tumour changed.
+
+    Args:
+        earlier, later: two examinations of one patient.
+        days: between them.
+        progress: hears how far it is; ends it when cancelled.
+
+    Raises:
+        RequestError: they are one file, have no region in common, or ``days`` is not positive.
+        GeometryError: the images are not of one head.
+        InputError: one shows a head without a brain.
+        CancelledError: cancelled through ``progress``.
+    """
+    if earlier.file.resolve() == later.file.resolve():
+        raise RequestError(f"{later.file} was given twice.", "Give the results of two examinations.")
+    if days is not None and days < 1:
+        raise RequestError(f"{days} days between the examinations are not possible.", "Give the earlier one first.")
+    names = [name for name in earlier.regions if name in later.regions]
+    if not names:
+        raise RequestError(
+            f"{earlier.file} and {later.file} have no region in common.", "Segment both with the same model."
+        )
+    overlaid = overlay(earlier, later, progress)
+    before, after = (measure(point.labels, tuple(names)) for point in (earlier, later))
+    products = [_products(point.labels) for point in (earlier, later)]
+    regions = {}
+    for name in names:
+        found = RegionChange(before[name], after[name], (products[0][name], products[1][name]))
+        found = _called(dataclasses.replace(found, growth_mm_a_year=_growth(found, days)), name)
+        regions[name] = _followed(found, name, overlaid, later.labels) if overlaid else found
+    return Change(earlier, later, regions, days, overlaid, _warnings(earlier, later, names, overlaid))
+
+
+def _products(labels: Volume) -> dict[str, float]:
+    """Region → sum of products of diameters in axial slices, however the image was acquired."""
+    turned, spacing = reorient(labels.array, labels.affine, "LPS"), Grid.of(labels).oriented("LPS").spacing
+    return {name: sum_of_products(mask, spacing) for name, mask in to_regions(turned).items()}
+
+
+def _called(change: RegionChange, name: str) -> RegionChange:
+    """The same with what RANO calls it."""
+    if name not in _MINOR:
+        return change
+    volumes = change.earlier.volume_ml, change.later.volume_ml
+    return dataclasses.replace(
+        change,
+        by_volume=response(*volumes, VOLUMES, minor=_MINOR[name]),
+        by_diameters=response(*change.products_mm2, PRODUCTS, minor=_MINOR[name]),
+    )
+
+
+def _growth(change: RegionChange, days: int | None) -> float:
+    if not days or not change.earlier.volume_ml or not change.later.volume_ml:
+        return math.nan
+    before, after = ((6 * 1000 * size.volume_ml / math.pi) ** (1 / 3) for size in (change.earlier, change.later))
+    return (after - before) / days * _DAYS_A_YEAR
+
+
+def _followed(change: RegionChange, name: str, overlaid: Overlaid, labels: Volume) -> RegionChange:
+    """The same with what is in both examinations, and what in one alone, in millilitres and in lesions."""
+    before, after = overlaid.masks[name], to_regions(labels.array)[name]
+    margin = [math.ceil(_SAME_MM / mm) for mm in labels.spacing]
+    box = bounding_box(before | after, margin)
+    before, after = before[box], after[box]
+    voxel = labels.voxel_volume / 1000
+    kept, new, gone = (
+        float(np.count_nonzero(mask)) * voxel for mask in (before & after, after & ~before, before & ~after)
+    )
+    lesions = _lesions(before, after, labels)
+    return dataclasses.replace(change, kept_ml=kept, new_ml=new, gone_ml=gone, lesions=lesions)
+
+
+def _lesions(before: np.ndarray, after: np.ndarray, labels: Volume) -> Lesions:
+    """Lesions of each mask, and of which something of the other lies near."""
+    (earlier, left), (later, kept) = _met(before, after, labels), _met(after, before, labels)
+    return Lesions(kept, later - kept, earlier - left)
+
+
+def _met(mask: np.ndarray, other: np.ndarray, labels: Volume) -> tuple[int, int]:
+    """How many lesions a mask has, and how many of them lie near the other mask."""
+    from scipy import ndimage
+
+    pieces, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    large = np.bincount(pieces.ravel(), minlength=count + 1) * labels.voxel_volume > _SMALLEST_MM3
+    large[0] = False
+    near = np.zeros(count + 1, dtype=bool)
+    if other.any():
+        distance = ndimage.distance_transform_edt(~other, sampling=labels.spacing)
+        near[np.unique(pieces[distance <= _SAME_MM])] = True
+    return int(large.sum()), int((large & near).sum())
+
+
+def _about(point: TimePoint) -> dict[str, Any]:
+    """Which examination it is."""
+    record = point.record
+    model = record.provenance.model if record else None
+    return {
+        "case": point.case,
+        "file": str(point.file),
+        "image": point.image.source if point.image else None,
+        "model": {"id": model.id, "version": model.version, "sha256": model.sha256} if model else None,
+    }
+
+
+def _warnings(earlier: TimePoint, later: TimePoint, names: list[str], overlaid: Overlaid | None) -> tuple[str, ...]:
+    """What a reader of the change must know."""
+    found = list(overlaid.warnings) if overlaid else []
+    bare = [str(point.file) for point in (earlier, later) if point.image is None]
+    if bare:
+        found.append(
+            f"No image is known for {listed(bare)}, so the examinations were not registered: sizes are compared,"
+            " lesions are not followed."
+        )
+    if unknown := [name for name in dict.fromkeys((*earlier.regions, *later.regions)) if name not in names]:
+        found.append(f"{listed(unknown)} is not compared: one of the results does not tell it.")
+    models = [point.record.provenance.model if point.record else None for point in (earlier, later)]
+    if models[0] != models[1]:
+        titles = [f"{model.id} {model.version}".strip() if model else "a program unknown here" for model in models]
+        found.append(f"The results are of {titles[0]} and of {titles[1]}: part of the change may be theirs.")
+    steps = [point.labels.spacing for point in (earlier, later)]
+    if max(max(a / b, b / a) for a, b in zip(*map(sorted, steps), strict=True)) > _OTHER_SLICES:
+        words = ["×".join(f"{mm:.2g}" for mm in step[::-1]) for step in steps]
+        found.append(f"Voxels measure {words[0]} mm and {words[1]} mm: part of the change may come from that.")
+    for when, point in (("earlier", earlier), ("later", later)):
+        expected = point.record.confidence if point.record else {}
+        unsure = [name for name in names if expected.get(name, 1.0) < _UNSURE_DICE]
+        if unsure:
+            found.append(f"The {when} {listed(unsure)} is uncertain (expected Dice below {_UNSURE_DICE}): look at it.")
+        found += [f"The {when} result: {warning}" for warning in (point.record.warnings if point.record else ())]
+    return tuple(found)
+
+
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    """NaN is no JSON."""
+    return {name: round(value, 3) if math.isfinite(value) else None for name, value in values.items()}

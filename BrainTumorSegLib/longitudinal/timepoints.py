@@ -1,0 +1,151 @@
+"""Two examinations of one patient: what was found in each, and one brought into the space of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..domain.errors import InputError, RequestError
+from ..domain.grid import Grid
+from ..domain.labels import CONVENTIONS, REGIONS, to_regions
+from ..domain.progress import Progress
+from ..domain.result_record import ResultRecord, read_record, record_path
+from ..domain.volume import Volume
+from ..io import dicom
+from ..io.registry import read_label_map, read_volume
+from ..preprocessing.alignment import POOR, check_one_head, settled
+from ..preprocessing.appearance import HEAD, appearance
+from ..preprocessing.background import foreground
+from ..preprocessing.brain_extraction import extract_brain
+from ..preprocessing.registration import Registration, register
+from ..preprocessing.resampling import onto
+
+
+@dataclass(frozen=True)
+class TimePoint:
+    """An examination.
+
+    Attributes:
+        file: the label map that was made of it.
+        labels: its voxels, uint8 in the convention of this library.
+        regions: of ET, TC and WT those that it tells apart.
+        record: how it came about; None for a label map of others.
+        image: on which the label map lies; None where it is not known or no longer there.
+    """
+
+    file: Path
+    labels: Volume
+    regions: tuple[str, ...]
+    record: ResultRecord | None = None
+    image: Volume | None = None
+
+    @property
+    def case(self) -> str:
+        """What it is called."""
+        return self.record.case if self.record else self.file.name
+
+
+@dataclass(frozen=True)
+class Overlaid:
+    """The earlier examination in the space of the later one.
+
+    Attributes:
+        masks: region → bool ``(Z, Y, X)`` on the grid of the later label map.
+        image: the earlier image with the motion in its affine; no voxel is interpolated.
+        move: the motion.
+        warnings: what a reader must know of it.
+    """
+
+    masks: Mapping[str, np.ndarray]
+    image: Volume
+    move: Registration
+    warnings: tuple[str, ...] = ()
+
+
+def read_time_point(file: Path, image: Path | None = None, convention: str = "auto") -> TimePoint:
+    """A label map with what is known of it.
+
+    Args:
+        file: label map.
+        image: the image that it lies on; by default that of the record beside it, if it is still there.
+        convention: of its labels, where there is no record that says it.
+
+    Raises:
+        InputError: unreadable, or not what it is taken for.
+        RequestError: masks of 2D images, which have no place in space; or an unknown convention.
+    """
+    record = read_record(record_path(file)) if record_path(file).is_file() else None
+    if record and record.images:
+        raise RequestError(f"{file} is of 2D images, which cannot be compared.", "Give results of volumes.")
+    if record and record.convention in CONVENTIONS:
+        convention = record.convention
+    labels = read_label_map(file, convention)
+    regions = tuple(name for name in REGIONS if record is None or name in record.regions)
+    return TimePoint(file, labels, regions, record, _image(record, image))
+
+
+def _image(record: ResultRecord | None, given: Path | None) -> Volume | None:
+    """The image that was given, or that of the record."""
+    if given:
+        return _read(given)
+    made = record.provenance if record else None
+    source = made.inputs.get(made.reference, "") if made else ""
+    if not source or not Path(source).exists():
+        return None
+    try:
+        return _read(Path(source))
+    except InputError:  # another file by now: it is not what was asked for
+        return None
+
+
+def _read(path: Path) -> Volume:
+    return dicom.read_series(dicom.series_at(path)) if dicom.names_dicom(path) else read_volume(path)
+
+
+def overlay(earlier: TimePoint, later: TimePoint, progress: Progress | None = None) -> Overlaid | None:
+    """Register the earlier image to the later one, and bring what was found over with it.
+
+    None where one has no image: a label map alone does not say how the head lay.
+
+    Raises:
+        GeometryError: the images are not of one head.
+        InputError: one shows a head without a brain.
+        CancelledError: cancelled through ``progress``.
+    """
+    progress = progress or Progress()
+    if earlier.image is None or later.image is None:
+        return None
+    move = _registered(earlier.image, later.image, progress)
+    warnings: tuple[str, ...] = ()
+    if move.quality < POOR:
+        warnings = (
+            f"The two images may not lie over each other (local correlation {move.quality:.2f}, less than {POOR:.2f}):"
+            " check the pictures of the report before you rely on what is new, gone or kept.",
+        )
+    moved, grid = Grid(earlier.labels.shape, move.matrix @ earlier.labels.affine), Grid.of(later.labels)
+    masks = {
+        name: onto(mask.astype(np.float32), moved, grid) >= 0.5
+        for name, mask in to_regions(earlier.labels.array).items()
+    }
+    return Overlaid(masks, move.move(earlier.image), move, warnings)
+
+
+def _registered(moving: Volume, fixed: Volume, progress: Progress) -> Registration:
+    """The motion of the head between two images, of which each shows a head or an extracted brain."""
+    heads = [appearance(volume) == HEAD for volume in (moving, fixed)]
+    part = progress.part(0.0, 0.4)
+    mask = extract_brain(fixed, "auto", part).mask if heads[1] else foreground(fixed.array)
+    if heads == [True, False]:  # brains alone can be compared
+        moving = moving.with_array(np.where(extract_brain(moving, "auto", part).mask, moving.array, 0))
+    ticks = [0]
+
+    def tick() -> None:
+        ticks[0] += 1
+        progress.report("registration", 0.4 + 0.6 * (1 - 0.995 ** ticks[0]), "Registering the earlier image")
+
+    move = register(moving, fixed, mask, skull=all(heads), tick=tick)
+    check_one_head(moving.source, fixed.source, move)
+    return settled(move)

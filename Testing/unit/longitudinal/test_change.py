@@ -1,0 +1,132 @@
+"""Two examinations of one phantom, the head held otherwise in the second."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from BrainTumorSegLib.domain.errors import GeometryError, RequestError
+from BrainTumorSegLib.domain.labels import ED, ET, REGIONS
+from BrainTumorSegLib.domain.result_record import ModelRecord, Provenance, ResultRecord
+from BrainTumorSegLib.domain.volume import Volume
+from BrainTumorSegLib.io.registry import write_volume
+from BrainTumorSegLib.longitudinal import TimePoint, compare, read_time_point
+from BrainTumorSegLib.phantom import Phantom, make_phantom
+from BrainTumorSegLib.report.change import write_change_report
+from Testing.raw_scans import motion
+
+SHAPE = (78, 120, 120)
+AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
+POINT = TimePoint(Path("earlier.nii.gz"), Volume(np.zeros((20, 40, 40), np.uint8), AFFINE), tuple(REGIONS))
+
+
+@functools.cache
+def phantom() -> Phantom:
+    return make_phantom(0, SHAPE)
+
+
+def examination(name: str, labels: np.ndarray, image: str, move: np.ndarray | None = None) -> TimePoint:
+    """The phantom with these labels, its head moved."""
+    affine = (np.eye(4) if move is None else move) @ phantom().labels.affine
+    scan = Volume(phantom().case.images[image].array, affine, f"{name} {image}")
+    return TimePoint(Path(f"{name}.nii.gz"), Volume(labels, affine), tuple(REGIONS), image=scan)
+
+
+def boxes(*lesions: tuple[int, ...], label: int = ED) -> TimePoint:
+    """Cubes of 8 voxels of 2 mm a side at these corners, without an image."""
+    labels = np.zeros((20, 40, 40), np.uint8)
+    for z, y, x in lesions:
+        labels[z : z + 8, y : y + 8, x : x + 8] = label
+    return dataclasses.replace(POINT, file=Path(f"{len(lesions)}.nii.gz"), labels=Volume(labels, AFFINE))
+
+
+def test_sizes_of_label_maps_alone_are_compared_and_lesions_are_not_followed() -> None:
+    change = compare(boxes((0, 0, 0)), boxes((0, 0, 0), (0, 20, 20)), days=365)
+    whole = change.regions["WT"]
+    assert (whole.earlier.volume_ml, whole.later.volume_ml) == pytest.approx((4.096, 8.192))
+    assert whole.change_share == pytest.approx(1) and whole.by_volume == whole.by_diameters == "PD"
+    # A ball of 4.096 mL measures 19.85 mm, one of twice as much 25.01.
+    assert whole.growth_mm_a_year == pytest.approx(5.16 * 365.25 / 365, abs=0.01)
+    assert whole.lesions is None and np.isnan(whole.new_ml) and "No image is known" in change.warnings[0]
+    assert change.regions["TC"].by_volume == ""
+
+
+def test_the_earlier_tumour_is_found_again_where_the_head_was_held_otherwise() -> None:
+    labels = phantom().labels.array
+    core = ndimage.binary_erosion(labels > 0, iterations=3)
+    smaller = np.where(core, labels, 0).astype(np.uint8)
+    far = np.zeros(SHAPE, bool)
+    brain = phantom().case.images["t1"].array > 0
+    place = np.argwhere(
+        ndimage.binary_erosion(brain, iterations=8) & (ndimage.distance_transform_edt(labels == 0) > 12)
+    )[0]
+    far[tuple(slice(i - 3, i + 4) for i in place)] = True
+    earlier = examination("earlier", np.where(far, ET, smaller).astype(np.uint8), "t1", motion())
+    change = compare(earlier, examination("later", labels, "t1ce"))
+    assert change.overlaid is not None and change.overlaid.move.angle_deg == pytest.approx(15.7, abs=1.0)
+    truth = {"kept": core, "new": (labels > 0) & ~core, "gone": far}
+    whole, voxel = change.regions["WT"], phantom().labels.voxel_volume / 1000
+    for name, mask in truth.items():
+        assert getattr(whole, f"{name}_ml") == pytest.approx(np.count_nonzero(mask) * voxel, rel=0.1), name
+    assert whole.lesions is not None and (whole.lesions.new, whole.lesions.gone) == (0, 1)
+    assert change.as_json()["registration"]["angle_deg"] == pytest.approx(change.overlaid.move.angle_deg, abs=1e-3)
+
+
+def test_two_people_are_refused() -> None:
+    labels = phantom().labels.array
+    later = examination("later", labels, "t1ce")
+    image = later.image
+    assert image is not None
+    other = dataclasses.replace(later, image=image.with_array(np.ascontiguousarray(image.array[::-1])))
+    with pytest.raises(GeometryError):
+        compare(examination("earlier", labels, "t1"), other)
+
+
+def test_what_tells_the_results_apart_is_said() -> None:
+    def made_by(version: str, expected: float) -> ResultRecord:
+        made = Provenance(model=ModelRecord("m", version))
+        return ResultRecord("P", {}, "brats2023", ("TC", "WT"), {}, {"WT": expected}, ("Look.",), made)
+
+    earlier = dataclasses.replace(boxes((0, 0, 0)), record=made_by("1", 0.5), regions=("TC", "WT"))
+    later = dataclasses.replace(boxes((0, 0, 0), (0, 20, 20)), record=made_by("2", 0.9))
+    change = compare(earlier, later)
+    told = " ".join(change.warnings)
+    assert list(change.regions) == ["TC", "WT"]
+    assert "ET is not compared" in told and "m 1 and of m 2" in told and "The earlier WT is uncertain" in told
+    assert "The later WT" not in told and "The later result: Look." in told
+
+
+@pytest.mark.parametrize(
+    ("later", "days", "says"),
+    [
+        (boxes((0, 0, 0)), None, "twice"),
+        (boxes(), 0, "0 days"),
+        (dataclasses.replace(boxes(), regions=()), None, "no region in common"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(later: TimePoint, days: int | None, says: str) -> None:
+    with pytest.raises(RequestError, match=says):
+        compare(boxes((0, 0, 0)), later, days)
+
+
+def test_a_label_map_of_others_is_read_with_the_image_that_is_named(tmp_path: Path) -> None:
+    labels = np.zeros((4, 5, 6), np.uint8)
+    labels[1, 2, 3] = 4
+    write_volume(Volume(labels, AFFINE), tmp_path / "seg.nii.gz")
+    write_volume(Volume(labels.astype(np.int16), AFFINE), tmp_path / "t1.nii.gz")
+    point = read_time_point(tmp_path / "seg.nii.gz", tmp_path / "t1.nii.gz")
+    assert point.labels.array[1, 2, 3] == ET and point.image is not None and point.record is None
+
+
+def test_the_page_shows_both_examinations(tmp_path: Path) -> None:
+    labels = phantom().labels.array
+    smaller = np.where(ndimage.binary_erosion(labels > 0, iterations=3), labels, 0).astype(np.uint8)
+    change = compare(examination("earlier", smaller, "t1"), examination("later", labels, "t1ce"))
+    write_change_report(change, tmp_path / "change.html")
+    page = (tmp_path / "change.html").read_text("utf-8")
+    assert page.count("<img ") == 12 and "progressive disease" in page
