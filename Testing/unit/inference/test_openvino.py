@@ -34,7 +34,7 @@ from Testing.samples import Patient, describe_model
 
 # Looked for, not imported: by itself it would tell its maker.
 if importlib.util.find_spec("openvino") is None:
-    pytest.skip("OpenVINO is not installed: pip install braintumorseg[cpu]", allow_module_level=True)
+    pytest.skip("OpenVINO is not installed: pip install -e .[cpu]", allow_module_level=True)
 
 ROOT = Path(__file__).parents[3]
 FAMILIES = [

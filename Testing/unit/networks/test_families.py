@@ -126,7 +126,7 @@ def test_without_the_library_it_is_said_how_to_install_it(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
     with pytest.raises(CheckpointError, match="segmentation-models-pytorch cannot be imported") as caught:
         create_network("encoders", dimensions=2, in_channels=4, out_channels=3)
-    for part in ("torchvision", torch.__version__, "braintumorseg[encoders]"):
+    for part in ("torchvision", torch.__version__, 'pip install "segmentation-models-pytorch>='):
         assert part in caught.value.remedy
 
 

@@ -23,7 +23,7 @@ from Training import eight_bit
 from Training.recipe import load_recipe
 
 pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed: pip install braintumorseg[cpu]"
+    importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed: pip install -e .[cpu]"
 )
 RECIPE = Path(__file__).parents[3] / "Training" / "recipes" / "brats_unet2d.toml"
 
