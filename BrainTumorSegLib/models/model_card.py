@@ -90,8 +90,10 @@ def _interface(d: Description) -> tuple[str, ...]:
         f"The network sees images that are {stripped}registered; scans that are not are made so first",
         f"Regions: {', '.join(_region_names(d))}",
         *_networks(d),
-        f"Post-processing: {'; '.join(_postprocessing(d.postprocessing))}",
     ]
+    steps = "; ".join(_postprocessing(d.postprocessing))
+    if steps:
+        lines.append(f"Post-processing: {steps}")
     return tuple(f"{line}." for line in lines)
 
 
@@ -134,15 +136,18 @@ def _postprocessing(q: PostprocessingSpec) -> Iterator[str]:
         yield f"{REGIONS[name].title.lower()} is what has a probability of {value:g} or more"
     for name in q.filled:
         yield f"holes of {REGIONS[name].title.lower()} are filled"
-    yield f"pieces below {q.minimum_component_mm3:g} mm³ are removed"
+    if q.minimum_component_mm3:
+        yield f"pieces below {q.minimum_component_mm3:g} mm³ are removed"
     if q.minimum_core_mm3:
         yield f"pieces with tumour core below {q.minimum_core_mm3:g} mm³ are removed where another has more"
     for name, what in (("TC", "oedema"), ("ET", "necrotic core")):
         if q.minimum_pieces_mm3.get(name):
             yield f"pieces of {REGIONS[name].title.lower()} below {q.minimum_pieces_mm3[name]:g} mm³ become {what}"
-    yield f"enhancing tumour below {q.minimum_et_mm3:g} mm³ in all becomes necrotic core"
+    if q.minimum_et_mm3:
+        yield f"enhancing tumour below {q.minimum_et_mm3:g} mm³ in all becomes necrotic core"
     if q.minimum_et_dice:
-        yield f"so does all of it where its expected Dice is below {q.minimum_et_dice:g}"
+        so = "so does all of it" if q.minimum_et_mm3 else "all enhancing tumour becomes necrotic core"
+        yield f"{so} where its expected Dice is below {q.minimum_et_dice:g}"
 
 
 def _accuracy(records: tuple[AccuracyRecord, ...]) -> tuple[CardBlock, ...]:

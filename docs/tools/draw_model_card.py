@@ -19,7 +19,7 @@ from BrainTumorSegLib.models.checkpoint_file import Checkpoint
 from BrainTumorSegLib.models.model_card import model_card
 from BrainTumorSegLib.report.figures.overlays import overlays, sheet
 from Training.datasets.case import LabelledCase
-from Training.studies.calibration import RegionEvidence, gather, patients, summary
+from Training.studies.calibration import RegionEvidence, gather, patients
 
 FOLDER = Path(__file__).resolve().parents[1] / "reference" / "models"
 Evidence = Mapping[str, RegionEvidence]
@@ -54,14 +54,10 @@ def single_patients(model: str, worst: str, evidence: Mapping[str, Evidence]) ->
         [name, *(f"{one[r].measured:.3f} ({one[r].expected:.2f})" for r in regions)] for name, one in evidence.items()
     ]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    errors = "; ".join(
-        f"{name[0].lower()}{name[1:]} {', '.join(f'{region} {value:.3f}' for region, value in values.items())}"
-        for name, values in summary(list(evidence.values())).items()
-    )
     return (
         "## Where it fails\n\nDice of each validation patient, and what the model's own probabilities promised:"
-        f"\n\n{table}\n\nMeans over the patients: {errors}. The patient with the lowest mean, the worst slice of each"
-        f" region:\n\n![{worst}, segmented by {model}]({model}-worst.jpg)\n"
+        f"\n\n{table}\n\nThe patient with the lowest mean, the worst slice of each region:"
+        f"\n\n![{worst}, segmented by {model}]({model}-worst.jpg)\n"
     )
 
 

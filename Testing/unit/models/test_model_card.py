@@ -73,6 +73,16 @@ def test_a_card_tells_post_processing_in_its_order() -> None:
     ) in card
 
 
+def test_a_card_leaves_out_post_processing_that_does_nothing() -> None:
+    card = model_card(dataclasses.replace(describe_model(), postprocessing=PostprocessingSpec()))
+    assert "mm³" not in card and "Post-processing" not in card
+    spec = PostprocessingSpec(minimum_et_dice=0.3, temperatures={"ET": 1.0})
+    card = model_card(dataclasses.replace(describe_model(), postprocessing=spec))
+    assert (
+        "- Post-processing: all enhancing tumour becomes necrotic core where its expected Dice is below 0.3.\n" in card
+    )
+
+
 def test_what_a_model_says_of_itself_is_text_and_no_markup() -> None:
     """The card is shown in the panel, whose browser follows links and loads pictures."""
     markup = (
