@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+from collections.abc import Iterator
 from typing import Any
 
 MARK = "<!-- help -->"
@@ -21,12 +22,17 @@ def on_page_content(html: str, **_: Any) -> str:
 
 
 def _sections() -> list[str]:
-    """A heading and the help text of each subcommand."""
+    """A heading and the help text of each subcommand, and of those below it."""
     os.environ["COLUMNS"] = "100"  # argparse wraps its help to the width of the terminal
     from BrainTumorSegLib.cli import parser
 
-    (commands,) = [a for a in parser()._actions if isinstance(a, argparse._SubParsersAction)]
-    return [
-        f"## braintumorseg {name}\n\n```text\n{command.format_help()}```\n"
-        for name, command in commands.choices.items()
-    ]
+    return list(_below(parser(), "##"))
+
+
+def _below(parser: argparse.ArgumentParser, heading: str) -> Iterator[str]:
+    """The sections of a parser's subcommands, each before those of its own, which are headed one level lower."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield f"{heading} {command.prog}\n\n```text\n{command.format_help()}```\n"
+                yield from _below(command, f"{heading}#")
