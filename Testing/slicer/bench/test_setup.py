@@ -85,10 +85,9 @@ def test_torch_comes_through_its_extension(
     assert asked == [{"askConfirmation": True, "torchVersionRequirement": ">=2.8"}]
 
 
-def test_who_declines_what_is_optional_gets_a_run(
-    panel: Panel, case: Path, monkeypatch: pytest.MonkeyPatch, application: Traces
-) -> None:
-    """OpenVINO is offered with the rest; without it runs are slower, and it is not asked for again."""
+@pytest.fixture
+def without_openvino(monkeypatch: pytest.MonkeyPatch, application: Traces) -> None:
+    """As on a computer where OpenVINO is missing, and has not been declined."""
     import importlib.metadata
 
     from BrainTumorSegPanel import setup
@@ -106,14 +105,30 @@ def test_who_declines_what_is_optional_gets_a_run(
 
     monkeypatch.setattr("importlib.metadata.version", version)
     monkeypatch.setattr(setup, "_declined", set())
-    slicer_packages = setup.to_install()
-    assert "openvino" in slicer_packages
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="a Mac is not asked for OpenVINO")
+def test_who_declines_what_is_optional_gets_a_run(panel: Panel, case: Path, without_openvino: None) -> None:
+    """OpenVINO is offered with the rest; without it runs are slower, and it is not asked for again."""
+    from BrainTumorSegPanel import setup
+
+    assert "openvino" in setup.to_install()
     panel.load(case)
     panel.desk.answer("Cancel")
     assert panel.segment() is not None
     assert "openvino" in panel.desk.take()[0].text
     assert panel.segment() is not None
     assert not panel.desk.take()
+
+
+def test_a_mac_is_not_asked_for_what_it_does_not_use(without_openvino: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO is for CPUs; a Mac computes on its GPU."""
+    from BrainTumorSegPanel import setup
+
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    for system, asked in (("linux", True), ("darwin", False)):
+        monkeypatch.setattr("sys.platform", system)
+        assert ("openvino" in setup.to_install()) is asked
 
 
 def test_an_intel_mac_is_told_when_the_panel_opens(panel: Panel, case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
