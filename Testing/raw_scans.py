@@ -1,8 +1,9 @@
-"""Raw scans of a synthetic patient that tests share, with the truth about them."""
+"""Raw scans of a synthetic patient that tests share, with the truth about them; chance motions and protocols."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,35 @@ def raw_scans(seed: int = 0, *, skull: bool = True, moved: bool = True) -> Scann
     """T1ce of 2 mm and T2 of 5 mm slices of one phantom, the T2 after a motion."""
     case = make_phantom(seed, SHAPE).case
     return scan(case, {"t1ce": FINE, "t2": THICK}, {"t2": motion()} if moved else {}, skull=skull, seed=seed)
+
+
+def random_motion(rng: np.random.Generator, degrees: float, mm: float, centre: Sequence[float]) -> np.ndarray:
+    """A rigid motion in RAS: a turn by up to ``degrees`` about any axis through ``centre``, a shift by up to ``mm``."""
+    axis, shift = rng.standard_normal((2, 3))
+    x, y, z = axis / np.linalg.norm(axis)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    angle = np.radians(rng.uniform(0, degrees))
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+    middle = np.asarray(centre)
+    matrix[:3, 3] = middle - matrix[:3, :3] @ middle + shift / np.linalg.norm(shift) * rng.uniform(0, mm)
+    return matrix
+
+
+def random_protocols(rng: np.random.Generator, modalities: Iterable[str]) -> dict[str, Protocol]:
+    """Clinical protocols: 3D ones of about a millimetre and 2D ones with slices of up to 6 mm, mixed."""
+    found = {}
+    for name in modalities:
+        thick = rng.random() < 0.65
+        spacing = (rng.uniform(3, 6), rng.uniform(0.5, 1.0)) if thick else (rng.uniform(0.8, 1.3),) * 2
+        plane = "z" if thick and rng.random() < 0.8 else str(rng.choice(["x", "y", "z"]))
+        found[name] = Protocol((float(spacing[0]), float(spacing[1])), plane, float(rng.uniform(215, 250)))
+    return found
+
+
+def true_move(scanned: Scanned, modality: str) -> np.ndarray:
+    """4×4 that brings a scan over the reference: RAS mm in its space → RAS mm in the reference's."""
+    return np.asarray(scanned.motions[scanned.case.reference] @ np.linalg.inv(scanned.motions[modality]))
 
 
 def someone_elses_t2() -> Volume:

@@ -87,10 +87,9 @@ class LocalWorkers:
         """
         if count is not None and count < 1:
             raise RequestError(f"{count} workers are not possible.", "Give --workers 1 or more.")
-        cores = usable_cores()
         gpus = visible_gpus() if device in ("auto", "cuda") else ()
-        self.count = count or len(gpus) or max(min(cores // _CORES_EACH, _memory() // _BYTES_EACH), 1)
-        self._engines = [Engine(variables) for variables in _environments(self.count, cores, gpus)]
+        self.count = count or len(gpus) or max(min(usable_cores() // _CORES_EACH, _memory() // _BYTES_EACH), 1)
+        self._engines = [Engine(variables) for variables in _environments(self.count, gpus)]
         self._idle = list(self._engines)
         self._runs: dict[int, tuple[Engine, CaseRun]] = {}
         self._ended: list[Ended] = []
@@ -167,7 +166,7 @@ def threads_each(count: int) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(max(usable_cores() // count, 1))}
 
 
-def _environments(count: int, cores: int, gpus: Sequence[str]) -> list[dict[str, str]]:
+def _environments(count: int, gpus: Sequence[str]) -> list[dict[str, str]]:
     """Of each process."""
     threads = threads_each(count) if count > 1 else {}
     return [threads | ({"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]} if gpus else {}) for i in range(count)]

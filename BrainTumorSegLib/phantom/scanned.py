@@ -65,10 +65,6 @@ class Scanned:
     motions: Mapping[str, np.ndarray]
     brain: Volume
 
-    def true_move(self, modality: str) -> np.ndarray:
-        """4×4 that brings a scan over the reference: RAS mm in its space → RAS mm in the reference's."""
-        return np.asarray(self.motions[self.case.reference] @ np.linalg.inv(self.motions[modality]))
-
 
 def scan(
     case: Case,
@@ -104,30 +100,6 @@ def scan(
         )
         images[name] = _acquire(rng, Volume(values, affine, name), protocol, found[name], name in with_skull)
     return Scanned(Case(case.id, images, case.reference if case.reference in images else ""), found, brain)
-
-
-def random_motion(rng: np.random.Generator, degrees: float, mm: float, centre: Sequence[float]) -> np.ndarray:
-    """A rigid motion in RAS: a turn by up to ``degrees`` about any axis through ``centre``, a shift by up to ``mm``."""
-    axis, shift = rng.standard_normal((2, 3))
-    x, y, z = axis / np.linalg.norm(axis)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    angle = np.radians(rng.uniform(0, degrees))
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
-    middle = np.asarray(centre)
-    matrix[:3, 3] = middle - matrix[:3, :3] @ middle + shift / np.linalg.norm(shift) * rng.uniform(0, mm)
-    return matrix
-
-
-def random_protocols(rng: np.random.Generator, modalities: Iterable[str]) -> dict[str, Protocol]:
-    """Clinical protocols: 3D ones of about a millimetre and 2D ones with slices of up to 6 mm, mixed."""
-    found = {}
-    for name in modalities:
-        thick = rng.random() < 0.65
-        spacing = (rng.uniform(3, 6), rng.uniform(0.5, 1.0)) if thick else (rng.uniform(0.8, 1.3),) * 2
-        plane = "z" if thick and rng.random() < 0.8 else str(rng.choice(["x", "y", "z"]))
-        found[name] = Protocol((float(spacing[0]), float(spacing[1])), plane, float(rng.uniform(215, 250)))
-    return found
 
 
 def _brain(case: Case) -> Volume:

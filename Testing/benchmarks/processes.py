@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -76,11 +75,6 @@ def measure(command: Sequence[str], environment: Mapping[str, str] | None = None
 def _gigabytes(resident: int) -> float:
     """Linux counts kilobytes, macOS bytes."""
     return resident / (1e9 if sys.platform == "darwin" else 1024**2)
-
-
-def peak_gigabytes() -> float:
-    """Peak resident memory of this process until now."""
-    return _gigabytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def machine() -> dict[str, Any]:

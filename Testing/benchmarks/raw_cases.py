@@ -30,10 +30,11 @@ from BrainTumorSegLib.io.case_folder import read_case
 from BrainTumorSegLib.io.registry import read_label_map
 from BrainTumorSegLib.models.catalogue import load_model
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint
-from BrainTumorSegLib.phantom.scanned import Scanned, random_motion, random_protocols, scan
+from BrainTumorSegLib.phantom.scanned import Scanned, scan
 from BrainTumorSegLib.preprocessing import AlignedCase
 from BrainTumorSegLib.preprocessing.registration import Registration, register
 from BrainTumorSegLib.preprocessing.resampling import onto
+from Testing.raw_scans import random_motion, random_protocols, true_move
 
 from .two_people import print_pairs
 
@@ -72,7 +73,7 @@ def errors_mm(raw: Scanned, modality: str, matrix: np.ndarray) -> np.ndarray:
     surface = raw.brain.array & ~ndimage.binary_erosion(raw.brain.array)
     points = np.argwhere(surface)[::37, ::-1] @ raw.brain.affine[:3, :3].T + raw.brain.affine[:3, 3]
     moving = points @ raw.motions[modality][:3, :3].T + raw.motions[modality][:3, 3]
-    off = matrix - raw.true_move(modality)
+    off = matrix - true_move(raw, modality)
     return np.asarray(np.linalg.norm(moving @ off[:3, :3].T + off[:3, 3], axis=1))
 
 

@@ -22,7 +22,6 @@ from Testing.unit.domain.test_grid import ORIENTATIONS, affine_of
 some = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
 KINDS = ("u1", "i2", "u2", "i4", "f4", "f8")
-BEGINNINGS = (b"", b"NRRD0004\n", b"ObjectType = Image\n", b"\x5c\x01\0\0", b"\x1f\x8b")
 lengths = st.floats(0.05, 20)
 places = st.floats(-1e3, 1e3)
 turns = st.tuples(st.floats(-90, 90), st.floats(-90, 90))

@@ -82,12 +82,6 @@ def test_first_project_is_the_extension(cmake: str) -> None:
     assert (ROOT / "BrainTumorSeg.json").stem == "BrainTumorSeg"
 
 
-def test_who_and_where_stand_side_by_side(cmake: str) -> None:
-    """What has to be filled in before it is submitted, in two lines that follow each other."""
-    assert re.search(r'set\(BrainTumorSeg_REPOSITORY "[^"]+"\)\nset\(BrainTumorSeg_CONTRIBUTORS "[^"]+"\)', cmake)
-    assert 'set(EXTENSION_CONTRIBUTORS "${BrainTumorSeg_CONTRIBUTORS}")' in cmake
-
-
 def test_description_names_the_licence_that_differs(cmake: str) -> None:
     """Most of what is included may be used by anybody; of the weights that may not one learns before installing."""
     (description,) = re.findall(r'set\(EXTENSION_DESCRIPTION "([^"]+)"\)', cmake)
@@ -262,10 +256,3 @@ def test_a_screenshot_shows_the_module(cmake: str) -> None:
         assert file.stat().st_size <= 2 * MIB
         with Image.open(file) as image:
             assert image.width >= 600
-
-
-def test_downloads_can_be_removed() -> None:
-    """There is a button for it, and its code."""
-    ui = (ROOT / "BrainTumorSeg" / "Resources" / "UI" / "BrainTumorSeg.ui").read_text(encoding="utf-8")
-    assert 'name="clearCachesButton"' in ui
-    assert any("clearCachesButton" in file.read_text("utf-8") for file in module_files())

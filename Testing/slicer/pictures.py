@@ -3,11 +3,11 @@
 ``python -m Testing.slicer.pictures CASE_FOLDER [--raw FOLDER] [-m MODEL] [-o docs/images]`` loads a case through the
 panel, segments it in the child process, and writes ``slicer-start.png`` and ``slicer-overview.png`` (panel and views in
 one window before and after the run, on Slicer's smallest screen), ``slicer-dark.png`` (on a large one with dark
-colours), ``slicer-panel.png`` (as it opens, and with *Advanced* unfolded), ``slicer-results.png`` and
-``slicer-views.png``. The views are drawn by VTK from the nodes of the scene; the application has no part in them. With
-the raw scans of another patient it also writes ``slicer-raw-scans.png``, the panel before it segments them.
-``slicer-add-model.png`` shows the dialogue for a made model of nnU-Net, and the list of public models. ``--no-run``
-draws only what needs no run: the panel as it opens, and that one.
+colours), ``slicer-panel.png`` (as it opens, and with *Advanced* unfolded) and ``slicer-results.png``. The views are
+drawn by VTK from the nodes of the scene; the application has no part in them. With the raw scans of another patient it
+also writes ``slicer-raw-scans.png``, the panel before it segments them. ``slicer-add-model.png`` shows the dialogue for
+a made model of nnU-Net, and the list of public models. ``--no-run`` draws only what needs no run: the panel as it
+opens, and that one.
 """
 
 from __future__ import annotations
@@ -209,7 +209,6 @@ def draw_run(case: Path, model: str, folder: Path, *, runs: bool) -> None:
 
     from .bench.driving import Panel
     from .harness.dialogs import DESK
-    from .views import draw_views
 
     panel = Panel(DESK)
     panel.load(case)
@@ -232,7 +231,6 @@ def draw_run(case: Path, model: str, folder: Path, *, runs: bool) -> None:
     panel.click("show3DButton")
     save(draw_window(node, reference, SMALL, *opened), folder / "slicer-overview.png")
     save(grab_panel("results"), folder / "slicer-results.png")
-    save(draw_views(node, reference, 1400, 1400), folder / "slicer-views.png")
     dress(DARK)
     panel.widget.results.measure()  # its warnings in colours that are read on this background
     large = draw_window(node, reference, LARGE, *opened)

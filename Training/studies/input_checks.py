@@ -32,7 +32,6 @@ _PENALTY = 0.1
 SUBSETS = tuple(chosen for size in (4, 3, 2) for chosen in itertools.combinations(MODALITIES, size))
 
 Coefficients = dict[tuple[str, str], np.ndarray]
-Seen = Mapping[str, swapped_sequences.Appearance]
 
 
 def fit(seen: Iterable[swapped_sequences.Appearance]) -> Coefficients:

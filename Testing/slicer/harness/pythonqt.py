@@ -188,11 +188,6 @@ def disconnect(sender: QtCore.QObject, signature: str, receiver: Callable[..., A
     return False
 
 
-def forget_connections() -> None:
-    """Let go of what was connected to objects that are gone."""
-    _connections.clear()
-
-
 def normalise(signature: str) -> str:
     """A signature as Qt keeps it: no blanks, no constant references."""
     return re.sub(r"const(\w+)&", r"\1", signature.replace(" ", ""))

@@ -19,7 +19,7 @@ from BrainTumorSegLib.preprocessing.export import write_transform
 from BrainTumorSegLib.preprocessing.registration import register
 from BrainTumorSegLib.preprocessing.similarity import local_correlation
 from BrainTumorSegLib.preprocessing.working_image import WorkingImage
-from Testing.raw_scans import SHAPE, motion, raw_scans, true_brain
+from Testing.raw_scans import SHAPE, motion, raw_scans, true_brain, true_move
 
 
 def errors_mm(found: np.ndarray, truth: np.ndarray, brain: Volume) -> np.ndarray:
@@ -36,7 +36,7 @@ def test_a_known_motion_is_found_between_sequences(skull: bool) -> None:
     scanned = raw_scans(skull=skull)
     brain = true_brain(scanned)
     found = register(scanned.case.images["t2"], scanned.case.images["t1ce"], brain.array > 0, skull=skull)
-    assert errors_mm(found.matrix, scanned.true_move("t2"), brain).max() < 2  # of voxels of 2 and 5 mm
+    assert errors_mm(found.matrix, true_move(scanned, "t2"), brain).max() < 2  # of voxels of 2 and 5 mm
     assert found.quality > POOR > found.before
     assert found.angle_deg == pytest.approx(np.degrees(np.arccos((np.trace(motion()[:3, :3]) - 1) / 2)), abs=1)
 
@@ -47,7 +47,7 @@ def test_far_turns_between_thick_slices_of_two_directions_are_found_to_a_fractio
     scanned = scan(case, protocols, {"flair": motion((22.0, -12.0, 15.0), (30.0, -20.0, 25.0))}, seed=1)
     brain = true_brain(scanned)
     found = register(scanned.case.images["flair"], scanned.case.images["t1ce"], brain.array > 0)
-    assert errors_mm(found.matrix, scanned.true_move("flair"), brain).max() < 1.5  # at the corners of the brain's box
+    assert errors_mm(found.matrix, true_move(scanned, "flair"), brain).max() < 1.5  # at the corners of the brain's box
 
 
 def test_heads_of_two_people_are_worth_less_than_any_pair_of_one() -> None:
