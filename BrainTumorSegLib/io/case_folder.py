@@ -32,6 +32,7 @@ from .evidence import reachable
 from .images2d import channels_for, is_mask, is_slice, read_pages, slice_order, stack_slices
 from .nifti import place_of
 from .numbered_channels import NUMBERED, numbered_cases
+from .outputs import is_on_other_grid, sequence_of
 from .registry import is_image, read_volume
 
 _BY_NAME = "Name each sequence: --t1 FILE --t1ce FILE --t2 FILE --flair FILE."
@@ -181,7 +182,7 @@ def _all_found(root: Path, passed_over: set[Path]) -> list[CaseFiles]:
 def _cases_in(folder: Path) -> list[CaseFiles]:
     """The patients whose sequences are right in a folder."""
     images = tuple(path for path in sorted(_visible(folder)) if path.is_file() and is_image(path))
-    groups = by_case(images)
+    groups = by_case(filter(sequence_of, images))
     if not groups:
         try:
             return [_folder(folder, {})]
@@ -227,7 +228,7 @@ def _channel_files(place: Path) -> list[Path]:
 
 def case_folders(folder: Path, depth: int = 3, passed_over: Collection[Path] = ()) -> list[Path]:
     """Folders that hold sequences: this one, or those below it, at most three levels down (BIDS: subject, session)."""
-    if any(from_name(stem(path)) for path in _visible(folder) if path.is_file() and is_image(path)):
+    if any(sequence_of(path) for path in _visible(folder) if path.is_file() and is_image(path)):
         return [folder]
     return _inner_folders(folder, depth, passed_over)
 
@@ -252,7 +253,7 @@ def _folder(folder: Path, files: Mapping[str, Path]) -> CaseFiles:
     """A case folder, or the only one inside a folder."""
     entries = sorted(path for path in _visible(folder) if path.is_file())
     images = [path for path in entries if is_image(path)]
-    open_ones = [path for path in images if from_name(stem(path)) not in files]
+    open_ones = [path for path in images if sequence_of(path) not in (None, *files)]
     if groups := by_case(open_ones):
         first, *_ = groups
         one = " ".join(f"--{from_name(stem(path))} {path}" for path in groups[first])
@@ -296,7 +297,8 @@ def _dicom_case(folder: Path, files: Mapping[str, Path]) -> CaseFiles:
 
 def _why(path: Path) -> str:
     """Why an image is none of the sequences."""
-    return "a segmentation or mask" if is_segmentation(stem(path)) else "its name speaks of none of the sequences"
+    is_labels = is_segmentation(stem(path)) or is_on_other_grid(path)
+    return "a segmentation or mask" if is_labels else "its name speaks of none of the sequences"
 
 
 def _slices(paths: Sequence[Path], files: Mapping[str, Path], name: str = "") -> CaseFiles:
@@ -429,7 +431,7 @@ def find_images(case: str, places: Iterable[Path]) -> dict[str, Path]:
         found: dict[str, Path] = {}
         for path in sorted(_visible(folder)):
             mine = own or stem(path).startswith((f"{case}_", f"{case}-"))
-            modality = from_name(stem(path)) if mine and path.is_file() and is_image(path) else None
+            modality = sequence_of(path) if mine and path.is_file() and is_image(path) else None
             if modality is not None:
                 found.setdefault(modality, path)
         if found:

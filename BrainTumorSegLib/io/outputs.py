@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..domain.errors import OutputError
 from ..domain.json_values import read_json
 from ..domain.labels import REGIONS
-from ..domain.modalities import stem
+from ..domain.modalities import MODALITIES, from_name, stem
 from .dicom import is_dicom_file
 from .images2d import SLICE_SUFFIXES
 from .registry import IMAGE_SUFFIXES, is_image
@@ -25,6 +25,14 @@ _ELSEWHERE = "Choose another name or folder for it."
 _FLAT_SUFFIXES = (*SLICE_SUFFIXES, ".bmp")
 # Name of the mask of an image, or of a page of it.
 _MASK = re.compile(r"(?P<image>(?P<pages>.+?)(?:_\d{4})?)_mask\.png")
+# Names of what is written beside a result, and of preprocessed images → that of the record by which they are known.
+_OF_MODALITY = "|".join(MODALITIES)
+_ON_OTHER_GRID = re.compile(rf"(.+)_on_(?:{_OF_MODALITY})\.nii\.gz")
+_KNOWN_BY = (
+    (re.compile(r"(.+)_measurements\.dcm"), r"\1.json"),
+    (_ON_OTHER_GRID, r"\1.json"),
+    (re.compile(rf"(.+)_(?:{_OF_MODALITY}|brain_mask)\.nii\.gz"), r"\1_preprocessing.json"),
+)
 # Of the record of preprocessed images.
 _PREPROCESSED = {"schema", "case", "inputs", "reference", "preprocessing", "alignment"}
 # Files of ours that bear no mark of it: what a run may replace even in a folder that it reads.
@@ -183,9 +191,28 @@ def is_of_others(file: Path, *, record: bool = False) -> bool:
         return beside and not (record and _is_ours(file))
     if file.name in _MAPS or not (_is_volume(file) or file.suffix.lower() in _FLAT_SUFFIXES):
         return False
-    if _is_ours(file.with_name(f"{stem(file).removesuffix('_measurements')}.json")):
+    if any(map(_is_ours, _records_of(file))):
         return False
     return not _is_our_mask(file, file.with_name("segmentation.json"))
+
+
+def _records_of(file: Path) -> Iterator[Path]:
+    """JSON files that tell of a file that it is ours, if they are records of ours."""
+    yield file.with_name(f"{stem(file)}.json")
+    for name, record in _KNOWN_BY:
+        if found := name.fullmatch(file.name):
+            yield file.with_name(found.expand(record))
+
+
+def is_on_other_grid(file: Path) -> bool:
+    """Whether a file is a result of ours on the grid of another image, whose sequence its name ends with."""
+    found = _ON_OTHER_GRID.fullmatch(file.name)
+    return found is not None and _is_ours(file.with_name(f"{found[1]}.json"))
+
+
+def sequence_of(file: Path) -> str | None:
+    """The modality that an image's name speaks of; None where it speaks of none, or is that of a result of ours."""
+    return None if is_on_other_grid(file) else from_name(stem(file))
 
 
 def _is_our_mask(file: Path, record: Path) -> bool:

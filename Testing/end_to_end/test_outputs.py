@@ -75,10 +75,11 @@ def test_labels_on_other_grids_replace_no_file_of_others(cli: Cli, model: Path, 
 
 def test_a_run_can_be_repeated(cli: Cli, model: Path, tmp_path: Path) -> None:
     folder = write_case(tmp_path / "case")
-    where = ["-o", folder / "found.nii.gz", "--probabilities", folder, "--report", folder / "r.html"]
+    more = ["--probabilities", folder, "--report", folder / "r.html", "--native", "all", "--preprocessed", folder / "b"]
     for _ in range(2):
-        done = cli("segment", folder, *where, "--model", model)
+        done = cli("segment", folder, "-o", folder / "case_seg.nii.gz", *more, "--model", model)
         assert done.returncode == 0, done.stderr
+    assert (folder / "case_seg_on_flair.nii.gz").is_file()
 
 
 def test_an_experts_segmentation_beside_images_given_by_name_stays(cli: Cli, model: Path, tmp_path: Path) -> None:

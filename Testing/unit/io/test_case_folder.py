@@ -12,6 +12,7 @@ from PIL import Image
 
 from BrainTumorSegLib import segment
 from BrainTumorSegLib.domain.errors import GeometryError, InputError, ModalityError, RequestError
+from BrainTumorSegLib.domain.result_record import ResultRecord
 from BrainTumorSegLib.io.case_folder import case_folders, case_of, find_case, find_cases, find_images, read_case
 from BrainTumorSegLib.io.registry import write_volume
 from Testing.samples import Patient, write_decathlon
@@ -34,6 +35,24 @@ def test_what_was_left_out_and_why(write_case: WriteCase, patient: Patient) -> N
     assert found.left_out["P_flair_lesion.nii.gz"] == found.left_out["BraTS2021_00001_seg.nii.gz"]
     assert "mask" in found.left_out["P_flair_lesion.nii.gz"] and "none of" in found.left_out["P_T2_star.nii.gz"]
     assert folder / "P_T2_star.nii.gz" in found.inputs  # no output may replace it
+
+
+def test_a_result_on_another_grid_is_no_sequence(write_case: WriteCase, patient: Patient, tmp_path: Path) -> None:
+    folder = write_case(case_id="P")
+    for place, name in ((folder, "P_seg"), (folder.parent / "out", "P")):
+        for file in (name, f"{name}_on_flair"):
+            put(patient, place / f"{file}.nii.gz")
+    with pytest.raises(ModalityError, match="look like FLAIR"):  # it may be anyone's
+        find_case(folder)
+    for record in (folder / "P_seg.json", folder.parent / "out" / "P.json"):
+        ResultRecord("P", {}, "brats2023", ("WT",), {}).write(record)
+    found = find_case(folder)
+    assert found.files["flair"] == folder / "P_flair.nii.gz"
+    assert found.left_out["P_seg_on_flair.nii.gz"] == "a segmentation or mask"
+    assert [case.id for case in find_cases(folder.parent)] == ["P"]
+    (folder / "P_flair.nii.gz").unlink()
+    assert "flair" not in find_case(folder).files
+    assert find_images("P", [folder.parent / "out"]) == {}
 
 
 def test_the_only_case_inside_a_folder_is_that_case(write_case: WriteCase) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -74,6 +75,24 @@ def test_images_of_a_folder_that_is_read_are_refused_and_our_earlier_results_are
         check_outputs([folder / "result.json"], [folder])
     with staged([folder]) as staging:
         OURS.write(staging.path(folder / "result.json", record=True))
+
+
+def test_what_our_records_tell_of_may_be_replaced_in_a_folder_that_is_read(image: Path) -> None:
+    folder = image.parent
+    ours = ["P_seg.nii.gz", "P_seg_on_flair.nii.gz", "P_seg_measurements.dcm", "Q_t1.nii.gz", "Q_brain_mask.nii.gz"]
+    theirs = ["P_on_flair.nii.gz", "P_seg_on_flair.nii", "P_seg_on_atlas.nii.gz", "Q_seg.nii.gz", "Q_t1.nii"]
+    for name in (*ours, *theirs):
+        (folder / name).write_bytes(bytes(128) + b"DICM")
+    for name in ours:
+        with pytest.raises(OutputError, match="of the input"):
+            check_outputs([folder / name], [folder])
+    OURS.write(folder / "P_seg.json")
+    facts = dict.fromkeys(("schema", "case", "inputs", "reference", "preprocessing", "alignment"), "")
+    (folder / "Q_preprocessing.json").write_text(json.dumps(facts))
+    check_outputs([folder / name for name in ours], [folder])
+    for name in theirs:
+        with pytest.raises(OutputError, match="of the input"):
+            check_outputs([folder / name], [folder])
 
 
 def test_a_segmentation_beside_an_image_that_was_given_by_name_stays(image: Path) -> None:
