@@ -12,6 +12,7 @@ import errno
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,7 +80,8 @@ class Placement:
         if len(pending) < 2:  # one rename is whole by itself
             for part, destination in pending.items():
                 part.replace(destination)
-                _flush(destination.parent)
+                with suppress(OSError):  # it is in its place, and the file of before gone: no failure any more
+                    _flush(destination.parent)
             return
         moves: dict[Path, list[_Move]] = {folder: [] for folder in self._marks}
         for part, destination in pending.items():
@@ -101,7 +103,8 @@ class Placement:
             _flush(folder)
         deciding = next(iter(self._marks.values()))
         deciding.write(b"")
-        _flush(deciding.path)
+        with suppress(OSError):  # all are in their places; a power cut now may bring back the mark, which undoes all
+            _flush(deciding.path)
 
     def undo(self) -> None:
         """Put back what was moved, if not all was; nothing happens when it is done again."""

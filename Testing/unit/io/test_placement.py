@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -190,6 +191,39 @@ def test_a_disk_that_cannot_hold_a_file_leaves_all_as_it_was(tmp_path: Path, mon
     with pytest.raises(OutputError, match=r"one\.txt cannot be written"):
         write_all(place)
     assert content(place) == BEFORE
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows flushes no folders")
+def test_a_folder_that_cannot_be_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind an only file's renaming that is no failure: what was there is gone. Several files can be put back."""
+    flush = os.fsync
+
+    def broken(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", broken)
+    place = prepare(tmp_path / "out")
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_all(place)
+    assert content(place) == BEFORE
+    with atomic(place / "two.txt") as part:
+        part.write_text("new")
+    assert content(place) == {**BEFORE, "two.txt": "new"}
+
+
+def test_a_mark_that_cannot_be_flushed_when_all_is_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, flush = prepare(tmp_path / "out"), os.fsync
+
+    def broken(descriptor: int) -> None:
+        flush(descriptor)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode) and not os.fstat(descriptor).st_size:  # an emptied mark
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", broken)
+    write_all(place)
+    assert content(place) == AFTER
 
 
 def test_a_disk_that_knows_no_flush_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
