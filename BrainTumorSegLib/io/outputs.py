@@ -1,13 +1,14 @@
 """Where a run may write: never over an input, over what lies beside one, or over another output of its own.
 
-A result of ours that lies there from before may be replaced: a run can be repeated. What others made beside our
-names (an image's facts in BIDS, masks that an expert drew) may not.
+A result of ours that lies there from before may be replaced: a run can be repeated. So may an empty file, as a power
+cut may have left it. What others made beside our names (an image's facts in BIDS, masks that an expert drew) may not.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,14 +73,23 @@ def check_destination(
     for other in others:
         if same_place(destination, other):
             raise OutputError(f"Two outputs of this run would be {destination}.", _ELSEWHERE)
+    # What is not there is no input by any name. A series has hundreds of files, which a disk of the network tells of
+    # slowly, and a run many outputs.
+    if os.path.exists(destination):  # noqa: PTH110 — Path.exists() raises for a name that is too long
+        _check_inputs(destination, inputs, record)
+
+
+def _check_inputs(destination: Path, inputs: Sequence[Path | str], record: bool) -> None:
+    """Refuse a file that is there and is an input, describes one, or lies among them and is not ours."""
+    foreign, place = is_of_others(destination, record=record), destination.resolve()
     for given in map(Path, inputs):
         if given.is_dir():
-            if _lies_in(destination, given) and is_of_others(destination, record=record):
+            if foreign and place.is_relative_to(given.resolve()):
                 raise OutputError(f"The output {destination} is a file of the input {given}.", _ELSEWHERE)
             continue
         if same_place(destination, given):
             raise OutputError(f"The output {destination} is the input {given}.", _ELSEWHERE)
-        if _lies_beside(destination, given) and is_of_others(destination, record=record):
+        if foreign and _lies_beside(destination, given):
             raise OutputError(
                 f"{destination} lies beside the input {given} and was not made by this program.", _ELSEWHERE
             )
@@ -94,7 +104,7 @@ def check_record(destination: Path) -> None:
     Raises:
         OutputError: with the file named.
     """
-    if os.path.lexists(destination) and not destination.is_dir() and not _is_ours(destination):
+    if _is_taken(destination) and not _is_ours(destination):
         raise OutputError(
             f"{destination} is there already and is no record of this program; the result's record would replace it.",
             "Choose another name for the output.",
@@ -111,7 +121,7 @@ def check_derived(destination: Path, record: Path) -> None:
     Raises:
         OutputError: with the file named.
     """
-    if os.path.lexists(destination) and not destination.is_dir() and not _is_ours(record):
+    if _is_taken(destination) and not _is_ours(record):
         raise OutputError(
             f"{destination} is there already and was not made by this program.",
             "Move it away, or choose another name or folder for the output.",
@@ -128,17 +138,22 @@ def check_mask(destination: Path, record: Path) -> None:
     Raises:
         OutputError: with the file named.
     """
-    if not os.path.lexists(destination):
-        return
-    if not _is_our_mask(destination, record):
+    if _is_taken(destination) and not _is_our_mask(destination, record):
         raise OutputError(f"{destination} is there already and was not made by this program.", _ELSEWHERE)
+
+
+def _is_taken(file: Path) -> bool:
+    """Whether a file is there, and not an empty one; folders are refused where the file is staged."""
+    if not os.path.lexists(file) or file.is_dir():
+        return False
+    facts = file.lstat()
+    return not stat.S_ISREG(facts.st_mode) or facts.st_size > 0
 
 
 def same_place(one: Path, other: Path) -> bool:
     """Whether two paths lead to one file, also by links, or by upper case where the disk does not care."""
     try:
-        if one.samefile(other):
-            return True
+        return one.samefile(other)
     except OSError:  # one of them is not there yet
         pass
     first, second = (os.path.normcase(_resolved(path)) for path in (one, other))
@@ -164,7 +179,7 @@ def _ignores_case(folder: Path) -> bool:
 
 def _lies_beside(file: Path, image: Path) -> bool:
     """Whether two images are in one folder, where an expert's segmentation may lie."""
-    return _is_volume(file) and _is_volume(image) and file.parent.resolve() == image.parent.resolve()
+    return file.parent.resolve() == image.parent.resolve() and _is_volume(file) and _is_volume(image)
 
 
 def _is_volume(file: Path) -> bool:
@@ -172,19 +187,15 @@ def _is_volume(file: Path) -> bool:
     return is_image(file) or is_dicom_file(file)
 
 
-def _lies_in(file: Path, folder: Path) -> bool:
-    return file.resolve().is_relative_to(folder.resolve())
-
-
 def is_of_others(file: Path, *, record: bool = False) -> bool:
-    """Whether a file among those that are read is an image, or describes one, and is not our result.
+    """Whether a file among those that are read is an image, or describes one, and is not our result, nor empty.
 
     Args:
         file: links in its path are followed.
         record: it is to get the record of a result.
     """
     file = file.resolve()
-    if not file.is_file():
+    if not file.is_file() or not file.stat().st_size:
         return False
     if file.suffix.lower() == ".json":
         beside = any(file.with_name(file.name[:-5] + suffix).exists() for suffix in IMAGE_SUFFIXES)

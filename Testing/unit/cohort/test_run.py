@@ -184,6 +184,16 @@ def test_an_empty_result_is_none(tmp_path: Path) -> None:
     assert [each.case for each in planned(study, output).tasks] == ["P"]
 
 
+def test_empty_files_of_a_case_do_not_keep_it_from_being_run(tmp_path: Path) -> None:
+    study, output = tmp_path / "study", tmp_path / "out"
+    samples.write_patient(study, case_id="P")
+    finish(planned(study, output))
+    for file in (output / "P.nii.gz", output / "P.json", outcome_file(output, "P")):
+        file.write_bytes(b"")
+    run = planned(study, output)
+    assert [each.case for each in run.tasks] == ["P"] and not run.failed
+
+
 def test_results_of_others_are_not_replaced(tmp_path: Path) -> None:
     study, output = tmp_path / "study", tmp_path / "experts"
     for name in ("P1", "P2", "P3"):

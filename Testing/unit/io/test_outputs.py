@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,11 +122,45 @@ def test_a_record_replaces_records_only(tmp_path: Path) -> None:
     check_record(file)
     OURS.write(file)
     check_record(file)
-    for content in ('{"EchoTime": 1}', "[]", "no json", ""):
+    for content in ('{"EchoTime": 1}', "[]", "no json"):
         file.write_text(content)
         with pytest.raises(OutputError, match=r"x\.json"), staged() as staging:
             staging.path(file, record=True)
         assert file.read_text() == content
+
+
+def test_an_empty_file_is_replaced(tmp_path: Path) -> None:
+    """As power cuts left them: neither the result nor its record, by which it would be known, has anything in it."""
+    names = [tmp_path / name for name in ("P.nii.gz", "P.json", "P.csv", "a_mask.png")]
+    for name in names:
+        name.touch()
+    (tmp_path / "P_t1.nii.gz").write_bytes(b"an image")
+    with staged([tmp_path, tmp_path / "P_t1.nii.gz"]) as staging:
+        staging.path(names[0]).write_bytes(b"x")
+        OURS.write(staging.path(names[1], record=True))
+        staging.derived(names[2], names[1]).write_bytes(b"x")
+        staging.mask(names[3], tmp_path / "segmentation.json").write_bytes(b"x")
+    assert all(name.stat().st_size for name in names)
+    (tmp_path / "target.csv").touch()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "target.csv")
+    with pytest.raises(OutputError, match=r"link\.csv"):
+        check_derived(tmp_path / "link.csv", tmp_path / "link.json")
+
+
+def test_an_output_is_placed_without_opening_the_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A series has hundreds of files, and a run many outputs."""
+    series = [tmp_path / f"IM{number:04}" for number in range(3)]
+    for file in (*series, tmp_path / "ours.nii.gz"):
+        file.write_bytes(bytes(128) + b"DICM")
+    OURS.write(tmp_path / "ours.json")
+    open_path = Path.open
+
+    def seen(path: Path, *how: Any, **more: Any) -> Any:
+        assert path not in series
+        return open_path(path, *how, **more)
+
+    monkeypatch.setattr(Path, "open", seen)
+    check_outputs([tmp_path / "new.nii.gz", tmp_path / "ours.nii.gz"], series)
 
 
 def test_masks_of_others_stay(tmp_path: Path) -> None:
