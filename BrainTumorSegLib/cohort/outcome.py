@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -98,8 +99,15 @@ class Outcome:
 
         An empty file is none: a power cut may leave such. One that was changed stands: an expert may have mended it.
         """
-        same = (self.inputs, self.model, self.options) == (other.inputs, other.model, other.options)
+        same = (self.model, self.options) == (other.model, other.options) and self._has_inputs_of(other)
         return self.is_done and same and all(_is_filled(output / name) for name in self.outputs)
+
+    def _has_inputs_of(self, other: Outcome) -> bool:
+        """Whether the images are the same, by the stamps of today or by those that folders had before."""
+        if self.inputs.keys() != other.inputs.keys():
+            return False
+        changed = {name: stamp for name, stamp in self.inputs.items() if stamp != other.inputs[name]}
+        return all(stamp == _former_stamp(Path(name)) for name, stamp in changed.items())
 
     def write(self, output: Path) -> None:
         """Write the file, whole or not at all.
@@ -170,7 +178,21 @@ def _is_filled(path: Path) -> bool:
 
 
 def _folder_stamp(folder: Path) -> tuple[int, ...]:
-    files = [_stamp(file) for file in files_below(folder)]
+    return _stamp_of_all(files_below(folder))
+
+
+def _former_stamp(folder: Path) -> tuple[int, ...]:
+    """That of a folder in outcomes of before: hidden files counted, and folders behind links did not.
+
+    Such outcomes stand: their cases took long. No file has such a stamp.
+    """
+    with suppress(InputError):  # a hidden link that leads nowhere
+        return _stamp_of_all(Path(place) / name for place, _, names in os.walk(folder) for name in names)
+    return ()
+
+
+def _stamp_of_all(paths: Iterable[Path]) -> tuple[int, ...]:
+    files = [_stamp(file) for file in paths]
     return len(files), sum(size for size, _ in files), max((time for _, time in files), default=0)
 
 

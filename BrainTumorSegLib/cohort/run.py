@@ -90,7 +90,8 @@ def plan(cohort: Cohort, request: Request, checkpoint: Checkpoint) -> Plan:
         except OutputError as error:
             failed.append(dataclasses.replace(task.expected, attempts=0, failure=Failure.of(error)))
             continue
-        if before and not request.force and before.stands_for(task.expected, task.output) and _has_all(task, request):
+        stands = before and not request.force and before.stands_for(task.expected, task.output)
+        if before and stands and _has_all(task, request, checkpoint):
             done.append(before)
         else:
             tasks.append(task)
@@ -109,9 +110,11 @@ def _check_free(task: Task, before: Outcome | None) -> None:
             check_derived(file, record_path(task.label_map))
 
 
-def _has_all(task: Task, request: Request) -> bool:
+def _has_all(task: Task, request: Request, checkpoint: Checkpoint) -> bool:
     """Whether page, maps and images are there, which an earlier run may not have been asked for."""
-    folders = [folder for folder in _folders(request.options, task.case) if folder]
+    maps, images = _folders(request.options, task.case)
+    wanted = (maps if checkpoint.description.regions else None, images)  # labels of a model's own have no maps
+    folders = [folder for folder in wanted if folder]
     filled = (folder.is_dir() and any(path.name[0] != "." for path in folder.iterdir()) for folder in folders)
     return (not task.page or (task.output / task.page).is_file()) and all(filled)
 

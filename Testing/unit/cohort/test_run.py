@@ -25,11 +25,16 @@ from BrainTumorSegLib.cohort.outcome import Failure, Outcome, digests, outcome_f
 from BrainTumorSegLib.cohort.run import CohortRun, Plan, Request, plan, spoken_time
 from BrainTumorSegLib.cohort.tables import FAILURES, PAGE, RESULTS, check_tables, stage_tables
 from BrainTumorSegLib.domain.errors import CancelledError, ExecutionError, OutputError, RequestError
+from BrainTumorSegLib.domain.labels import OWN_FIRST
 from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.domain.progress import Progress
 from BrainTumorSegLib.domain.result_record import ResultRecord, record_path
 from BrainTumorSegLib.io.staging import staged
+from BrainTumorSegLib.models.checkpoint_file import Checkpoint
+from BrainTumorSegLib.models.description import OutputSpec
 from Testing import samples
+from Testing.dicom_series import write_series
+from Testing.samples import Patient
 
 RECORD = ResultRecord("P", {}, "brats2023", ("WT",), {})
 
@@ -173,6 +178,33 @@ def test_a_case_is_done_where_all_that_is_asked_for_is_there(tmp_path: Path, opt
     assert [each.case for each in planned(study, output, **asked).tasks] == ["P"]
     (more / "P" / "map.nii.gz").touch()
     assert not planned(study, output, **asked).tasks
+
+
+def test_a_case_without_maps_to_be_made_is_done(tmp_path: Path) -> None:
+    """Labels of a model's own have no probability maps."""
+    study, output = tmp_path / "study", tmp_path / "out"
+    samples.write_patient(study, case_id="P")
+    own = Checkpoint(samples.describe_model(outputs=(OutputSpec("meningioma", (OWN_FIRST,)),)), {})
+    request = Request(output, "plain", RunOptions(probabilities=tmp_path / "maps"))
+    finish(plan(find_cohort(study, output), request, own))
+    assert not plan(find_cohort(study, output), request, own).tasks
+
+
+def test_a_finished_dicom_case_with_hidden_files_is_done(tmp_path: Path, patient: Patient) -> None:
+    """Also where its outcome counted them, as it once did; other images make it no case that is done."""
+    study, output = tmp_path / "study", tmp_path / "out"
+    files = write_series(patient.images["flair"], study / "P", "flair")
+    (study / "P" / ".DS_Store").write_bytes(b"folder")
+    finish(planned(study, output))
+    assert not planned(study, output).tasks
+    values = json.loads(outcome_file(output, "P").read_text())
+    facts = [file.stat() for file in (*files, study / "P" / ".DS_Store")]
+    former = len(facts), sum(each.st_size for each in facts), max(each.st_mtime_ns for each in facts)
+    values["inputs"] = {str(study / "P"): former}
+    outcome_file(output, "P").write_text(json.dumps(values))
+    assert not planned(study, output).tasks
+    files[0].touch()
+    assert [each.case for each in planned(study, output).tasks] == ["P"]
 
 
 def test_an_empty_result_is_none(tmp_path: Path) -> None:
