@@ -44,6 +44,9 @@ _ELSE = "Choose --backend torch."
 _NETWORK, _WEIGHTS, _RECORD = "network.xml", "network.bin", "record.json"
 # To be raised when what is written changes.
 _FORM = 2
+# Folder -> why this machine cannot run the network that would lie there. For this process alone, which need not convert
+# it for each patient: another machine, or this one after an update, may be able to.
+_not_here: dict[Path, str] = {}
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,11 @@ def kept(checkpoint: Checkpoint, eight_bit: bool = False) -> Conversion | None:
     """What was converted before; None where nothing was, or where it was damaged since.
 
     Raises:
-        DeviceError: OpenVINO could not run it then.
+        DeviceError: OpenVINO could not convert it then, or it gave another result; or this machine cannot run it.
     """
     folder = _folder_of(checkpoint, eight_bit)
+    if folder in _not_here:
+        raise DeviceError(_not_here[folder], _ELSE)
     if folder is None or not folder.is_dir():
         return None
     try:
@@ -99,7 +104,8 @@ def convert(checkpoint: Checkpoint, eight_bit: bool = False) -> Conversion:
 
     Raises:
         CheckpointError: the network cannot be built.
-        DeviceError: OpenVINO cannot run it, or gives another result than PyTorch; that is kept, too.
+        DeviceError: OpenVINO cannot convert it, or gives another result than PyTorch, which is kept, too; or it cannot
+            run it on this machine.
     """
     d = checkpoint.description
     network = checkpoint.build()
@@ -110,35 +116,41 @@ def convert(checkpoint: Checkpoint, eight_bit: bool = False) -> Conversion:
     divisor = d.network.divisor
     folder = _folder_of(checkpoint, eight_bit)
     try:
-        model = _sound_model(network, d, TOLERANCE_8_BIT if eight_bit else TOLERANCE)
+        model, refused = _compared(network, d, TOLERANCE_8_BIT if eight_bit else TOLERANCE)
     except DeviceError as error:
         if folder is not None:
-            _keep({"model": d.id, "divisor": divisor, "refused": str(error)}, None, folder)
+            _not_here[folder] = str(error)
         raise
+    if refused:
+        if folder is not None:
+            _keep({"model": d.id, "divisor": divisor, "refused": refused}, None, folder)
+        raise DeviceError(refused, _ELSE)
     if folder is not None and _keep({"model": d.id, "divisor": divisor}, model, folder):
         return Conversion(divisor, eight_bit, folder)
     return Conversion(divisor, eight_bit, None, model)
 
 
-def _sound_model(network: nn.Module, d: Description, tolerance: float) -> Any:
-    """The converted network, which gives what PyTorch gives.
+def _compared(network: nn.Module, d: Description, tolerance: float) -> tuple[Any, str]:
+    """The converted network, and why it is none to be used: empty where it gives what PyTorch gives.
 
     Raises:
-        DeviceError: there is none.
+        DeviceError: it cannot run on this machine.
     """
     tile, other = trial_tiles(d)
     try:
         model = converted(network, tile)
+    except (RuntimeError, TypeError, ValueError) as error:
+        if is_shortage(error):
+            raise
+        return None, f"OpenVINO cannot convert {d.id} ({reason(error)})."
+    try:
         apart = distance(network, model, other)
     except (RuntimeError, TypeError, ValueError) as error:
         if is_shortage(error):
             raise
         raise DeviceError(f"OpenVINO cannot run {d.id} ({reason(error)}).", _ELSE) from error
-    if not apart <= tolerance:
-        raise DeviceError(
-            f"OpenVINO gives another result than PyTorch for {d.id} (off by {apart:.2g} of the largest logit).", _ELSE
-        )
-    return model
+    off = f"off by {apart:.2g} of the largest logit"
+    return model, "" if apart <= tolerance else f"OpenVINO gives another result than PyTorch for {d.id} ({off})."
 
 
 def trial_tiles(d: Description) -> tuple[np.ndarray, np.ndarray]:

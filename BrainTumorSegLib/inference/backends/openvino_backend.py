@@ -14,6 +14,7 @@ import numpy as np
 from ...domain.errors import DeviceError, ExecutionError
 from ...domain.options import PRECISIONS
 from ...domain.progress import Progress
+from ...domain.shortage import is_shortage
 from ...models.kept import once
 from .conversions import Conversion, convert, kept
 from .openvino_runtime import compiled, core, logits, openvino, threads
@@ -47,6 +48,7 @@ class OpenVinoBackend:
         self.device = f"cpu ({threads()} threads)"
         self._network: Any = None
         self._conversions: dict[str, Conversion] = {}
+        self._waiting: dict[str, Any] = {}  # compiled, not loaded yet: its weights still lie in the file alone
 
     @property
     def precision(self) -> str:
@@ -60,7 +62,10 @@ class OpenVinoBackend:
         return {"openvino": str(openvino().__version__).partition("-")[0]}
 
     def prepare(self, checkpoint: Checkpoint, progress: Progress) -> int:
-        """Convert the network where that was not done before.
+        """Convert the network where that was not done before, and compile it.
+
+        Compiled here, since what was converted elsewhere, as in a home folder of several machines, may not be able to
+        run on this one, and another backend can be taken only before the run.
 
         Raises:
             DeviceError: OpenVINO cannot run it, or gives another result than PyTorch.
@@ -84,18 +89,36 @@ class OpenVinoBackend:
             raise DeviceError(f"Model {d.id} does not say how to run it in int8.", "Choose --precision auto.")
         if self._chosen in ("auto", "int8") and d.network.eight_bit:
             try:
-                return _conversion(checkpoint, progress, eight_bit=True)
+                return self._tried(checkpoint, progress, eight_bit=True)
             except DeviceError:
                 if self._chosen == "int8":
                     raise
-        return _conversion(checkpoint, progress, eight_bit=False)
+        return self._tried(checkpoint, progress, eight_bit=False)
+
+    def _tried(self, checkpoint: Checkpoint, progress: Progress, *, eight_bit: bool) -> Conversion:
+        """What was converted before, or else now; compiled."""
+        found = kept(checkpoint, eight_bit)
+        if found is None:
+            progress.report("convert", 0.0, f"Converting {checkpoint.description.id} for OpenVINO, once")
+            found = convert(checkpoint, eight_bit)
+        try:
+            self._waiting[_key(checkpoint)] = self._compiled(checkpoint, found)
+        except (MemoryError, RuntimeError) as error:
+            if not is_shortage(error):
+                raise
+            # It is compiled when it is loaded: those before it make room, or the result does without it.
+        return found
+
+    def _compiled(self, checkpoint: Checkpoint, conversion: Conversion) -> Any:
+        compile_ = lambda: compiled(conversion.model(), self._precision)  # noqa: E731
+        return once(checkpoint, f"openvino {self._precision} {conversion.eight_bit}", compile_)
 
     def load(self, checkpoint: Checkpoint) -> None:
         """Take the network of a checkpoint that was prepared."""
         found = self._converted(checkpoint, Progress())
-        self._network = None  # two at a time would take more memory than one
-        compile_ = lambda: compiled(found.model(), self._precision)  # noqa: E731
-        self._network = once(checkpoint, f"openvino {self._precision} {found.eight_bit}", compile_)
+        self._network = None  # two that have run would take more memory than one
+        network = self._waiting.pop(_key(checkpoint), None)
+        self._network = self._compiled(checkpoint, found) if network is None else network
 
     def probabilities(self, batch: np.ndarray) -> np.ndarray:
         """A batch through the network; the sigmoid is in fp32 whatever the network computes in."""
@@ -126,15 +149,6 @@ class OpenVinoBackend:
         """Give back what a network keeps for its next run."""
         if self._network is not None:
             self._network.get_compiled_model().release_memory()
-
-
-def _conversion(checkpoint: Checkpoint, progress: Progress, *, eight_bit: bool) -> Conversion:
-    """What was converted before, or else now."""
-    found = kept(checkpoint, eight_bit)
-    if found is None:
-        progress.report("convert", 0.0, f"Converting {checkpoint.description.id} for OpenVINO, once")
-        found = convert(checkpoint, eight_bit)
-    return found
 
 
 def _key(checkpoint: Checkpoint) -> str:

@@ -167,15 +167,45 @@ def test_a_network_that_comes_out_differently_is_refused(
     assert any("PyTorch" in warning for warning in result.warnings)
 
 
-def test_a_network_that_openvino_cannot_compile_runs_in_pytorch(
-    monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Callable[..., Path]
-) -> None:
+@pytest.fixture
+def unable(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Makes this a machine that compiles no network, and one that does again; of neither is anything known."""
     monkeypatch.delenv("BRAINTUMORSEG_BACKEND", raising=False)
-    monkeypatch.setitem(openvino_runtime._HINTS, "fp32", "no such type")
+    able = dict(openvino_runtime._HINTS)
+
+    def change(to: bool) -> None:
+        monkeypatch.setattr(conversions, "_not_here", {})
+        monkeypatch.setattr(openvino_runtime, "_HINTS", dict.fromkeys(able, "no such type") if to else able)
+
+    return change
+
+
+@pytest.mark.parametrize("converted_elsewhere", [True, False])
+def test_a_network_that_openvino_cannot_compile_runs_in_pytorch(
+    unable: Callable[[bool], None], tiny_checkpoint: Callable[..., Path], converted_elsewhere: bool
+) -> None:
     checkpoint = load_checkpoint(tiny_checkpoint())
-    backend, _, warnings = ready_backend("auto", "cpu", "auto", [checkpoint], Progress())
-    assert backend.name == "torch"
-    assert len(warnings) == 1 and "PyTorch" in warnings[0] and "\n" not in warnings[0]
+    heard: list[str] = []
+    listening = Progress(lambda stage, fraction, message: heard.append(stage))
+    if converted_elsewhere:
+        conversions.convert(checkpoint)
+    unable(True)
+    for _ in range(2):  # it is not converted anew for each patient
+        backend, _, warnings = ready_backend("auto", "cpu", "auto", [checkpoint], listening)
+        assert backend.name == "torch"
+        assert len(warnings) == 1 and "PyTorch" in warnings[0] and "\n" not in warnings[0]
+    assert heard == ([] if converted_elsewhere else ["convert"])
+    unable(False)
+    assert ready_backend("auto", "cpu", "auto", [checkpoint], Progress())[0].name == "openvino"
+
+
+def test_compiled_before_the_run_and_once(unable: Callable[[bool], None], tiny_checkpoint: Callable[..., Path]) -> None:
+    checkpoint = load_checkpoint(tiny_checkpoint())
+    backend = create_backend("openvino", "cpu", "fp32")
+    backend.prepare(checkpoint, Progress())
+    unable(True)
+    backend.load(checkpoint)
+    assert backend.probabilities(np.zeros((1, 4, 16, 16, 16), dtype=np.float32)).shape == (1, 3, 16, 16, 16)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no limit of that kind")
