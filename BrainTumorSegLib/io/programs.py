@@ -48,7 +48,10 @@ def start(
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End a program and all that it started, also where it ended by itself and left something behind."""
+    """End a program and all that it started, also where it ended by itself and left something behind.
+
+    On Windows what is left behind lives on: there only a program that still runs tells what it started.
+    """
     with uninterrupted():
         if sys.platform == "win32":
             if process.poll() is None:
