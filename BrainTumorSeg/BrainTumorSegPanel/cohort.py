@@ -45,7 +45,12 @@ class CohortPart:
             path.connect("currentPathChanged(QString)", self.refresh)
         ui.cohortRunButton.connect("clicked()", self._on_run)
         ui.cohortCancelButton.connect("clicked()", self.cancel)
-        ui.cohortTable.connect("cellActivated(int,int)", self._on_open)
+        # Not what Qt calls activated: a single click on some desktops, and not Return on a Mac.
+        ui.cohortTable.connect("cellDoubleClicked(int,int)", self._on_open)
+        for key in ("Return", "Enter"):
+            shortcut = qt.QShortcut(qt.QKeySequence(key), ui.cohortTable)
+            shortcut.setContext(qt.Qt.WidgetShortcut)
+            shortcut.connect("activated()", self._on_enter)
         turns.join(self)
         self.refresh()
 
@@ -90,9 +95,12 @@ class CohortPart:
                 self._show(self._run)
         self._turns.changed()
 
-    def _on_open(self, row: int, _column: int) -> None:
-        """A patient that is done is loaded, images and result."""
-        case = self._cases[row] if row < len(self._cases) else None
+    def _on_enter(self) -> None:
+        self._on_open(self._ui.cohortTable.currentRow())
+
+    def _on_open(self, row: int, _column: int = 0) -> None:
+        """A patient that is done is loaded, images and result; ``row`` is -1 where none is current."""
+        case = self._cases[row] if 0 <= row < len(self._cases) else None
         if case is not None and case.label_map is not None:
             with errors_shown():
                 self._opened(open_case(case))

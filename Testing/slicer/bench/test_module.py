@@ -183,18 +183,33 @@ def test_a_folder_of_patients(panel: Panel, case: Path, tmp_path: Path) -> None:
     assert sizes["WT"].volume_ml == pytest.approx(rows["A"], rel=0.01)
 
 
-def open_first(panel: Panel) -> Any:
-    """Double-click the first patient, or press Enter on it; the segmentation that is shown."""
-    assert not panel.ui.cohortTable.tabKeyNavigation, "Tab leaves the table"
-    panel.ui.cohortTable.cellActivated.emit(0, 0)
+def open_first(panel: Panel, key: str = "") -> Any:
+    """Double-click the first patient, or press a key on it; the segmentation that is shown."""
+    from PySide6.QtCore import Qt
+    from PySide6.QtTest import QTest
+
+    table = panel.ui.cohortTable
+    assert not table.tabKeyNavigation, "Tab leaves the table"
+    table.styleSheet = "activate-on-singleclick: 1"  # as some desktops have it
+    for part in (panel.ui.advancedCollapsibleButton, panel.ui.cohortCollapsibleButton):
+        part.collapsed = False
+    place = table.visualItemRect(table.item(0, 0)).center()
+    QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert panel.widget.results.node is None, "a click chooses"
+    if key:
+        table.activateWindow()
+        table.setFocus()
+        QTest.keyClick(table, Qt.Key[key])
+    else:
+        QTest.mouseDClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
     panel.raise_uncaught()
     assert not panel.desk.shown, panel.desk.shown
     return panel.widget.results.node
 
 
-@pytest.mark.parametrize("kind", ["flat", "nnunet", "decathlon"])
+@pytest.mark.parametrize(("kind", "key"), [("flat", ""), ("nnunet", "Key_Return"), ("decathlon", "Key_Enter")])
 def test_patients_of_any_layout_are_opened(
-    panel: Panel, case: Path, patient: samples.Patient, tmp_path: Path, kind: str
+    panel: Panel, case: Path, patient: samples.Patient, tmp_path: Path, kind: str, key: str
 ) -> None:
     """Several in one folder, by names, numbers or channels; an overlay of the views goes."""
     import slicer
@@ -221,7 +236,7 @@ def test_patients_of_any_layout_are_opened(
     panel.click("cohortRunButton")
     panel.wait_until(lambda: not panel.ui.cohortCancelButton.enabled)
     assert [row[:2] for row in panel.table("cohortTable")[1:]] == [["A", "done"], ["B", "done"]]
-    opened = open_first(panel)
+    opened = open_first(panel, key)
     reference = reference_volume(opened)
     assert opened.GetName() == "A" and reference not in nodes.values()
     np.testing.assert_array_equal(mask(opened, "WT", reference), patient.labels.array > 0)
