@@ -124,6 +124,11 @@ class InputsPart:
         """Why the chosen images cannot be segmented; empty if they can."""
         return self._problem
 
+    @property
+    def brain_mask(self) -> Any:
+        """Node of the mask of the brain that a run is given; None also where the model takes whole heads."""
+        return self._parameters().brainMask if self._model.wanted() == "extracted" else None
+
     def assign(self) -> None:
         """Choose the volumes of one session among those of the patient that is chosen, else of the scene."""
         self._assign_from(self.patients.candidates())
@@ -186,7 +191,9 @@ class InputsPart:
         told = tell(nodes, self.plan, looks, faults, unused, self._looks.swapped(sound, looks))
         for modality in MODALITIES:
             self._show_image(modality, nodes.get(modality), told)
-        show_text(self._ui.imagesInfoLabel, told.summary, warns=bool(told.problem))
+        about_mask = self._about_mask()
+        summary = " ".join(filter(None, (told.summary, about_mask)))
+        show_text(self._ui.imagesInfoLabel, summary, warns=bool(told.problem or about_mask))
         self._show_session(nodes)
         self._problem = told.problem
         if not self._problem and nodes:
@@ -194,6 +201,13 @@ class InputsPart:
                 resolve(nodes)
             except BrainTumorSegError as error:
                 self._problem = panel_words(error.sentence())
+
+    def _about_mask(self) -> str:
+        """That the chosen mask is left out; empty where none is."""
+        chosen = self._parameters()
+        if chosen is None or chosen.brainMask is None or self.brain_mask is not None:
+            return ""
+        return str(_("The model takes whole heads, so the brain mask is not used."))
 
     def _show_image(self, modality: str, node: Any, told: Told) -> None:
         """The line below a selector, where there is something to notice; the rest in its tool tip."""
@@ -229,7 +243,7 @@ class InputsPart:
             looks,
             reference_of(nodes),
             chosen.preprocessing.value,
-            masked=chosen.brainMask is not None,
+            masked=self.brain_mask is not None,
             brain=self._model.wanted(),
         )
 

@@ -173,7 +173,7 @@ class SegmentPart:
             "tta": chosen.tta,
             "preprocess": chosen.preprocessing.value,
             "brainExtraction": chosen.brainExtraction.value,
-            "brainMask": chosen.brainMask,
+            "brainMask": self._inputs.brain_mask,
             "brain": chosen.brain,
             "registered": chosen.registered,
         }

@@ -162,6 +162,31 @@ def test_a_brain_mask_takes_the_place_of_an_extraction(panel: Panel, models: dic
     np.testing.assert_array_equal(slicer.util.arrayFromVolume(run.brain_node), found.array)
 
 
+def test_a_brain_mask_in_the_scene_is_no_obstacle_to_a_model_of_whole_heads(panel: Panel) -> None:
+    """It is left out, and that is said; what is said of the images is what is done without it."""
+    import slicer
+
+    from BrainTumorSegLib.io import mrml
+
+    head = add_head("a")
+    brain = brain_of(head).astype(np.uint8)
+    mask = slicer.util.addVolumeFromArray(brain, mrml.affine_of(head), "brain", "vtkMRMLLabelMapVolumeNode")
+    panel.choose_model("brats-segresnet")
+    choose(panel, flair=head)
+    panel.ui.brainMaskSelector.setCurrentNode(mask)
+    told = panel.ui.imagesInfoLabel
+    assert told.text == "The result lies on the grid of FLAIR. FLAIR will be skull-stripped."
+    panel.choose_model("lgg-unet")
+    assert told.text == (
+        "The result lies on the grid of FLAIR. The model takes whole heads, so the brain mask is not used."
+    )
+    panel.desk.answer("Yes")  # to its licence
+    assert panel.segment() is not None
+    panel.desk.take()
+    panel.choose_model("brats-segresnet")
+    assert "not used" not in told.text and panel.ui.brainMaskSelector.currentNode() is mask
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
