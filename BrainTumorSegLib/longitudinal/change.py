@@ -242,7 +242,7 @@ def _warnings(earlier: TimePoint, later: TimePoint, names: list[str], overlaid: 
     if bare:
         found.append(
             f"No image is known for {listed(bare)}, so the examinations were not registered: sizes are compared,"
-            " lesions are not followed."
+            " lesions are not followed. Name the images to have that."
         )
     if unknown := [name for name in dict.fromkeys((*earlier.regions, *later.regions)) if name not in names]:
         found.append(f"{listed(unknown)} is not compared: one of the results does not tell it.")

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from ..domain.errors import InputError, RequestError
-from ..domain.grid import Grid
+from ..domain.grid import Grid, check_overlap
 from ..domain.labels import CONVENTIONS, REGIONS, to_regions
 from ..domain.progress import Progress
 from ..domain.result_record import ResultRecord, read_record, record_path
 from ..domain.volume import Volume
 from ..io import dicom
-from ..io.registry import read_label_map, read_volume
+from ..io.registry import is_slicer_segmentation, read_label_map, read_volume
 from ..preprocessing.alignment import POOR, check_one_head, settled
 from ..preprocessing.appearance import HEAD, appearance
 from ..preprocessing.background import foreground
@@ -75,6 +75,7 @@ def read_time_point(file: Path, image: Path | None = None, convention: str = "au
 
     Raises:
         InputError: unreadable, or not what it is taken for.
+        GeometryError: the label map does not lie on the image.
         RequestError: masks of 2D images, which have no place in space; or an unknown convention.
     """
     record = read_record(record_path(file)) if record_path(file).is_file() else None
@@ -82,9 +83,14 @@ def read_time_point(file: Path, image: Path | None = None, convention: str = "au
         raise RequestError(f"{file} is of 2D images, which cannot be compared.", "Give results of volumes.")
     if record and record.convention in CONVENTIONS:
         convention = record.convention
-    labels = read_label_map(file, convention)
+    labels, on = read_label_map(file, convention), _image(record, image)
+    if on is not None:
+        check_overlap(labels, on)
+        if is_slicer_segmentation(file):  # of which the box around the segments alone is stored
+            whole = onto(labels.array, Grid.of(labels), Grid.of(on), nearest=True)
+            labels = Volume(whole, on.affine, labels.source)
     regions = tuple(name for name in REGIONS if record is None or name in record.regions)
-    return TimePoint(file, labels, regions, record, _image(record, image))
+    return TimePoint(file, labels, regions, record, on)
 
 
 def _image(record: ResultRecord | None, given: Path | None) -> Volume | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from scipy import ndimage
 
 from BrainTumorSegLib.domain.errors import GeometryError, RequestError
@@ -130,3 +131,19 @@ def test_the_page_shows_both_examinations(tmp_path: Path) -> None:
     write_change_report(change, tmp_path / "change.html")
     page = (tmp_path / "change.html").read_text("utf-8")
     assert page.count("<img ") == 12 and "progressive disease" in page
+
+
+def test_a_segmentation_that_stores_a_box_is_placed_on_its_image(tmp_path: Path) -> None:
+    """Only the box around the segments is in such a file; what lay outside it earlier must not be lost."""
+    image = sitk.GetImageFromArray(np.ones((2, 3, 4), np.uint8))
+    image.SetSpacing((2.0, 2.0, 2.0))
+    image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))  # along RAS, in the LPS of the file
+    image.SetOrigin((-4, -6, 8))  # two, three and four voxels from the image's first
+    for key, text in (("Name", "ET"), ("ID", "Segment_1"), ("Layer", "0"), ("LabelValue", "1")):
+        image.SetMetaData(f"Segment0_{key}", text)
+    segmentation = tmp_path / "later.seg.nrrd"
+    sitk.WriteImage(image, str(segmentation))
+    write_volume(Volume(np.ones((20, 40, 40), np.int16), AFFINE), tmp_path / "t1.nii.gz")
+    point = read_time_point(segmentation, tmp_path / "t1.nii.gz")
+    assert point.labels.shape == (20, 40, 40)
+    assert np.count_nonzero(point.labels.array) == 24 and (point.labels.array[4:6, 3:6, 2:6] == ET).all()
