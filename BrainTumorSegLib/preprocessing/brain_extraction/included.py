@@ -22,6 +22,9 @@ ORIENTATION, SPACING_MM = "LPS", 2.0
 
 # Grey values between these percentiles become 0 to 1: air is dark in every sequence, and what is brightest few voxels.
 _DARK, _BRIGHT = 0.5, 99.5
+# Air that is brighter than this share of the brightest is that of a signed image (inversion recovery), grey between
+# tissues that are darker and brighter; it is alike everywhere, to the second.
+_GREY_AIR, _ALIKE = 0.15, 0.1
 # Of the brightest, what is brighter is head; the network sees its box and so much around it, in voxels.
 _HEAD, _MARGIN = 0.1, 4
 
@@ -64,12 +67,17 @@ class Included:
 def network_image(volume: Volume) -> tuple[np.ndarray, Grid]:
     """What the network takes of an image: float32 ``(Z, Y, X)`` from 0 to 1, and its grid (LPS, 2 mm, same extent).
 
-    An oblique image keeps its own axes: the network knows tilted heads.
+    Air is dark in it: of a signed image the network gets the magnitude. An oblique image keeps its own axes: the network
+    knows tilted heads.
     """
     own = Grid.of(volume)
     grid = own.oriented(ORIENTATION).with_spacing((SPACING_MM,) * 3)
-    values = onto(np.asarray(volume.array, dtype=np.float32), own, grid)
-    return rescaled(values), grid
+    values = rescaled(onto(np.asarray(volume.array, dtype=np.float32), own, grid))
+    air = values[:, [0, 0, -1, -1], [0, -1, 0, -1]]  # the corners of each slice
+    level = float(np.median(air))
+    if level > _GREY_AIR and float(np.ptp(np.percentile(air, (10, 90)))) < _ALIKE:
+        values = rescaled(np.abs(values - np.float32(level)))
+    return values, grid
 
 
 def rescaled(values: np.ndarray) -> np.ndarray:

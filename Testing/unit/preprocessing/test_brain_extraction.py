@@ -334,6 +334,17 @@ def test_what_the_network_sees_does_not_depend_on_how_an_image_is_stored(head: V
     assert np.allclose(same.affine, grid.affine) and np.allclose(again, image, atol=1e-5)
 
 
+def test_of_a_signed_image_the_network_sees_the_magnitude() -> None:
+    """As of inversion recovery: air is grey, between tissue that is darker and tissue that is brighter."""
+    z, y, x = np.mgrid[:40, :50, :50]
+    inside = (z - 20) ** 2 / 15**2 + (y - 25) ** 2 / 20**2 + (x - 25) ** 2 / 20**2 <= 1
+    signed = np.where(inside, np.where(x < 25, 30.0, 200.0), 100.0).astype(np.float32)
+    image, _ = network_image(Volume(signed, np.diag([2.0, 2.0, 2.0, 1.0])))
+    assert image[:, 0].max() < 0.02 and image[0].max() < 0.02  # air
+    halves = {round(float(image[20, 25, x]), 1) for x in (15, 35)}
+    assert halves == {0.7, 1.0}  # 70 and 100 away from air
+
+
 def _flip(size: int, axis: int) -> np.ndarray:
     step = np.eye(4)
     step[axis, axis], step[axis, 3] = -1, size - 1
