@@ -67,8 +67,8 @@ class Included:
 def network_image(volume: Volume) -> tuple[np.ndarray, Grid]:
     """What the network takes of an image: float32 ``(Z, Y, X)`` from 0 to 1, and its grid (LPS, 2 mm, same extent).
 
-    Air is dark in it: of a signed image the network gets the magnitude. An oblique image keeps its own axes: the network
-    knows tilted heads.
+    Air is dark in it: of a signed image the network gets the magnitude. An oblique image keeps its own axes: the
+    network knows tilted heads.
     """
     own = Grid.of(volume)
     grid = own.oriented(ORIENTATION).with_spacing((SPACING_MM,) * 3)
