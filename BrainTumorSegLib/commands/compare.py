@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         report = staging.path(arguments.report) if arguments.report else None
         change = compare(earlier, later, arguments.days, progress.part(0.05, 0.9))
         progress.report("write", 0.9, "Writing what changed")
-        output.write_text(json.dumps(change.as_json(), indent=1), encoding="utf-8")
+        values = change.as_json()
+        output.write_text(json.dumps(values, indent=1), encoding="utf-8")
         if report:
             from ..report.change import write_change_report
 
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     console.placed()
     _show(change, console)
     console.say(f"Wrote {arguments.output}")
-    console.result({"output": str(arguments.output), **change.as_json()})
+    console.result({"output": str(arguments.output), **values})
     return 0
 
 

@@ -1,9 +1,11 @@
-"""JSON that others wrote: whatever it holds, it is read, or it is an error of two kinds."""
+"""JSON that others wrote: whatever it holds, it is read, or it is an error of two kinds. And numbers for ours."""
 
 from __future__ import annotations
 
 import json
+import math
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,3 +38,8 @@ def read_json(file: Path, *, encoding: str = "utf-8", largest: int = LARGEST) ->
     if facts.st_size > largest:
         raise ValueError(f"it has more than {largest >> 20} MB")
     return json_of(file.read_text(encoding=encoding))
+
+
+def finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    """Numbers to three decimals, null for undefined ones: NaN is no JSON."""
+    return {name: round(value, 3) if math.isfinite(value) else None for name, value in values.items()}

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from .alignment_record import AlignmentRecord
 from .errors import InputError
-from .json_values import read_json
+from .json_values import finite, read_json
 from .labels import CONVENTIONS, Region, label_names, own_region
 from .measurements import RegionMeasurement
 from .modalities import stem
@@ -145,8 +145,8 @@ class ResultRecord:
             "labels": dict(self.labels),
             "convention": self.convention,
             "regions": list(self.regions),
-            "measurements": {name: _finite(dataclasses.asdict(m)) for name, m in self.measurements.items()},
-            "confidence": _finite(self.confidence),
+            "measurements": {name: finite(dataclasses.asdict(m)) for name, m in self.measurements.items()},
+            "confidence": finite(self.confidence),
             "warnings": list(self.warnings),
             "provenance": dataclasses.asdict(self.provenance),
             "images": list(self.images),
@@ -252,11 +252,6 @@ def _from_first(values: Mapping[str, Any]) -> dict[str, Any]:
         "regions": list(values["measurements"]),
         "provenance": provenance,
     }
-
-
-def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
-    """NaN is no JSON."""
-    return {name: round(value, 3) if math.isfinite(value) else None for name, value in values.items()}
 
 
 def _measurement(values: Mapping[str, Any], region: str) -> RegionMeasurement:

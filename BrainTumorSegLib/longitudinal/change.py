@@ -12,6 +12,7 @@ import numpy as np
 
 from ..domain.errors import RequestError
 from ..domain.grid import Grid, reorient
+from ..domain.json_values import finite
 from ..domain.labels import to_regions
 from ..domain.measurements import RegionMeasurement, measure
 from ..domain.modalities import listed
@@ -85,12 +86,12 @@ class RegionChange:
             {**dataclasses.asdict(size), "sum_of_products_mm2": product}
             for size, product in zip((self.earlier, self.later), self.products_mm2, strict=True)
         )
-        earlier, later = (_finite(size) for size in sizes)
+        earlier, later = (finite(size) for size in sizes)
         names = ("change_ml", "change_share", "kept_ml", "new_ml", "gone_ml", "growth_mm_a_year")
         return {
             "earlier": earlier,
             "later": later,
-            **_finite({name: getattr(self, name) for name in names}),
+            **finite({name: getattr(self, name) for name in names}),
             "lesions": dataclasses.asdict(self.lesions) if self.lesions else None,
             "response": {"by_volume": self.by_volume or None, "by_diameters": self.by_diameters or None},
         }
@@ -156,11 +157,11 @@ def compare(earlier: TimePoint, later: TimePoint, days: int | None = None, progr
     overlaid = overlay(earlier, later, progress)
     before, after = (measure(point.labels, tuple(names)) for point in (earlier, later))
     products = [_products(point.labels) for point in (earlier, later)]
-    regions = {}
+    masks, regions = to_regions(later.labels.array), {}
     for name in names:
         found = RegionChange(before[name], after[name], (products[0][name], products[1][name]))
         found = _called(dataclasses.replace(found, growth_mm_a_year=_growth(found, days)), name)
-        regions[name] = _followed(found, name, overlaid, later.labels) if overlaid else found
+        regions[name] = _followed(found, overlaid.masks[name], masks[name], later.labels) if overlaid else found
     return Change(earlier, later, regions, days, overlaid, _warnings(earlier, later, names, overlaid))
 
 
@@ -189,9 +190,8 @@ def _growth(change: RegionChange, days: int | None) -> float:
     return (after - before) / days * _DAYS_A_YEAR
 
 
-def _followed(change: RegionChange, name: str, overlaid: Overlaid, labels: Volume) -> RegionChange:
+def _followed(change: RegionChange, before: np.ndarray, after: np.ndarray, labels: Volume) -> RegionChange:
     """The same with what is in both examinations, and what in one alone, in millilitres and in lesions."""
-    before, after = overlaid.masks[name], to_regions(labels.array)[name]
     margin = [math.ceil(_SAME_MM / mm) for mm in labels.spacing]
     box = bounding_box(before | after, margin)
     before, after = before[box], after[box]
@@ -261,8 +261,3 @@ def _warnings(earlier: TimePoint, later: TimePoint, names: list[str], overlaid: 
             found.append(f"The {when} {listed(unsure)} is uncertain (expected Dice below {_UNSURE_DICE}): look at it.")
         found += [f"The {when} result: {warning}" for warning in (point.record.warnings if point.record else ())]
     return tuple(found)
-
-
-def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
-    """NaN is no JSON."""
-    return {name: round(value, 3) if math.isfinite(value) else None for name, value in values.items()}

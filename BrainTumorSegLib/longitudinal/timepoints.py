@@ -16,7 +16,7 @@ from ..domain.result_record import ResultRecord, read_record, record_path
 from ..domain.volume import Volume
 from ..io import dicom
 from ..io.registry import is_slicer_segmentation, read_label_map, read_volume
-from ..preprocessing.alignment import POOR, check_one_head, settled
+from ..preprocessing.alignment import POOR, brain_alone, check_one_head, settled
 from ..preprocessing.appearance import HEAD, appearance
 from ..preprocessing.background import foreground
 from ..preprocessing.brain_extraction import extract_brain
@@ -145,7 +145,7 @@ def _registered(moving: Volume, fixed: Volume, progress: Progress) -> Registrati
     part = progress.part(0.0, 0.4)
     mask = extract_brain(fixed, "auto", part).mask if heads[1] else foreground(fixed.array)
     if heads == [True, False]:  # brains alone can be compared
-        moving = moving.with_array(np.where(extract_brain(moving, "auto", part).mask, moving.array, 0))
+        moving = brain_alone(moving, "auto", part)
     ticks = [0]
 
     def tick() -> None:

@@ -178,8 +178,7 @@ def _moves(
         moving = case.images[name]
         skull = (name in heads) == (case.reference in heads)
         if brain and name in heads and not skull:  # the reference is stripped: only brains can be compared
-            own = extract_brain(moving, options.brain_extraction, Progress(cancelled=progress.cancelled))
-            moving = moving.with_array(np.where(own.mask, moving.array, 0))
+            moving = brain_alone(moving, options.brain_extraction, Progress(cancelled=progress.cancelled))
         return register(moving, fixed, brain.mask if brain else None, skull=skull and name in heads, tick=tick)
 
     if not others:
@@ -190,6 +189,16 @@ def _moves(
         one, other = (f"{TITLES[each]} ({case.images[each].source})" for each in (name, case.reference))
         check_one_head(one, other, move)
     return {name: settled(move) for name, move in moves.items()}
+
+
+def brain_alone(volume: Volume, method: str, progress: Progress) -> Volume:
+    """A whole head, 0 outside its brain, for a search in which the other image shows no more.
+
+    Raises:
+        InputError: no brain is found.
+        CancelledError: cancelled through ``progress``.
+    """
+    return volume.with_array(np.where(extract_brain(volume, method, progress).mask, volume.array, 0))
 
 
 def check_one_head(one: str, other: str, move: Registration) -> None:

@@ -11,7 +11,7 @@ from ...domain.labels import to_regions
 from ...longitudinal import Change
 from ..words import number
 from .overlays import Overlay, Panel, Window, difference, framed, height_words, painted
-from .views import ORIENTATION, foreground, on_grid, window
+from .views import ORIENTATION, foreground, on_grid, shades
 
 
 def changes(change: Change, regions: Sequence[str] = ("WT", "TC", "ET")) -> list[Overlay]:
@@ -46,7 +46,7 @@ def _row(
     spacing = grid.spacing[1:]
     whole = Window.around(np.asarray(foreground(images[1]).any(axis=0)), spacing, margin=4.0)
     zoom = Window.around(first["WT"] | last["WT"] | first[region] | last[region], spacing)
-    earlier, later = (_grey(image, level) for image in images)
+    earlier, later = (shades(image, level) for image in images)
     new, gone = last[region] & ~first[region], first[region] & ~last[region]
     areas = (number(spacing[0] * spacing[1] / 100 * np.count_nonzero(mask)) for mask in (new, gone))
     counts = "new {} cm², gone {} cm²".format(*areas)
@@ -62,8 +62,3 @@ def _row(
         ),
     )
     return Overlay(region, "", panels)
-
-
-def _grey(image: np.ndarray, level: int) -> np.ndarray:
-    low, high = window(image)
-    return np.clip((image[level] - low) / (high - low), 0, 1)

@@ -18,7 +18,7 @@ from ...domain.modalities import FLAIR, T1, T1CE, T2, TITLES
 from ...domain.volume import Volume
 from ..page import colour_of
 from ..words import number, printable
-from .views import ORIENTATION, foreground, on_grid, window
+from .views import ORIENTATION, foreground, on_grid, shades
 
 # Okabe and Ito's sky blue and vermilion: apart for every kind of colour vision, and in grey by their brightness.
 MISSED, FALSE = (86, 180, 233), (213, 94, 0)
@@ -107,9 +107,8 @@ def thumbnail(image: Volume, labels: Volume) -> Panel:
     sizes = masks["WT"].sum(axis=(1, 2))
     level = int(np.argmax(sizes)) if sizes.any() else len(sizes) // 2
     shown = on_grid(image, grid)
-    low, high = window(shown)
     part = Window.around(np.asarray(foreground(shown).any(axis=0)), grid.spacing[1:], margin=4.0)
-    grey = np.clip((shown[level] - low) / (high - low), 0, 1)
+    grey = shades(shown, level)
     pixels = painted(grey, part, {name: mask[level] for name, mask in masks.items()})
     small = np.asarray(Image.fromarray(pixels).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS))
     return Panel("", small, f"Axial slice at {height_words(grid, level)} with the segmented regions.")
@@ -129,8 +128,7 @@ def _overlay(
     flat = {name: (found[name][level], truth[name][level]) for name in REGIONS}
     whole = Window.around(np.asarray(foreground(image).any(axis=0)), grid.spacing[1:], margin=4.0)
     zoom = Window.around(np.logical_or(*flat["WT"]) | np.logical_or(*flat[region]), grid.spacing[1:])
-    low, high = window(image)
-    grey = np.clip((image[level] - low) / (high - low), 0, 1)
+    grey = shades(image, level)
     found_here, truth_here = flat[region]
     area = grid.spacing[1] * grid.spacing[2] / 100
     missed, false = (

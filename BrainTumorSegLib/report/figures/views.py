@@ -125,6 +125,12 @@ def window(image: np.ndarray) -> tuple[float, float]:
     return float(low), float(max(high, low + 1e-6))
 
 
+def shades(image: np.ndarray, level: int) -> np.ndarray:
+    """An axial slice of ``(Z, Y, X)`` from 0, black, to 1, white, by the window of the whole image."""
+    low, high = window(image)
+    return np.clip((image[level] - low) / (high - low), 0, 1)
+
+
 def projections(scene: Scene) -> dict[str, np.ndarray]:
     """Title → RGB picture ``(rows, columns, 3)``, 0 to 1, of the tumour inside the head, seen from that side."""
     layers = [_layer(ndimage.binary_fill_holes(_isotropic(scene.head, scene)), _HEAD_COLOUR, _HEAD_OPACITY)]

@@ -14,6 +14,7 @@ from BrainTumorSegLib.longitudinal.rano import (
     STABLE,
     UNMEASURABLE,
     VOLUMES,
+    Criterion,
     Diameters,
     diameters,
     response,
@@ -74,34 +75,27 @@ def test_thick_slices_ask_for_larger_lesions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("earlier", "later", "minor", "expected"),
+    ("criterion", "earlier", "later", "minor", "expected"),
     [
-        (400, 500, False, PROGRESSIVE),
-        (400, 499, False, STABLE),
-        (400, 201, False, STABLE),
-        (400, 201, True, MINOR),
-        (400, 301, True, STABLE),
-        (400, 200, False, PARTIAL),
-        (400, 0, False, COMPLETE),
-        (0, 400, False, PROGRESSIVE),
-        (0, 0, False, UNMEASURABLE),
+        (PRODUCTS, 400, 500, False, PROGRESSIVE),
+        (PRODUCTS, 400, 499, False, STABLE),
+        (PRODUCTS, 400, 201, False, STABLE),
+        (PRODUCTS, 400, 201, True, MINOR),
+        (PRODUCTS, 400, 301, True, STABLE),
+        (PRODUCTS, 400, 200, False, PARTIAL),
+        (PRODUCTS, 400, 0, False, COMPLETE),
+        (PRODUCTS, 0, 400, False, PROGRESSIVE),
+        (PRODUCTS, 0, 0, False, UNMEASURABLE),
+        (VOLUMES, 10, 14, True, PROGRESSIVE),
+        (VOLUMES, 10, 13.9, True, STABLE),
+        (VOLUMES, 10, 6, True, MINOR),
+        (VOLUMES, 10, 6, False, STABLE),
+        (VOLUMES, 10, 3.5, True, PARTIAL),
+        (VOLUMES, 1.2, 0.4, False, PARTIAL),
+        (VOLUMES, 0.9, 0.1, True, UNMEASURABLE),
     ],
 )
-def test_products_by_the_thresholds_of_rano(earlier: float, later: float, minor: bool, expected: str) -> None:
-    assert response(earlier, later, PRODUCTS, minor=minor) == expected
-
-
-@pytest.mark.parametrize(
-    ("earlier", "later", "minor", "expected"),
-    [
-        (10, 14, True, PROGRESSIVE),
-        (10, 13.9, True, STABLE),
-        (10, 6, True, MINOR),
-        (10, 6, False, STABLE),
-        (10, 3.5, True, PARTIAL),
-        (1.2, 0.4, False, PARTIAL),
-        (0.9, 0.1, True, UNMEASURABLE),
-    ],
-)
-def test_volumes_by_the_thresholds_of_rano(earlier: float, later: float, minor: bool, expected: str) -> None:
-    assert response(earlier, later, VOLUMES, minor=minor) == expected
+def test_changes_are_called_by_the_thresholds_of_rano(
+    criterion: Criterion, earlier: float, later: float, minor: bool, expected: str
+) -> None:
+    assert response(earlier, later, criterion, minor=minor) == expected
