@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -17,6 +17,8 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 # The z-score of no signal: over the 23 training patients the mean of the brain is 2.5 (T2) to 3.7 (T1) standard
 # deviations. A coil's sensitivity multiplies the signal, not its z-score.
 _NO_SIGNAL = -3.0
+# Largest coefficient of a polynomial of a field.
+_UNEVENNESS = 0.15
 
 
 @contextmanager
@@ -36,13 +38,25 @@ class Augmentation:
     """Turn, scale, mirror, blur and recolour a patch, leave sequences out.
 
     Ranges follow nnU-Net (Isensee 2021, supplement), which has no bias field: its logarithm is a polynomial of
-    degree 2 (Van Leemput 1999, doi 10.1109/42.811270), a field of its own for each sequence.
+    degree 2 (Van Leemput 1999, doi 10.1109/42.811270), a field of its own for each sequence. Patches may lie on any
+    device, and are augmented there.
     """
 
     def __init__(
-        self, recipe: AugmentationRecipe, dimensions: int, optional: Mapping[int, float] | None = None
+        self,
+        recipe: AugmentationRecipe,
+        dimensions: int,
+        optional: Mapping[int, float] | None = None,
+        device: torch.device | None = None,
     ) -> None:
-        """``optional``: channels that may be left out, and how readily; without it all alike, but never all at once."""
+        """Prepare the transforms.
+
+        Args:
+            recipe: how often each is done.
+            dimensions: of the patches.
+            optional: channels that may be left out, and how readily; without it all alike, but never all at once.
+            device: where the patches will lie, for what is made there.
+        """
         from monai import transforms as mt
 
         both, image = ["image", "labels"], ["image"]
@@ -55,6 +69,7 @@ class Augmentation:
                 scale_range=(0.25,) * dimensions,
                 mode=["bilinear", "nearest"],
                 padding_mode="zeros",
+                device=device,
             ),
             mt.RandGaussianNoised(image, prob=recipe.noise, std=0.1),
             mt.RandGaussianSmoothd(image, (0.5, 1.0), (0.5, 1.0), (0.5, 1.0), prob=recipe.blur),
@@ -71,8 +86,7 @@ class Augmentation:
         if recipe.mirror:
             steps += [mt.RandFlipd(both, prob=0.5, spatial_axis=axis) for axis in range(dimensions)]
         self._transform = mt.Compose(steps)
-        self._field = mt.RandBiasField(degree=2, coeff_range=(-0.15, 0.15), prob=recipe.bias_field)
-        self._missing, self._optional = recipe.missing, optional
+        self._uneven, self._missing, self._optional = recipe.bias_field, recipe.missing, optional
 
     def __call__(self, image: torch.Tensor, labels: torch.Tensor, seed: int) -> Pair:
         """``image`` ``(C, …)`` float and ``labels`` ``(1, …)`` uint8 → the same, augmented; a function of ``seed``.
@@ -97,9 +111,11 @@ class Augmentation:
         """Each z-scored sequence as a coil that does not receive evenly would have it."""
         result = []
         for channel, image in enumerate(images):
-            self._field.set_random_state(seed=int(np.random.default_rng([seed, channel]).integers(2**31)))
-            field = self._field(torch.ones_like(image[None]))[0]
-            result.append(image + (image - _NO_SIGNAL) * (field - 1))  # as it was where there is no field
+            generator = np.random.default_rng([seed, channel])
+            if generator.random() < self._uneven:
+                field = coil_field(image.shape, generator, image.device)
+                image = image + (image - _NO_SIGNAL) * (field - 1)
+            result.append(image)
         return torch.stack(result)
 
     def _left_out(self, channels: int, seed: int) -> list[int]:
@@ -112,3 +128,17 @@ class Augmentation:
         number = generator.integers(1, most + 1)
         weights = np.array([*optional.values()])
         return generator.choice([*optional], number, replace=False, p=weights / weights.sum()).tolist()
+
+
+def coil_field(
+    shape: Sequence[int], generator: np.random.Generator, device: torch.device | None = None
+) -> torch.Tensor:
+    """What a coil multiplies the signal by: its logarithm is a sum of Legendre polynomials of degree 2 at most."""
+    along = [torch.linspace(-1, 1, size, device=device) for size in shape]
+    bases = [torch.stack([torch.ones_like(x), x, (3 * x**2 - 1) / 2]) for x in along]
+    factors = generator.uniform(-_UNEVENNESS, _UNEVENNESS, (3,) * len(bases))
+    factors[np.indices(factors.shape).sum(axis=0) > 2] = 0
+    logarithm = torch.tensor(factors, dtype=torch.float32, device=device)
+    for basis in bases:  # takes an axis of coefficients from the front, puts one of places at the end
+        logarithm = torch.tensordot(logarithm, basis, dims=([0], [0]))
+    return logarithm.exp()

@@ -45,6 +45,7 @@ _FREE = ("title", "version", "notes", "weights_licence", "storage", "tiling", "p
 _EARLIER: dict[str, Any] = {
     "data.labels": None, "preprocessing.brain": None, "data.fold_of": PATIENTS, "monitoring.whole_slices": False,
     "monitoring.patches": 2, "monitoring.batch_measures": False, "optimisation.prior": 0.0,
+    "augmentation.on_device": False,
 }  # fmt: skip
 
 
@@ -107,6 +108,8 @@ class AugmentationRecipe:
         bias_field: each sequence is brighter here and darker there, by about 15 %; for z-scored images.
         missing: optional sequences are left out, as many as are chosen at random, at least one of all stays.
         kept: sequences that are left out four times less readily than the others.
+        on_device: done by the process that trains, on its device, not by the workers: for volumes on a GPU, which
+            would wait for the processors.
     """
 
     mirror: bool = True
@@ -121,6 +124,7 @@ class AugmentationRecipe:
     bias_field: float = 0.0
     missing: float = 0.0
     kept: tuple[str, ...] = ()
+    on_device: bool = False
 
 
 @dataclass(frozen=True)

@@ -147,6 +147,7 @@ def create_trainer(recipe: Recipe, folder: Path, arguments: argparse.Namespace, 
         num_nodes=nodes,
         strategy="ddp" if devices * nodes > 1 else "auto",
         precision=precision,
+        benchmark=True,  # patches are of one size
         max_epochs=recipe.epochs,
         gradient_clip_val=o.clip or None,
         callbacks=_callbacks(recipe, folder),

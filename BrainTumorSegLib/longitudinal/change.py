@@ -135,7 +135,8 @@ def compare(earlier: TimePoint, later: TimePoint, days: int | None = None, progr
     """How a tumour changed.
 
     Args:
-        earlier, later: two examinations of one patient.
+        earlier: an examination of a patient.
+        later: another one of the same patient.
         days: between them.
         progress: hears how far it is; ends it when cancelled.
 

@@ -13,7 +13,8 @@ DECODER = (256, 128, 64, 32, 16)
 # Parts of an EfficientNet that only classification uses: they would hold weights that never learn.
 _CLASSIFIER = ("_conv_head", "_bn1", "_fc")
 # EfficientNet's own .01 is for hundreds of thousands of steps; in some thousand the statistics of use would lag behind.
-_BATCH_NORM_MOMENTUM = 0.1
+# With .1 they follow single batches: on the LGG images the Dice of a held-out fold leapt between .51 and .83.
+_LEAST_MOMENTUM = 0.02
 
 
 def build(
@@ -48,7 +49,15 @@ def adapt_encoder(encoder: nn.Module) -> None:
             setattr(encoder, name, nn.Identity())
     for part in encoder.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
-            part.momentum = _BATCH_NORM_MOMENTUM
+            part.momentum = None
+            part.register_forward_pre_hook(_settle)
+
+
+def _settle(norm: nn.modules.batchnorm._BatchNorm, inputs: Any) -> None:
+    """Batch normalisation uses the plain mean of its first batches, then a moving one: right soon, and steady later."""
+    if norm.training and norm.momentum != _LEAST_MOMENTUM:  # once settled, the count is not asked for: a GPU would wait
+        seen = 0 if norm.num_batches_tracked is None else int(norm.num_batches_tracked)
+        norm.momentum = max(_LEAST_MOMENTUM, 1 / (1 + seen))
 
 
 def _divisor(arguments: Mapping[str, Any]) -> int:

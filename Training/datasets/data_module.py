@@ -15,7 +15,7 @@ from ..augmentation import Augmentation
 from ..recipe import LEAKING_SLICES, Recipe
 from .cache import CachedCase, CaseCache
 from .case import DataSet
-from .patches import PatchDataset, RunningNumbers, Sample
+from .patches import SEED, PatchDataset, RunningNumbers, Sample, augmented
 from .slice_fold import hold_out_slices
 from .slices import SliceDataset
 from .split import Split, read_split
@@ -75,6 +75,7 @@ class PatchData(LightningDataModule):
         self._cache = CaseCache(cache, recipe.modalities, recipe.preprocessing, required)
         self._training: list[CachedCase] = []
         self._monitoring: list[CachedCase] = []
+        self._here: Augmentation | None = None
 
     def prepare_data(self) -> None:
         """Fill the cache; Lightning has one process of each machine do it."""
@@ -100,17 +101,31 @@ class PatchData(LightningDataModule):
         # The epoch is set here, since Lightning starts the workers of a resumed run before it calls set_epoch.
         epoch = step // r.optimisation.interval
         sampler = RunningNumbers(r.optimisation.interval * r.sampling.batch, rank, world, epoch)
-        kept = r.augmentation.kept
-        optional = {r.modalities.index(name): 0.25 if name in kept else 1.0 for name in r.optional_modalities} or None
-        augmentation = Augmentation(r.augmentation, r.dimensions, optional)
+        later = r.augmentation.on_device
+        augmentation = None if later else self._augmentation()
+        length = r.epochs * len(sampler) * world
         return DataLoader(
-            self._patches(self._training, augmentation, r.epochs * len(sampler) * world, r.sampling.foreground),
+            self._patches(self._training, augmentation, length, r.sampling.foreground, later=later),
             batch_size=r.sampling.batch,
             sampler=sampler,
             num_workers=r.sampling.workers,
             persistent_workers=r.sampling.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
+
+    def on_after_batch_transfer(self, batch: Sample, dataloader_idx: int) -> Sample:
+        """Augment what the workers only cut, where the network is."""
+        if SEED not in batch:
+            return batch
+        if self._here is None:
+            self._here = self._augmentation(batch["image"].device)
+        return augmented(batch, self._here, self.recipe.outputs)
+
+    def _augmentation(self, device: torch.device | None = None) -> Augmentation:
+        r = self.recipe
+        kept = r.augmentation.kept
+        optional = {r.modalities.index(name): 0.25 if name in kept else 1.0 for name in r.optional_modalities} or None
+        return Augmentation(r.augmentation, r.dimensions, optional, device)
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """The same patches without augmentation each time, all of them on tumour, or all slices; in every process."""
@@ -127,7 +142,12 @@ class PatchData(LightningDataModule):
         return {"split": dataclasses.asdict(self.split), "before": self.before}
 
     def _patches(
-        self, cases: Sequence[CachedCase], augmentation: Augmentation | None, length: int, foreground: float
+        self,
+        cases: Sequence[CachedCase],
+        augmentation: Augmentation | None,
+        length: int,
+        foreground: float,
+        later: bool = False,
     ) -> PatchDataset:
         r = self.recipe
         return PatchDataset(
@@ -138,6 +158,7 @@ class PatchData(LightningDataModule):
             seed=r.seed,
             augmentation=augmentation,
             length=length,
+            later=later,
         )
 
 

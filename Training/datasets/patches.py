@@ -6,6 +6,7 @@ So a run that was killed and resumed, or spread over more processes, sees the ve
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,29 @@ from .cache import CachedCase
 from .case import UNKNOWN_LABEL
 
 Sample = dict[str, torch.Tensor]
+# Entry of a batch that is not augmented yet: a number for each patch.
+SEED = "seed"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where patches of a case may be centred.
+
+    Attributes:
+        annotated: slices of which something is known; empty where all of the case is.
+        tumour: class → its voxels, as positions in the flattened array.
+    """
+
+    annotated: np.ndarray
+    tumour: dict[int, np.ndarray]
+
+    @classmethod
+    def of(cls, labels: np.ndarray) -> Places:
+        """Look through a label map ``(Z, Y, X)``."""
+        unknown = labels == UNKNOWN_LABEL
+        annotated = np.flatnonzero(~unknown.all(axis=(1, 2))) if unknown.any() else np.array([], dtype=np.intp)
+        found = {label: np.flatnonzero(labels == label) for label in (1, 2, 3)}
+        return cls(annotated, {label: voxels for label, voxels in found.items() if voxels.size})
 
 
 class PatchDataset(Dataset[Sample]):
@@ -39,7 +63,11 @@ class PatchDataset(Dataset[Sample]):
         seed: int,
         augmentation: Augmentation | None,
         length: int,
+        later: bool = False,
     ) -> None:
+        """``later``: give patches as they are, with ``labels`` and a ``seed``, for :func:`augmented`."""
+        self._places: dict[str, Places] = {}
+        self.later = later
         self.cases, self.outputs, self.foreground = cases, outputs, foreground
         self.patch = patch if len(patch) == 3 else (1, *patch)
         self.flat = len(patch) == 2
@@ -55,26 +83,29 @@ class PatchDataset(Dataset[Sample]):
         order = np.random.default_rng([self.seed, turn, 1]).permutation(len(self.cases))
         case = self.cases[order[place]]
         labels = case.labels()
-        corner = self._corner(labels, generator)
-        image = torch.from_numpy(cut(case.image(), corner, self.patch).astype(np.float32))
+        corner = self._corner(case, labels, generator)
+        image = torch.from_numpy(cut(case.image(), corner, self.patch))
+        image = image if self.later else image.float()  # half as much to hand over
         patch_labels = torch.from_numpy(cut(labels, corner, self.patch))[None]
         if self.flat:
             image, patch_labels = image[:, 0], patch_labels[:, 0]
+        if self.later:
+            return {"image": image, "labels": patch_labels, SEED: torch.tensor(int(generator.integers(2**31)))}
         if self.augmentation:
             image, patch_labels = self.augmentation(image, patch_labels, int(generator.integers(2**31)))
         return {"image": image, "target": targets(patch_labels[0], self.outputs)}
 
-    def _corner(self, labels: np.ndarray, generator: np.random.Generator) -> tuple[int, ...]:
+    def _corner(self, case: CachedCase, labels: np.ndarray, generator: np.random.Generator) -> tuple[int, ...]:
         """First voxel of the patch; ``foreground`` of the patches are centred on tumour, each class alike."""
         centre = [int(generator.integers(size)) for size in labels.shape]
-        if (labels == UNKNOWN_LABEL).any():
-            annotated = np.flatnonzero((labels != UNKNOWN_LABEL).any(axis=(1, 2)))
-            centre[0] = int(generator.choice(annotated))
-        if generator.random() < self.foreground:
-            classes = np.flatnonzero(np.bincount(np.asarray(labels).ravel(), minlength=4)[1:4]) + 1
-            if classes.size:
-                voxels = np.flatnonzero(labels == generator.choice(classes))
-                centre = [int(i) for i in np.unravel_index(generator.choice(voxels), labels.shape)]
+        places = self._places.get(case.id)
+        if places is None:  # looked for once: a volume has millions of voxels
+            places = self._places[case.id] = Places.of(labels)
+        if places.annotated.size:
+            centre[0] = int(generator.choice(places.annotated))
+        if generator.random() < self.foreground and places.tumour:
+            voxels = places.tumour[generator.choice([*places.tumour])]
+            centre = [int(i) for i in np.unravel_index(generator.choice(voxels), labels.shape)]
         corner = []
         for c, part, size in zip(centre, self.patch, labels.shape, strict=True):
             # Inside the image where the patch fits, around its middle where it does not.
@@ -82,9 +113,17 @@ class PatchDataset(Dataset[Sample]):
         return tuple(corner)
 
 
+def augmented(batch: Sample, augmentation: Augmentation, outputs: Sequence[OutputSpec]) -> Sample:
+    """A batch that was cut for ``later``, each patch augmented where it lies, by its own seed."""
+    seeds = batch[SEED].tolist()
+    pairs = [augmentation(*each) for each in zip(batch["image"].float(), batch["labels"], seeds, strict=True)]
+    target = torch.stack([targets(labels[0], outputs) for _, labels in pairs])
+    return {"image": torch.stack([image for image, _ in pairs]), "target": target}
+
+
 def targets(labels: torch.Tensor, outputs: Sequence[OutputSpec]) -> torch.Tensor:
     """Labels ``(…)`` → what the network should say ``(outputs, …)`` float; unknown where nothing is known."""
-    target = torch.stack([torch.isin(labels, torch.tensor(output.labels)) for output in outputs]).float()
+    target = torch.stack([torch.isin(labels, labels.new_tensor(output.labels)) for output in outputs]).float()
     target[:, labels == UNKNOWN_LABEL] = UNKNOWN
     return target
 

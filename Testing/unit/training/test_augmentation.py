@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from Training.augmentation import Augmentation
+from Training.augmentation import Augmentation, coil_field
 from Training.recipe import AugmentationRecipe
 
 NUMBERS = [field.name for field in dataclasses.fields(AugmentationRecipe) if field.type == "float"]
@@ -169,6 +172,19 @@ def test_a_bias_field_multiplies_the_signal() -> None:
     assert fields.log().std() == pytest.approx(0.15, abs=0.03)
     assert fields.log().mean() == pytest.approx(0, abs=0.05)
     assert (fields[:, 0] - fields[:, 1]).abs().mean() > 0.05
+
+
+@pytest.mark.parametrize("shape", [(5, 6), (4, 5, 6)])
+def test_a_field_is_what_numpy_makes_of_its_polynomials(shape: tuple[int, ...]) -> None:
+    """The same draws as coefficients of numpy's Legendre series, those of degree 3 and more left out."""
+    coefficients = np.random.default_rng(7).uniform(-0.15, 0.15, (3,) * len(shape))
+    for place in itertools.product(range(3), repeat=len(shape)):
+        if sum(place) > 2:
+            coefficients[place] = 0
+    along = [np.linspace(-1, 1, size) for size in shape]
+    grid: Any = np.polynomial.legendre.leggrid2d if len(shape) == 2 else np.polynomial.legendre.leggrid3d
+    expected = np.exp(grid(*along, coefficients))
+    np.testing.assert_allclose(coil_field(shape, np.random.default_rng(7)).numpy(), expected, rtol=1e-5)
 
 
 def test_brightness_differs_between_sequences_where_asked_for() -> None:

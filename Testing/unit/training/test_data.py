@@ -92,6 +92,21 @@ def test_batches_of_every_kind(tmp_path: Path, kind: str) -> None:
     assert set(monitored.unique().tolist()) == {0.0, 1.0}  # every monitored patch lies on tumour and on known slices
 
 
+def test_batches_augmented_by_the_training_process_are_those_of_the_workers(tmp_path: Path) -> None:
+    write_lgg(tmp_path / "data", NAMES)
+    recipe = make_recipe("lgg", ("t1", "flair", "t1ce"))
+    batches = []
+    for here in (False, True):
+        changed = dataclasses.replace(recipe, augmentation=dataclasses.replace(recipe.augmentation, on_device=here))
+        data = make_data(changed, tmp_path / "data")
+        batches.append([data.on_after_batch_transfer(batch, 0) for batch in data.train_dataloader()])
+        monitored = next(iter(data.val_dataloader()))
+        assert data.on_after_batch_transfer(monitored, 0) is monitored
+    assert len(batches[0]) == 1
+    for one, other in zip(*batches, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
 def test_whole_slices_of_brats_with_four_sequences_and_three_tissues(tmp_path: Path) -> None:
     """240 × 240 × 4 → 240 × 240 × 3: the cached brain in the middle of zeros, each tissue a mask of its own."""
     write_patient(tmp_path / "data", make_patient(0), case_id="P0")

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from BrainTumorSegLib.models.description import OutputSpec
 from Training.augmentation import Augmentation
 from Training.datasets.cache import CachedCase
-from Training.datasets.patches import PatchDataset, RunningNumbers, cut
+from Training.datasets.patches import PatchDataset, RunningNumbers, augmented, cut
 from Training.recipe import AugmentationRecipe
 
 OUTPUTS = (OutputSpec("ET", (3,)), OutputSpec("TC", (1, 3)), OutputSpec("WT", (1, 2, 3)))
@@ -94,6 +94,20 @@ def test_a_patch_depends_on_seed_and_number_alone(cases: list[CachedCase], worke
     seeds = [dataset(cases, augmentation=augmentation, seed=seed)[0]["image"] for seed in (3, 4)]
     assert torch.equal(seeds[0], alone[0]["image"])
     assert not torch.equal(*seeds)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_patch_augmented_later_is_the_one_that_a_worker_gives(cases: list[CachedCase], number: int) -> None:
+    """On the device that trains it is the same patch, in a batch with another one."""
+    recipe = AugmentationRecipe(affine=1.0, noise=1.0, blur=1.0, gamma=1.0, bias_field=1.0)
+    now = dataset(cases, augmentation=Augmentation(recipe, 3))[number]
+    later = dataset(cases, later=True)
+    batch = default_collate([later[number], later[number + 1]])
+    assert batch["image"].dtype == torch.float16  # as stored
+    done = augmented(batch, Augmentation(recipe, 3, device=torch.device("cpu")), OUTPUTS)
+    torch.testing.assert_close(done["image"][0], now["image"], rtol=0, atol=0)
+    torch.testing.assert_close(done["target"][0], now["target"], rtol=0, atol=0)
+    assert done["image"].dtype == torch.float32
 
 
 def test_a_data_set_can_be_sent_to_another_process(cases: list[CachedCase]) -> None:
