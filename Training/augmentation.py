@@ -103,8 +103,8 @@ class Augmentation:
             images = self._in_fields(result["image"], seed)
         labels_out, brain_out = result["labels"][:1], result["labels"][1:] > 0.5
         images = (images * brain_out).contiguous()
-        images[self._left_out(len(images), seed)] = 0
         images[absent] = 0
+        images[self._left_out((~absent).nonzero().flatten().tolist(), seed)] = 0
         return images, labels_out.to(torch.uint8)
 
     def _in_fields(self, images: torch.Tensor, seed: int) -> torch.Tensor:
@@ -118,11 +118,15 @@ class Augmentation:
             result.append(image)
         return torch.stack(result)
 
-    def _left_out(self, channels: int, seed: int) -> list[int]:
-        """Channels to leave out: none, or as many as a fair die says, drawn one by one by how readily each may go."""
+    def _left_out(self, present: Sequence[int], seed: int) -> list[int]:
+        """Channels to leave out of those that are there, never all of them.
+
+        None, or as many as a fair die says, drawn one by one by how readily each may go.
+        """
         generator = np.random.default_rng(seed)
-        optional = dict.fromkeys(range(channels), 1.0) if self._optional is None else self._optional
-        most = len(optional) - (len(optional) == channels)
+        readily = dict.fromkeys(present, 1.0) if self._optional is None else self._optional
+        optional = {channel: readily[channel] for channel in present if channel in readily}
+        most = len(optional) - (len(optional) == len(present))
         if most < 1 or generator.random() >= self._missing:
             return []
         number = generator.integers(1, most + 1)

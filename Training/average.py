@@ -8,9 +8,9 @@ normalisation (``hold_statistics``).
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from BrainTumorSegLib.domain.errors import CheckpointError
@@ -32,7 +32,9 @@ def average(before: Checkpoint, after: Checkpoint, share: float = 0.5) -> Checkp
     """
     d = after.description
     shapes = [{name: tensor.shape for name, tensor in one.weights.items()} for one in (before, after)]
-    if before.description.network != d.network or shapes[0] != shapes[1]:
+    # Bounds for 8 bits are of weights, not of a network; those of the average are found anew.
+    networks = [replace(one.network, eight_bit={}) for one in (before.description, d)]
+    if networks[0] != networks[1] or shapes[0] != shapes[1]:
         raise CheckpointError(f"{before.description.id} and {d.id} are not of one network.", "Give stages of one run.")
     weights = {
         name: (share * tensor.float() + (1 - share) * before.weights[name].float()).to(tensor.dtype)
@@ -41,10 +43,8 @@ def average(before: Checkpoint, after: Checkpoint, share: float = 0.5) -> Checkp
     notes = dict(d.training.recipe.get("notes", {}))
     notes["averaged"] = f"{share:g} of these weights, the rest of version {before.description.version}"
     seen = {*before.description.training.training_cases, *d.training.training_cases}
-    training = dataclasses.replace(
-        d.training, training_cases=tuple(sorted(seen)), recipe={**d.training.recipe, "notes": notes}
-    )
-    return Checkpoint(dataclasses.replace(d, training=training, accuracy=()), weights)
+    training = replace(d.training, training_cases=tuple(sorted(seen)), recipe={**d.training.recipe, "notes": notes})
+    return Checkpoint(replace(d, network=networks[1], training=training, accuracy=()), weights)
 
 
 def run(arguments: argparse.Namespace) -> int:

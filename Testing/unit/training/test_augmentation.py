@@ -161,6 +161,14 @@ def test_what_goes_less_readily_stays_more_often() -> None:
     assert sum(kept == [True, True, True, False] for kept in given) / 900 == pytest.approx(0.25 / 3.25 / 3, abs=0.022)
 
 
+def test_a_patient_without_some_sequences_keeps_one_of_the_others() -> None:
+    image, labels = four_channels()
+    image[[0, 2]] = 0  # only two are there
+    augmentation = Augmentation(dataclasses.replace(NONE, missing=1.0), 3, optional=dict.fromkeys(range(4), 1.0))
+    given = [augmentation(image, labels, seed)[0].flatten(1).any(dim=1).tolist() for seed in range(60)]
+    assert {tuple(kept) for kept in given} == {(False, True, False, False), (False, False, False, True)}
+
+
 def test_a_bias_field_multiplies_the_signal() -> None:
     """Signals 1 and 2 (z-scores -2 and -1) side by side: one smooth field for both, about 1, another each sequence."""
     generator = torch.Generator().manual_seed(0)
