@@ -111,7 +111,8 @@ class Augmentation:
         """Each z-scored sequence as a coil that does not receive evenly would have it."""
         result = []
         for channel, image in enumerate(images):
-            generator = np.random.default_rng([seed, channel])
+            # [seed, 0] draws what seed alone does: channel 0 would be uneven only where sequences are left out.
+            generator = np.random.default_rng([seed, channel, 1])
             if generator.random() < self._uneven:
                 field = coil_field(image.shape, generator, image.device)
                 image = image + (image - _NO_SIGNAL) * (field - 1)
