@@ -13,6 +13,7 @@ from torch import nn
 from BrainTumorSegLib.domain.errors import CheckpointError
 from BrainTumorSegLib.networks import create_network, encoders
 from BrainTumorSegLib.networks.family import MultitaskLogits
+from BrainTumorSegLib.networks.flexible_unet import adapt_encoder
 from BrainTumorSegLib.networks.instance_norm import allow_single_voxels
 from BrainTumorSegLib.networks.resunet_a import PyramidPooling
 from Testing.torchvision_operators import declare_missing
@@ -120,6 +121,29 @@ def test_what_an_encoder_uses_after_thirty_steps_is_what_it_has_seen(encoder: st
         for _ in range(30):
             network(images)
     torch.testing.assert_close(first.running_mean, seen[0].mean((0, 2, 3)), rtol=0.05, atol=0.01)
+
+
+def test_an_encoders_statistics_are_a_mean_at_first_and_move_slowly_later() -> None:
+    """Also in a copy that goes on from the weights alone, as a resumed run does."""
+    torch.manual_seed(0)
+    norms = [nn.BatchNorm2d(3) for _ in range(2)]
+    for norm in norms:
+        adapt_encoder(nn.Sequential(norm))
+    batches = [torch.randn(4, 3, 8, 8) + torch.randn(3, 1, 1) for _ in range(60)]
+    means = torch.stack([batch.mean((0, 2, 3)) for batch in batches])
+    for batch in batches[:20]:
+        norms[0](batch)
+    torch.testing.assert_close(norms[0].running_mean, means[:20].mean(dim=0))
+    norms[1].load_state_dict(norms[0].state_dict())
+    for norm in norms:
+        for batch in batches[20:50]:
+            norm(batch)
+        mean = means[:50].mean(dim=0)
+        torch.testing.assert_close(norm.running_mean, mean)
+        for batch, seen in zip(batches[50:], means[50:], strict=True):
+            norm(batch)
+            mean = 0.98 * mean + 0.02 * seen
+        torch.testing.assert_close(norm.running_mean, mean)
 
 
 def test_without_the_library_it_is_said_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

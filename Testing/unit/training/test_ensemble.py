@@ -155,13 +155,17 @@ def test_members_of_different_conventions_ask_for_one(
 def test_weights_halfway_between_two_stages(members: list[str], tmp_path: Path) -> None:
     before = load_checkpoint(tmp_path / "deep.safetensors")
     later = {n: (t.float() * 3).to(t.dtype) for n, t in before.weights.items()}
-    told = dataclasses.replace(before.description, version="2", training=TrainingRecord("x", ("P9",)))
+    name = next(n for n, tensor in before.weights.items() if tensor.ndim > 2).removesuffix(".weight")
+    bounded = dataclasses.replace(before.description.network, eight_bit={name: (0.0, 1.0)})  # bounds of its weights
+    record = TrainingRecord("x", ("P9",))
+    told = dataclasses.replace(before.description, version="2", network=bounded, training=record)
     after = save_checkpoint(told, later, tmp_path / "later.safetensors")
     output = tmp_path / "between.safetensors"
     arguments = [str(tmp_path / "deep.safetensors"), str(after), "-o", str(output)]
     assert average.main([*arguments, "--share", "0.25"]) == 0
     found = load_checkpoint(output)
     assert found.description.version == "2" and found.description.accuracy == ()
+    assert found.description.network.eight_bit == {}
     assert set(found.description.training.training_cases) == {*before.description.training.training_cases, "P9"}
     for name, tensor in found.weights.items():  # a quarter of 3 and three quarters of 1
         if tensor.is_floating_point():
