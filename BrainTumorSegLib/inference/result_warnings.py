@@ -13,8 +13,9 @@ from ..models.description import Description
 
 # A region whose measured or expected Dice is lower is not to be relied on; two readers of a tumour agree at about 0.8.
 TRUSTED_DICE = 0.6
-# Of 14 heads without a tumour, 11 of them with multiple sclerosis, WT is expected to have .12 to .62, in twelve of them
-# less than this (Testing/benchmarks/raw_patient.py --healthy); of the tumours of the validation patients .78 to .94.
+# Of 14 heads without a tumour, 11 of them with multiple sclerosis, an earlier model expected WT to have .12 to .62, in
+# twelve of them less than this (Testing/benchmarks/raw_patient.py --healthy); of the tumours of the validation patients
+# brats-ensemble 2.0 expects .84 to .96.
 LIKELY_DICE = 0.5
 
 
