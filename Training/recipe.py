@@ -109,7 +109,7 @@ class AugmentationRecipe:
         missing: optional sequences are left out, as many as are chosen at random, at least one of all stays.
         kept: sequences that are left out four times less readily than the others.
         on_device: done by the process that trains, on its device, not by the workers: for volumes on a GPU, which
-            would wait for the processors.
+            would wait for the processors. On Apple's GPUs the workers do it all the same.
     """
 
     mirror: bool = True

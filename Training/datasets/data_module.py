@@ -95,13 +95,14 @@ class PatchData(LightningDataModule):
     def train_dataloader(self) -> DataLoader[Sample]:
         """``interval`` batches a process, another stretch of running numbers each epoch."""
         r = self.recipe
-        rank, world, step = 0, 1, 0
+        rank, world, step, device = 0, 1, 0, "cpu"
         if self.trainer:
+            device = self.trainer.strategy.root_device.type
             rank, world, step = self.trainer.global_rank, self.trainer.world_size, self.trainer.global_step
         # The epoch is set here, since Lightning starts the workers of a resumed run before it calls set_epoch.
         epoch = step // r.optimisation.interval
         sampler = RunningNumbers(r.optimisation.interval * r.sampling.batch, rank, world, epoch)
-        later = r.augmentation.on_device
+        later = r.augmentation.on_device and device != "mps"  # MONAI resamples in float64, which Apple's GPUs lack
         augmentation = None if later else self._augmentation()
         length = r.epochs * len(sampler) * world
         return DataLoader(

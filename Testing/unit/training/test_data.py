@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from Testing.samples import OUTPUTS, write_patient
 from Testing.training_data import make_patient, write_brats
 from Training.datasets.data_module import PatchData
 from Training.datasets.kinds import FINDERS, find_data
+from Training.datasets.patches import SEED
 from Training.datasets.split import read_split
 from Training.recipe import DataRecipe, OptimisationRecipe, Recipe, SamplingRecipe
 
@@ -105,6 +108,19 @@ def test_batches_augmented_by_the_training_process_are_those_of_the_workers(tmp_
     assert len(batches[0]) == 1
     for one, other in zip(*batches, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("device", "later"), [("cpu", True), ("cuda", True), ("mps", False)])
+def test_workers_augment_for_a_device_without_float64(tmp_path: Path, device: str, later: bool) -> None:
+    write_lgg(tmp_path / "data", NAMES)
+    recipe = make_recipe("lgg", LGG)
+    recipe = dataclasses.replace(recipe, augmentation=dataclasses.replace(recipe.augmentation, on_device=True))
+    data = make_data(recipe, tmp_path / "data")
+    trainer: Any = SimpleNamespace(
+        global_rank=0, world_size=1, global_step=0, strategy=SimpleNamespace(root_device=torch.device(device))
+    )
+    data.trainer = trainer
+    assert all((SEED in batch) == later for batch in data.train_dataloader())
 
 
 def test_whole_slices_of_brats_with_four_sequences_and_three_tissues(tmp_path: Path) -> None:
