@@ -315,6 +315,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(_overview(data, state), flush=True)
     if state is None or not is_over(state, recipe):
         fit(trainer, module, data, folder / LAST, resume=state is not None)
+        torch.backends.cudnn.benchmark = False  # the images that are measured are of many sizes
     if trainer.is_global_zero:
         chosen = folder / (BEST if recipe.data.fold >= 0 else LAST)
         measured = [data.cases[name] for name in data.measured]

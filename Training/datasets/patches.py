@@ -42,7 +42,7 @@ class Places:
         """Look through a label map ``(Z, Y, X)``."""
         unknown = labels == UNKNOWN_LABEL
         annotated = np.flatnonzero(~unknown.all(axis=(1, 2))) if unknown.any() else np.array([], dtype=np.intp)
-        found = {label: np.flatnonzero(labels == label) for label in (1, 2, 3)}
+        found = {label: np.flatnonzero(labels == label).astype(np.int32) for label in (1, 2, 3)}
         return cls(annotated, {label: voxels for label, voxels in found.items() if voxels.size})
 
 
