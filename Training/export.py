@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from BrainTumorSegLib.domain.case import Case
+from BrainTumorSegLib.domain.errors import GeometryError, InputError
 from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.evaluation import Settings, compare_labels
 from BrainTumorSegLib.evaluation.results import Measures
@@ -193,7 +194,11 @@ def measure_accuracy(
     whole = AccuracyRecord(data, len(measured), "Dice", "brats2021", {})
     records = [dataclasses.replace(whole, measure=name, values=means(table)) for name, table in tables.items()]
     for subset in description.modality_subsets[1:]:
-        values = means(measure_dice(checkpoint, measured, modalities=subset, device=device))
+        try:
+            values = means(measure_dice(checkpoint, measured, modalities=subset, device=device))
+        except (GeometryError, InputError) as error:  # two sequences alone may show too little of one head
+            print(f"{' '.join(subset)}: not measured, since not all patients can be segmented: {error}", flush=True)
+            continue
         print(f"{' '.join(subset):<20}" + "".join(f"  {region} {v:.4f}" for region, v in values.items()), flush=True)
         records.append(dataclasses.replace(whole, values=values, modalities=subset))
     figures = {name: defined(values) for name, values in summary(list(evidence.values())).items()}

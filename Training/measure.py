@@ -21,8 +21,12 @@ from BrainTumorSegLib.models.quantisation import STORAGES
 
 from .command import exit_code
 from .datasets.brats import find_brats
+from .datasets.case import DataSet
+from .datasets.data_module import find_split
+from .datasets.kinds import find_data
 from .datasets.split import read_split
 from .export import measure_accuracy, save_sound
+from .recipe import recorded
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m Training.measure", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    p.add_argument("model", help="id or file of a model of the four BraTS sequences")
+    p.add_argument("model", help="id or file of a model that was trained here")
     p.add_argument("--data", type=Path, required=True, help="folder of patients, with a split.json")
     p.add_argument("-o", "--output", type=Path, required=True, help="the checkpoint that is written")
     p.add_argument("--name", default="", help="what the patients are, for the card (default: as the card has it)")
@@ -88,20 +92,35 @@ def write_measured(
             different conventions and none is named.
         BrainTumorSegError: a patient cannot be read, or the file not be written.
     """
-    found = find_brats(data, labels or convention_of(description), "--labels")
-    split = read_split(data, list(found.cases), folds=2, fold=-1)
-    seen = sorted(set(split.validation) & set(description.training.training_cases))
-    if not split.validation or seen:
+    found, validation = _validation(description, data, labels)
+    seen = sorted(set(validation) & set(description.training.training_cases))
+    if not validation or seen:
         what = f"{description.id} was trained on {seen[0]}" if seen else f"{data} has no validation patients"
         raise RequestError(f"{what}, so nothing can be measured.", "Name others in split.json.")
     description = dataclasses.replace(description, accuracy=())
     with atomic(output, sources) as part:
         written = save_sound(description, weights, part)
-        cases = [found.cases[case] for case in split.validation]
+        cases = [found.cases[case] for case in validation]
         who = f"{name or description.training.data}, validation patients"
         records = measure_accuracy(written, who, cases, device)
         save_sound(dataclasses.replace(description, accuracy=tuple(records)), weights, part)
     print(f"Wrote {output}", flush=True)
+
+
+def _validation(description: Description, data: Path, labels: str) -> tuple[DataSet, tuple[str, ...]]:
+    """The patients of a folder of the kind that a model learnt from (BraTS where it says none), and who validates.
+
+    Raises:
+        RequestError: the folder is of another kind, its split wrong, or ``labels`` named for data that have none.
+    """
+    first = (description.members or (description,))[0]
+    if first.training.recipe.get("data", {}).get("kind", "brats") == "brats":
+        found = find_brats(data, labels or convention_of(description), "--labels")
+        return found, read_split(data, list(found.cases), folds=2, fold=-1).validation
+    recipe = recorded(first.training)
+    recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, labels=labels or "auto"))
+    found = find_data(recipe, data)
+    return found, find_split(recipe, data, found).validation
 
 
 def run(arguments: argparse.Namespace) -> int:

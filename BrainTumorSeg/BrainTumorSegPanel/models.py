@@ -36,6 +36,8 @@ def _titles() -> dict[str, str]:
         "brats-segresnet": _("Any sequences, faster (volumetric)"),
         "brats-unet2d": _("Any sequences, faster (slice by slice)"),
         "lgg-unet": _("FLAIR, low-grade glioma"),
+        "lgg-unet2d": _("FLAIR, low-grade glioma, faster"),
+        "lgg-u2net": _("FLAIR, low-grade glioma (second opinion)"),
     }
 
 

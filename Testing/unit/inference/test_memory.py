@@ -223,10 +223,10 @@ MEASURED = {
     ("brats-unet2d", "openvino", "bf16"): 181,
     ("brats-unet2d", "openvino", "fp32"): 327,
     ("brats-unet2d", "torch", "bf16"): 350,
-    ("lgg-unet", "openvino", "bf16"): 79,
-    ("lgg-unet", "openvino", "fp32"): 154,
-    ("lgg-unet", "torch", "bf16"): 165,
-    ("lgg-unet", "torch", "fp32"): 221,
+    ("lgg-unet2d", "openvino", "bf16"): 79,
+    ("lgg-unet2d", "openvino", "fp32"): 154,
+    ("lgg-unet2d", "torch", "bf16"): 165,
+    ("lgg-unet2d", "torch", "fp32"): 221,
 }
 
 

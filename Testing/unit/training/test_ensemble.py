@@ -14,8 +14,11 @@ from BrainTumorSegLib.io.registry import read_volume, write_volume
 from BrainTumorSegLib.models.checkpoint_file import load_checkpoint, save_checkpoint
 from BrainTumorSegLib.models.description import TrainingRecord
 from Testing import samples
+from Testing.image_data import write_lgg
 from Testing.training_data import make_patient
 from Training import average, ensemble, measure
+from Training.module import SegmentationModule
+from Training.recipe import load_recipe
 
 SPEC = """
 id = "both"
@@ -55,6 +58,26 @@ def test_an_ensemble_is_made_as_specified_and_measured(data: Path, members: list
     measured = d.accuracy_with(d.modalities)
     assert measured is not None and measured.values == {"ET": 1.0, "TC": 1.0, "WT": 1.0}
     assert measured.cases == 1 and measured.data == "made, validation patients"
+
+
+def test_a_model_of_slices_is_measured_on_the_patients_that_its_recipe_finds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_lgg(tmp_path / "lgg", ["TCGA_AA_1_1", "TCGA_AA_2_1", "TCGA_AA_3_1"])
+    (folder / "split.json").write_text(
+        json.dumps({"train": ["TCGA_AA_1_1"], "validation": ["TCGA_AA_2_1", "TCGA_AA_3_1"]})
+    )
+    found = load_recipe(Path(__file__).parents[3] / "Training" / "recipes" / "lgg_unet.toml")
+    recipe = dataclasses.replace(found, data=dataclasses.replace(found.data, fold=-1))
+    weights = SegmentationModule(recipe).network.state_dict()
+    record = TrainingRecord("slices", ("TCGA_AA_1_1",), recipe=dataclasses.asdict(recipe))
+    file = save_checkpoint(recipe.describe(record), weights, tmp_path / "slices.safetensors")
+    command = [str(file), "--data", str(folder), "-o", str(tmp_path / "measured.safetensors")]
+    assert measure.main(command) == 0
+    measured = load_checkpoint(tmp_path / "measured.safetensors").description.accuracy[0]
+    assert (measured.cases, measured.data, set(measured.values)) == (2, "slices, validation patients", {"WT"})
+    assert measure.main([*command, "--labels", "brats2021"]) == 2
+    assert "data.labels is for BraTS" in capsys.readouterr().err
 
 
 def test_members_are_taken_out_of_an_ensemble_that_has_them(data: Path, members: list[str], tmp_path: Path) -> None:

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from BrainTumorSegLib.domain.errors import CheckpointError, InputError
+from BrainTumorSegLib.domain.case import Case
+from BrainTumorSegLib.domain.errors import CheckpointError, GeometryError, InputError
+from BrainTumorSegLib.domain.segmentation import Segmentation
+from BrainTumorSegLib.inference.pipeline import segment_case
 from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
 from BrainTumorSegLib.models.description import PostprocessingSpec
 from Testing import samples
 from Testing.training_data import make_patient, write_recipe
 from Training.datasets.brats import find_cases
 from Training.datasets.split import Split
-from Training.export import defined, export, format_tables, means, measure_dice, network_weights, save_sound
+from Training.export import (
+    defined,
+    export,
+    format_tables,
+    means,
+    measure_accuracy,
+    measure_dice,
+    network_weights,
+    save_sound,
+)
 from Training.module import SegmentationModule
 from Training.recipe import load_recipe
 
@@ -59,6 +72,26 @@ def test_only_the_sequences_asked_for_are_given(tmp_path: Path) -> None:
     table = measure_dice(oracle, list(find_cases(tmp_path).values()), modalities=("t1ce", "t2"), device="cpu")
     core, whole = int(np.isin(patient.labels.array, (1, 3)).sum()), int((patient.labels.array > 0).sum())
     assert table == {"P1": {"ET": 1.0, "TC": 1.0, "WT": pytest.approx(2 * core / (core + whole))}}
+
+
+def test_a_set_of_sequences_that_a_patient_is_refused_with_has_no_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two sequences alone may look like those of two people; after hours of training that must not cost the rest."""
+    samples.write_patient(tmp_path, make_patient(2), case_id="P1")
+    oracle = samples.make_oracle(optional_modalities=("t1", "flair"))
+    plain = segment_case
+
+    def refusing(case: Case, *others: Any, **options: Any) -> Segmentation:
+        if set(case.images) == {"t1ce", "t2"}:
+            raise GeometryError("T1ce cannot be registered to T2.", "Leave one out.")
+        return plain(case, *others, **options)
+
+    monkeypatch.setattr("Training.export.segment_case", refusing)
+    records = measure_accuracy(oracle, "made", list(find_cases(tmp_path).values()), "cpu")
+    measured = {record.modalities for record in records}
+    assert ("t1", "t1ce", "t2") in measured and ("t1ce", "t2") not in measured
+    assert "t1ce t2: not measured" in capsys.readouterr().out
 
 
 def test_averaged_weights_are_taken_from_the_state(tmp_path: Path) -> None:
