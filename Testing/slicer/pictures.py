@@ -164,6 +164,7 @@ def draw_raw(case: Path) -> Image.Image:
     from .harness.dialogs import DESK
 
     slicer.mrmlScene.Clear(0)
+    DESK.take()  # what the pictures before have asked
     Panel(DESK).load(case)
     return grab_panel("inputs")
 
