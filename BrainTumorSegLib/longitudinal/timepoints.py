@@ -16,7 +16,7 @@ from ..domain.result_record import ResultRecord, read_record, record_path
 from ..domain.volume import Volume
 from ..io import dicom
 from ..io.registry import is_slicer_segmentation, read_label_map, read_volume
-from ..preprocessing.alignment import POOR, brain_alone, check_one_head, settled
+from ..preprocessing.alignment import POOR, brain_alone, check_one_head
 from ..preprocessing.appearance import HEAD, appearance
 from ..preprocessing.background import foreground
 from ..preprocessing.brain_extraction import extract_brain
@@ -154,4 +154,4 @@ def _registered(moving: Volume, fixed: Volume, progress: Progress) -> Registrati
 
     move = register(moving, fixed, mask, skull=all(heads), tick=tick)
     check_one_head(moving.source, fixed.source, move)
-    return settled(move)
+    return move

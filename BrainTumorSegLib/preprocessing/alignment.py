@@ -37,8 +37,6 @@ from .resampling import onto
 FAILED, POOR = 0.2, 0.27
 # Share by which one head may have to be stretched to be the other: of one person's it is a scanner's distortion.
 STRETCHED = 0.045
-# Motion below this, where it gains nothing either, is that of the method: the headers are right.
-_STILL_MM, _GAIN = 1.0, 0.02
 
 
 @dataclass(frozen=True)
@@ -188,7 +186,7 @@ def _moves(
     for name, move in moves.items():
         one, other = (f"{TITLES[each]} ({case.images[each].source})" for each in (name, case.reference))
         check_one_head(one, other, move)
-    return {name: settled(move) for name, move in moves.items()}
+    return moves
 
 
 def brain_alone(volume: Volume, method: str, progress: Progress) -> Volume:
@@ -220,13 +218,6 @@ def check_one_head(one: str, other: str, move: Registration) -> None:
             f" (local correlation {move.quality:.2f}).",
             "Check that both are of one patient and have the right voxel size; leave out what is not.",
         )
-
-
-def settled(move: Registration) -> Registration:
-    """The motion, or none where the headers are as good."""
-    if move.displacement_mm < _STILL_MM and move.quality < move.before + _GAIN:
-        return Registration(np.eye(4), move.before, move.before, 0.0, 0.0)
-    return move
 
 
 def _carried(case: Case, name: str, move: Registration | None, brain: Brain | None, heads: tuple[str, ...]) -> Volume:

@@ -33,6 +33,11 @@ _SAMPLES = 30_000
 _BINS = 32
 # How many starts are followed, and how many where none of those leads to what is clearly one head.
 _FOLLOWED, _MOST_FOLLOWED, _CLEAR = 3, 8, 0.28
+# An affine motion went astray where it leaves less than the first share of the rigid one's quality. Then it says nothing
+# of the heads' sizes, if headers had put them over each other as well as the second: no two people's did (.18 at most).
+_ASTRAY, _LAID = 0.6, 0.2
+# A motion below the first that gains less quality than the second is the method's own.
+_STILL_MM, _GAIN = 1.0, 0.02
 # Share of the mask that the moving image has to cover to be looked at, and to count in full.
 _LEAST_COVERED, _COVERED = 0.3, 0.5
 _SEED = 15
@@ -52,7 +57,8 @@ class Registration:
         displacement_mm: the farthest that a place of the fixed image's head is moved.
         angle_deg: of the rotation.
         stretch: by what share the moving head would have to be made longer or shorter in some direction to lie over the
-            fixed one; 0 where the quality leaves no doubt that it is the same head.
+            fixed one; 0 where there is no doubt that it is the same head: by the quality, or since nothing lies better
+            than where the headers put it; and where that cannot be told.
     """
 
     matrix: np.ndarray
@@ -95,19 +101,27 @@ def register(
         The motion and what it is worth; whether that is enough is for the caller to say.
     """
     search = _Search(fixed, moving, mask, skull, tick or (lambda: None))
-    transform = search.run()
-    matrix = np.linalg.inv(_matrix_of(transform))
-    points = search.fixed.points @ LPS_TO_RAS[:3, :3]
-    moved = points @ matrix[:3, :3].T + matrix[:3, 3]
-    quality = search.quality(transform)
-    return Registration(
-        matrix,
-        quality,
-        search.quality(_euler(np.eye(3), search.fixed.centre, np.zeros(3))),
-        float(np.linalg.norm(moved - points, axis=1).max()),
-        float(np.degrees(np.arccos(np.clip((np.trace(matrix[:3, :3]) - 1) / 2, -1, 1)))),
-        search.stretch(transform) if quality < _SURE else 0.0,
-    )
+    header, found = search.header(), search.run()
+    before, quality = search.quality(header), search.quality(found)
+    matrix = np.linalg.inv(_matrix_of(found))
+    distance = _farthest(search.fixed.points @ LPS_TO_RAS[:3, :3], matrix)
+    # The search follows mutual information. Where local correlation, another measure, is no better after it, the
+    # headers are right: slices of 5 mm that lie over each other are else moved by millimetres. Two people do not lie so
+    # by chance, while an affine motion between such slices easily goes astray.
+    if quality <= before + (_GAIN if distance < _STILL_MM else 0.0):
+        return Registration(np.eye(4), before, before, 0.0, 0.0)
+    angle = float(np.degrees(np.arccos(np.clip((np.trace(matrix[:3, :3]) - 1) / 2, -1, 1))))
+    stretch = 0.0
+    if quality < _SURE:
+        stretch, stretched = search.stretch(found)
+        if stretched < _ASTRAY * quality and before > _LAID:
+            stretch = 0.0
+    return Registration(matrix, quality, before, distance, angle, stretch)
+
+
+def _farthest(points: np.ndarray, matrix: np.ndarray) -> float:
+    """How far points, (N, 3) in mm, are moved at most."""
+    return float(np.linalg.norm(points @ matrix[:3, :3].T + matrix[:3, 3] - points, axis=1).max())
 
 
 class _Search:
@@ -140,6 +154,10 @@ class _Search:
             best = self._optimise(mm, steps, best)
         return best
 
+    def header(self) -> Any:
+        """The transform that leaves the images where their headers put them."""
+        return _euler(np.eye(3), self.whole.centre, np.zeros(3))
+
     def quality(self, transform: Any) -> float:
         """Local correlation over the mask, times the share of it that the moving image covers."""
         import SimpleITK as sitk
@@ -153,8 +171,8 @@ class _Search:
         found = local_correlation(sitk.GetArrayViewFromImage(fixed), other, where, fixed.GetSpacing()[::-1])
         return found * min(1.0, share / _COVERED)
 
-    def stretch(self, transform: Any) -> float:
-        """See :class:`Registration`: of the affine transform that a rigid one leads to."""
+    def stretch(self, transform: Any) -> tuple[float, float]:
+        """See :class:`Registration`: of the affine transform that a rigid one leads to; and that one's quality."""
         import SimpleITK as sitk
 
         affine = sitk.AffineTransform(3)
@@ -164,14 +182,14 @@ class _Search:
         for mm, steps in _AFFINE:
             affine = self._optimise(mm, steps, affine)
         lengths = np.linalg.svd(_lps_matrix_of(affine)[:3, :3], compute_uv=False)
-        return float(np.abs(lengths - 1).max())
+        return float(np.abs(lengths - 1).max()), self.quality(affine)
 
     def _starts(self) -> Iterator[Any]:
         """Transforms to begin with."""
         centre, other = self.whole.centre, self.moving.centre
         turns = [np.eye(3), *(_rotation(axis, angle) for axis in range(3) for angle in _TILTS)]
         turns += _axes_onto(self.whole.axes, self.moving.axes)
-        yield _euler(np.eye(3), centre, np.zeros(3))
+        yield self.header()
         for turn, mm in itertools.product(turns, _SHIFTS_MM):
             yield _euler(turn, centre, other - centre + turn[:, 2] * mm)
 

@@ -32,8 +32,8 @@ def environment() -> dict[str, str]:
     fails on GitHub's machines: they install these, and a bench that is skipped there would pass for one that ran.
     """
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "PYTHONPATH": python_path(ROOT)}
-    # What this run was asked for is not the bench's business: a --cov in there would erase and combine the coverage files
-    # that all others are writing. The processes are covered as any other process is (pyproject.toml, patch).
+    # What this run was asked for is not the bench's business: a --cov in there would erase and combine the coverage
+    # files that all others are writing. The processes are covered as any other process is (pyproject.toml, patch).
     environment.pop("PYTEST_ADDOPTS", None)
     probe = subprocess.run([sys.executable, "-c", PROBE], env=environment, capture_output=True, text=True, check=False)
     if "cannot open shared object file" in probe.stderr:

@@ -16,7 +16,7 @@ from BrainTumorSegLib.phantom import make_phantom
 from BrainTumorSegLib.phantom.scanned import Protocol, scan
 from BrainTumorSegLib.preprocessing.alignment import POOR
 from BrainTumorSegLib.preprocessing.export import write_transform
-from BrainTumorSegLib.preprocessing.registration import register
+from BrainTumorSegLib.preprocessing.registration import _Search, register
 from BrainTumorSegLib.preprocessing.similarity import local_correlation
 from BrainTumorSegLib.preprocessing.working_image import WorkingImage
 from Testing.raw_scans import SHAPE, motion, raw_scans, true_brain, true_move
@@ -50,6 +50,29 @@ def test_far_turns_between_thick_slices_of_two_directions_are_found_to_a_fractio
     assert errors_mm(found.matrix, true_move(scanned, "flair"), brain).max() < 1.5  # at the corners of the brain's box
 
 
+def test_thick_slices_that_lie_over_each_other_stay_where_they_are() -> None:
+    scanned = scan(make_phantom(1, SHAPE).case, dict.fromkeys(("t1ce", "flair"), Protocol((5.0, 1.5))), {}, seed=1)
+    mask = true_brain(scanned).array > 0
+    found = register(scanned.case.images["flair"], scanned.case.images["t1ce"], mask)
+    np.testing.assert_array_equal(found.matrix, np.eye(4))
+    assert (found.displacement_mm, found.angle_deg) == (0, 0)
+    assert found.quality == found.before > POOR
+
+
+def test_a_search_that_goes_astray_moves_nothing_that_lay_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    scanned = scan(make_phantom(1, SHAPE).case, dict.fromkeys(("t1ce", "flair"), Protocol((5.0, 1.5))), {}, seed=1)
+
+    def far(search: _Search) -> sitk.Euler3DTransform:
+        transform = search.header()
+        transform.SetTranslation((90.0, 0.0, 0.0))
+        return transform
+
+    monkeypatch.setattr(_Search, "run", far)
+    found = register(scanned.case.images["flair"], scanned.case.images["t1ce"], true_brain(scanned).array > 0)
+    np.testing.assert_array_equal(found.matrix, np.eye(4))
+    assert found.quality == found.before > POOR
+
+
 def test_heads_of_two_people_are_worth_less_than_any_pair_of_one() -> None:
     one, other = raw_scans(0), raw_scans(3)
     mask = true_brain(one).array > 0
@@ -63,6 +86,19 @@ def test_how_much_a_head_of_another_size_would_have_to_be_stretched() -> None:
     wider = Volume(moving.array, np.diag([1.2, 1.0, 1.0, 1.0]) @ moving.affine)
     assert register(wider, fixed, mask).stretch == pytest.approx(0.2, abs=0.03)
     assert register(moving, fixed, mask).stretch < 0.02
+
+
+@pytest.mark.parametrize(("laid", "stretch"), [(True, 0.0), (False, 1.0)])
+def test_an_affine_motion_that_went_astray_tells_the_size_of_no_head_that_lay_right(
+    monkeypatch: pytest.MonkeyPatch, laid: bool, stretch: float
+) -> None:
+    figures = iter([0.30 if laid else 0.10, 0.35])  # where the headers put the images, and after the search
+    monkeypatch.setattr(_Search, "quality", lambda *_: next(figures))
+    monkeypatch.setattr(_Search, "stretch", lambda *_: (1.0, 0.05))
+    monkeypatch.setattr(_Search, "run", lambda search: search._starts().__next__())
+    scanned = raw_scans()
+    found = register(scanned.case.images["t2"], scanned.case.images["t1ce"])
+    assert (found.quality, found.stretch) == (0.35, stretch)
 
 
 def test_it_ends_when_it_is_told_to() -> None:

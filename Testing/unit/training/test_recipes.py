@@ -34,7 +34,7 @@ SMALLER = {
     r"(?m)^interval = \d+": "interval = 2",
     r"(?m)^\[optimisation\]$": '[optimisation]\nprecision = "32-true"',  # so that all machines run the same
     # The made images are of 32 pixels over 256 mm.
-    r"(?s)spacing = \[0.0, [12].[05], [12].[05]\](?=.*kind = \"(lgg|coco)\")": "spacing = [0.0, 8.0, 8.0]",
+    r"(?s)spacing = \[0.0, [12].\d, [12].\d\](?=.*kind = \"(lgg|coco)\")": "spacing = [0.0, 8.0, 8.0]",
     r"width = \d+": "width = 8",
     r'family = "u2net" \}': 'family = "u2net", arguments = { form = "small" } }',
     r'family = "resunet_plus_plus" \}': 'family = "resunet_plus_plus", arguments = { widths = [8, 8, 8, 16, 16] } }',
