@@ -33,8 +33,8 @@ _SAMPLES = 30_000
 _BINS = 32
 # How many starts are followed, and how many where none of those leads to what is clearly one head.
 _FOLLOWED, _MOST_FOLLOWED, _CLEAR = 3, 8, 0.28
-# An affine motion went astray where it leaves less than the first share of the rigid one's quality. Then it says nothing
-# of the heads' sizes, if headers had put them over each other as well as the second: no two people's did (.18 at most).
+# An affine motion went astray where it leaves less than this share of the rigid one's quality. Then it says nothing of
+# the heads' sizes where headers had put them over each other better than this: no two people's did (.18 at most).
 _ASTRAY, _LAID = 0.6, 0.2
 # A motion below the first that gains less quality than the second is the method's own.
 _STILL_MM, _GAIN = 1.0, 0.02
