@@ -194,10 +194,10 @@ class Bench:
         _wait(lambda: self._done(output) >= len(self._whole) // 2)
 
     def _done(self, output: str) -> int:
-        return len(list((self._folder / output / "outcomes").glob("*.json")))
+        return len(list((self._folder / output / "outcomes").glob("[!.]*.json")))
 
     def _outcomes(self, output: str) -> dict[str, str]:
-        return {file.stem: file.read_text() for file in (self._folder / output / "outcomes").glob("*.json")}
+        return {file.stem: file.read_text() for file in (self._folder / output / "outcomes").glob("[!.]*.json")}
 
     def _label_maps(self, output: str) -> dict[str, bytes]:
         return {file.name: file.read_bytes() for file in (self._folder / output).glob("*.nii.gz")}

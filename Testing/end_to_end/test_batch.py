@@ -45,7 +45,7 @@ def rows(file: Path) -> dict[str, dict[str, str]]:
 
 
 def outcomes(output: Path) -> dict[str, dict]:
-    files = (output / "outcomes").glob("*.json")
+    files = (output / "outcomes").glob("[!.]*.json")  # none that is being written
     return {file.stem: json.loads(file.read_text()) for file in files}
 
 
@@ -133,7 +133,7 @@ def test_killed_in_the_middle_and_resumed(
 ) -> None:
     output = tmp_path / "out"
     run = start(environment, root, "-o", output, "--workers", 1, "--model", model)
-    wait_until(lambda: list(output.glob("outcomes/*.json")))
+    wait_until(lambda: list(output.glob("outcomes/[!.]*.json")))
     run.kill()
     run.communicate()
     first = outcomes(output)
