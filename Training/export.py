@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from BrainTumorSegLib.domain.case import Case
 from BrainTumorSegLib.domain.errors import GeometryError, InputError
 from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.evaluation import Settings, compare_labels
@@ -93,7 +92,9 @@ def measure_dice(
     for labelled in _with_bar(cases, f"Measuring {checkpoint.description.id} {' '.join(modalities)}".rstrip()):
         case, reference = labelled.load()
         if modalities:
-            case = Case(case.id, {name: case.images[name] for name in modalities if name in case.images})
+            given = {name: case.images[name] for name in modalities if name in case.images}
+            # All else stays, above all that slices without a place in space are a stack: nothing is registered there.
+            case = dataclasses.replace(case, images=given, reference="")
         result = segment_case(case, checkpoint, RunOptions(device=device, backend=backend, precision=precision))
         measures = compare_known(result.labels.array, reference.array)
         table[labelled.id] = {region: measures[region]["dice"] for region in result.regions}

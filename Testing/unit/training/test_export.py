@@ -74,6 +74,27 @@ def test_only_the_sequences_asked_for_are_given(tmp_path: Path) -> None:
     assert table == {"P1": {"ET": 1.0, "TC": 1.0, "WT": pytest.approx(2 * core / (core + whole))}}
 
 
+def test_slices_without_a_place_stay_a_stack_when_sequences_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else they would be registered to each other, as scans are."""
+    samples.write_patient(tmp_path, make_patient(2), case_id="P1")
+    (found,) = find_cases(tmp_path).values()
+
+    case, labels = found.load()
+    monkeypatch.setattr(type(found), "load", lambda _: (dataclasses.replace(case, stacked=True), labels))
+    seen, plain = [], segment_case
+
+    def looked_at(case: Case, *others: Any, **options: Any) -> Segmentation:
+        seen.append(case)
+        return plain(case, *others, **options)
+
+    monkeypatch.setattr("Training.export.segment_case", looked_at)
+    oracle = samples.make_oracle(optional_modalities=("t1", "flair"))
+    measure_dice(oracle, [found], modalities=("t1ce", "t2"), device="cpu")
+    assert [(case.stacked, set(case.images), case.reference) for case in seen] == [(True, {"t1ce", "t2"}, "t1ce")]
+
+
 def test_a_set_of_sequences_that_a_patient_is_refused_with_has_no_figure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
