@@ -114,6 +114,8 @@ def main() -> None:
     p.add_argument("folders", type=Path, nargs="*")
     p.add_argument("--lgg", type=Path, help="folder of the LGG set")
     arguments = p.parse_args()
+    if not arguments.folders and not arguments.lgg:
+        p.error("give folders, or --lgg")
     people = [read(folder) for folder in arguments.folders]
     compare_all("folders", [person for person in people if person.skull], [p for p in people if not p.skull])
     if arguments.lgg:

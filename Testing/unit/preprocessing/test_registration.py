@@ -13,7 +13,7 @@ from BrainTumorSegLib.domain.errors import CancelledError
 from BrainTumorSegLib.domain.grid import LPS_TO_RAS
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.phantom import make_phantom
-from BrainTumorSegLib.phantom.scanned import Protocol, scan
+from BrainTumorSegLib.phantom.scanned import Protocol, Scanned, scan
 from BrainTumorSegLib.preprocessing.alignment import POOR
 from BrainTumorSegLib.preprocessing.export import write_transform
 from BrainTumorSegLib.preprocessing.registration import _Search, register
@@ -50,8 +50,13 @@ def test_far_turns_between_thick_slices_of_two_directions_are_found_to_a_fractio
     assert errors_mm(found.matrix, true_move(scanned, "flair"), brain).max() < 1.5  # at the corners of the brain's box
 
 
+def lying_right() -> Scanned:
+    """Slices of 5 mm of two sequences that lie over each other."""
+    return scan(make_phantom(1, SHAPE).case, dict.fromkeys(("t1ce", "flair"), Protocol((5.0, 1.5))), {}, seed=1)
+
+
 def test_thick_slices_that_lie_over_each_other_stay_where_they_are() -> None:
-    scanned = scan(make_phantom(1, SHAPE).case, dict.fromkeys(("t1ce", "flair"), Protocol((5.0, 1.5))), {}, seed=1)
+    scanned = lying_right()
     mask = true_brain(scanned).array > 0
     found = register(scanned.case.images["flair"], scanned.case.images["t1ce"], mask)
     np.testing.assert_array_equal(found.matrix, np.eye(4))
@@ -60,7 +65,7 @@ def test_thick_slices_that_lie_over_each_other_stay_where_they_are() -> None:
 
 
 def test_a_search_that_goes_astray_moves_nothing_that_lay_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    scanned = scan(make_phantom(1, SHAPE).case, dict.fromkeys(("t1ce", "flair"), Protocol((5.0, 1.5))), {}, seed=1)
+    scanned = lying_right()
 
     def far(search: _Search) -> sitk.Euler3DTransform:
         transform = search.header()
@@ -95,7 +100,7 @@ def test_an_affine_motion_that_went_astray_tells_the_size_of_no_head_that_lay_ri
     figures = iter([0.30 if laid else 0.10, 0.35])  # where the headers put the images, and after the search
     monkeypatch.setattr(_Search, "quality", lambda *_: next(figures))
     monkeypatch.setattr(_Search, "stretch", lambda *_: (1.0, 0.05))
-    monkeypatch.setattr(_Search, "run", lambda search: search._starts().__next__())
+    monkeypatch.setattr(_Search, "run", _Search.header)
     scanned = raw_scans()
     found = register(scanned.case.images["t2"], scanned.case.images["t1ce"])
     assert (found.quality, found.stretch) == (0.35, stretch)

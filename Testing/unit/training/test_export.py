@@ -80,7 +80,6 @@ def test_slices_without_a_place_stay_a_stack_when_sequences_are_left_out(
     """Else they would be registered to each other, as scans are."""
     samples.write_patient(tmp_path, make_patient(2), case_id="P1")
     (found,) = find_cases(tmp_path).values()
-
     case, labels = found.load()
     monkeypatch.setattr(type(found), "load", lambda _: (dataclasses.replace(case, stacked=True), labels))
     seen, plain = [], segment_case
