@@ -32,8 +32,8 @@ from BrainTumorSegLib.preprocessing import align_case, prepare
 
 from .command import exit_code
 from .datasets.case import LabelledCase
+from .datasets.data_module import recorded_split
 from .export import save_sound
-from .studies.calibration import recorded_split
 
 Ranges = dict[str, tuple[float, float]]
 PATIENTS = 4
@@ -113,7 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
         BrainTumorSegError: the request is wrong, or a patient cannot be read.
     """
     checkpoint = load_model(arguments.model)
-    data, split = recorded_split(checkpoint, arguments.data)
+    data, split = recorded_split(checkpoint.description, arguments.data)
     here = [name for name in split.training if name in data.cases]
     if arguments.patients < 1 or not here:
         raise RequestError("There are no training patients to look at.", "Give the folder that it was trained on.")

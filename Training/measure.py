@@ -22,11 +22,9 @@ from BrainTumorSegLib.models.quantisation import STORAGES
 from .command import exit_code
 from .datasets.brats import find_brats
 from .datasets.case import DataSet
-from .datasets.data_module import find_split
-from .datasets.kinds import find_data
+from .datasets.data_module import recorded_split
 from .datasets.split import read_split
 from .export import measure_accuracy, save_sound
-from .recipe import recorded
 
 if TYPE_CHECKING:
     import torch
@@ -117,10 +115,8 @@ def _validation(description: Description, data: Path, labels: str) -> tuple[Data
     if first.training.recipe.get("data", {}).get("kind", "brats") == "brats":
         found = find_brats(data, labels or convention_of(description), "--labels")
         return found, read_split(data, list(found.cases), folds=2, fold=-1).validation
-    recipe = recorded(first.training)
-    recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, labels=labels or "auto"))
-    found = find_data(recipe, data)
-    return found, find_split(recipe, data, found).validation
+    found, split = recorded_split(description, data, labels)
+    return found, split.validation
 
 
 def run(arguments: argparse.Namespace) -> int:

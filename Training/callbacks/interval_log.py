@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from BrainTumorSegLib.io.staging import atomic
 from ..module import ACCURACY, DICE, IOU, MEAN_IOU, MONITOR, TRAINING_LOSS
 
 LOG, CURVES = "metrics.csv", "curves.png"
+
+# How many times the median the highest value has to be for an axis of logarithms.
+_FAR = 30
 
 Row = dict[str, float]
 
@@ -116,9 +120,16 @@ def draw_curves(rows: list[Row], picture: Path) -> None:
     for axes, (title, names) in zip(figure.subplots(2, 2).flat, groups.items(), strict=True):
         for name in names:
             axes.plot(steps, [row.get(name, math.nan) for row in rows], marker=".", label=name.replace("_", " "))
-        axes.set(title=title, xlabel="step")
+        values = [row[name] for row in rows for name in names if name in row]
+        axes.set(title=title, xlabel="step", yscale=scale_of(values))
         axes.grid(alpha=0.3)
         if len(names) > 1:
             axes.legend(frameon=False, fontsize=8)
     with atomic(picture) as part:
         figure.savefig(part, dpi=110)
+
+
+def scale_of(values: Sequence[float]) -> str:
+    """``log`` where on a linear axis a few high values would press all others together, as a first loss of 600 does."""
+    known = sorted(value for value in values if math.isfinite(value))
+    return "log" if known and known[0] > 0 and known[-1] > _FAR * known[len(known) // 2] else "linear"

@@ -11,10 +11,13 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
+from BrainTumorSegLib.models.description import Description
+
 from ..augmentation import Augmentation
-from ..recipe import LEAKING_SLICES, Recipe
+from ..recipe import LEAKING_SLICES, Recipe, recorded
 from .cache import CachedCase, CaseCache
 from .case import DataSet
+from .kinds import find_data
 from .patches import SEED, PatchDataset, RunningNumbers, Sample, augmented
 from .slice_fold import hold_out_slices
 from .slices import SliceDataset
@@ -40,6 +43,23 @@ def find_split(recipe: Recipe, folder: Path, data: DataSet) -> Split:
         validation_patients=d.validation_patients,
         training_patients=d.training_patients,
     )
+
+
+def recorded_split(description: Description, folder: Path, labels: str = "") -> tuple[DataSet, Split]:
+    """The patients of a folder as a model's recipe finds and parts them, of an ensemble as its first member's does.
+
+    Args:
+        labels: label convention of the patients, by default the recipe's.
+
+    Raises:
+        RequestError: the model holds no recipe, the folder is of another kind, or its split.json is wrong.
+    """
+    first = (description.members or (description,))[0]
+    recipe = recorded(first.training)
+    if labels:
+        recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, labels=labels))
+    found = find_data(recipe, folder)
+    return found, find_split(recipe, folder, found)
 
 
 def parts(recipe: Recipe, folder: Path, data: DataSet) -> tuple[DataSet, Split]:

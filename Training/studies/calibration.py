@@ -32,9 +32,8 @@ from BrainTumorSegLib.models.catalogue import load_model
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint
 
 from ..command import exit_code
-from ..datasets.case import UNKNOWN_LABEL, DataSet, LabelledCase
-from ..datasets.split import FOLD, VALIDATION, Split
-from ..recipe import recorded
+from ..datasets.case import UNKNOWN_LABEL, LabelledCase
+from ..datasets.split import FOLD, VALIDATION
 
 BINS = 15
 _TEMPERATURES = (0.25, 8.0)
@@ -170,8 +169,10 @@ def patients(checkpoint: Checkpoint, folder: Path, part: str) -> dict[str, Label
     Raises:
         RequestError: there are none, or the checkpoint holds no recipe.
     """
+    from ..datasets.data_module import recorded_split
+
     record = checkpoint.description.training
-    found, split = recorded_split(checkpoint, folder)
+    found, split = recorded_split(checkpoint.description, folder)
     chosen = split.training if part == UNSEEN else split.part(part)
     rest = {name: found.cases[name] for name in chosen if name not in record.training_cases}
     if not rest:
@@ -179,16 +180,6 @@ def patients(checkpoint: Checkpoint, folder: Path, part: str) -> dict[str, Label
             f"{checkpoint.description.id} has no {part} patients.", "Train it with --fold, or split.json."
         )
     return rest
-
-
-def recorded_split(checkpoint: Checkpoint, folder: Path) -> tuple[DataSet, Split]:
-    """The patients as the model's recipe finds and parts them, of an ensemble as its first member's does."""
-    from ..datasets.data_module import find_split
-    from ..datasets.kinds import find_data
-
-    recipe = recorded(checkpoint.members[0].description.training)
-    found = find_data(recipe, folder)
-    return found, find_split(recipe, folder, found)
 
 
 def run(arguments: argparse.Namespace) -> int:

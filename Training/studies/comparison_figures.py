@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from BrainTumorSegLib.report.figures.views import foreground, window
 from BrainTumorSegLib.report.page import colour_of
 from BrainTumorSegLib.report.words import printable, shortened
 
+from ..callbacks.interval_log import scale_of
 from ..datasets.case import UNKNOWN_LABEL
 from .comparison_results import Example, Network, Results
 
@@ -32,8 +32,6 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 _LINES = ("-", "--", ":")
 _NO_CURVE = ("step", "seconds")
 _CURVES_A_ROW = 4
-# How many times the median the highest value has to be for an axis of logarithms.
-_FAR = 30
 
 
 def draw_masks(
@@ -132,12 +130,6 @@ def draw_curves(networks: Sequence[Network], picture: Path) -> None:
     lines, labels = panels[0].get_legend_handles_labels()
     figure.legend(lines, labels, loc="outside lower center", ncols=min(len(networks), 5), frameon=False, fontsize=9)
     _save(figure, picture)
-
-
-def scale_of(values: Sequence[float]) -> str:
-    """``log`` where on a linear axis a few high values would press all others together, as a first loss of 600 does."""
-    known = sorted(value for value in values if math.isfinite(value))
-    return "log" if known and known[0] > 0 and known[-1] > _FAR * known[len(known) // 2] else "linear"
 
 
 def _title(column: str) -> str:

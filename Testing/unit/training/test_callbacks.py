@@ -19,7 +19,7 @@ from BrainTumorSegLib.domain.labels import REGIONS
 from BrainTumorSegLib.models.description import OutputSpec
 from Testing.training_data import write_recipe
 from Training.callbacks.interrupts import RandomState
-from Training.callbacks.interval_log import IntervalLog, describe, draw_curves, write_rows
+from Training.callbacks.interval_log import IntervalLog, describe, draw_curves, scale_of, write_rows
 from Training.callbacks.slice_images import SliceImages, middle, panels
 from Training.callbacks.states import AtomicCheckpointIO, Keeper
 from Training.recipe import load_recipe
@@ -213,6 +213,13 @@ def test_pictures_of_the_first_patches_of_a_validation(tmp_path: Path) -> None:
     columns = [pixels[14:20, start : start + 10] for start in (0, 14, 28)]
     assert np.array_equal(columns[0], columns[1]) and np.array_equal(columns[0], columns[2])
     assert columns[0].std() > 20
+
+
+def test_an_axis_is_logarithmic_where_few_high_values_would_press_the_others_together() -> None:
+    assert scale_of([650.0, 0.4, 0.3, 0.2, 0.2]) == "log"
+    assert scale_of([1.4, 0.4, 0.3, 0.2, 0.2]) == "linear"
+    assert scale_of([650.0, 0.4, 0.3, 0.0, 0.2]) == "linear"  # zero has no logarithm
+    assert scale_of([float("nan"), float("inf")]) == "linear"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(59, "0 min 59 s"), (754, "12 min 34 s"), (7500, "2 h 05 min")])

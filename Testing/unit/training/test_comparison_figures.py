@@ -11,7 +11,7 @@ import pytest
 from BrainTumorSegLib.domain.case import Case
 from BrainTumorSegLib.domain.errors import InputError
 from BrainTumorSegLib.domain.volume import Volume
-from Training.studies.comparison_figures import painted, scale_of
+from Training.studies.comparison_figures import painted
 from Training.studies.comparison_results import (
     Example,
     Results,
@@ -95,10 +95,3 @@ def test_regions_are_painted_over_each_other() -> None:
         assert pixels[2, column] == pytest.approx(mixed)
         pixels[2, column] = bare[2, column]
     assert np.array_equal(pixels, bare)
-
-
-def test_an_axis_is_logarithmic_where_few_high_values_would_press_the_others_together() -> None:
-    assert scale_of([650.0, 0.4, 0.3, 0.2, 0.2]) == "log"
-    assert scale_of([1.4, 0.4, 0.3, 0.2, 0.2]) == "linear"
-    assert scale_of([650.0, 0.4, 0.3, 0.0, 0.2]) == "linear"  # zero has no logarithm
-    assert scale_of([float("nan"), float("inf")]) == "linear"
