@@ -85,14 +85,16 @@ def measure_dice(
 ) -> dict[str, dict[str, float]]:
     """Case id → region → Dice, on the images' own grid through the engine, as a user gets it.
 
-    ``modalities`` are those that are given; empty stands for all that a case has. Voxels of which nothing is known
-    do not count.
+    ``modalities`` are those that are given, and cases that lack one of them are left out; empty stands for all that a
+    case has. Voxels of which nothing is known do not count.
     """
     table = {}
     for labelled in _with_bar(cases, f"Measuring {checkpoint.description.id} {' '.join(modalities)}".rstrip()):
         case, reference = labelled.load()
+        if not set(modalities) <= set(case.images):  # what fewer sequences give is a figure of another set
+            continue
         if modalities:
-            given = {name: case.images[name] for name in modalities if name in case.images}
+            given = {name: case.images[name] for name in modalities}
             # All else stays, above all that slices without a place in space are a stack: nothing is registered there.
             case = dataclasses.replace(case, images=given, reference="")
         result = segment_case(case, checkpoint, RunOptions(device=device, backend=backend, precision=precision))
@@ -195,16 +197,31 @@ def measure_accuracy(
     whole = AccuracyRecord(data, len(measured), "Dice", "brats2021", {})
     records = [dataclasses.replace(whole, measure=name, values=means(table)) for name, table in tables.items()]
     for subset in description.modality_subsets[1:]:
-        try:
-            values = means(measure_dice(checkpoint, measured, modalities=subset, device=device))
-        except (GeometryError, InputError) as error:  # two sequences alone may show too little of one head
-            print(f"{' '.join(subset)}: not measured, since not all patients can be segmented: {error}", flush=True)
-            continue
-        print(f"{' '.join(subset):<20}" + "".join(f"  {region} {v:.4f}" for region, v in values.items()), flush=True)
-        records.append(dataclasses.replace(whole, values=values, modalities=subset))
+        if table := _measure_subset(checkpoint, measured, subset, device):
+            few = dataclasses.replace(whole, cases=len(table))
+            records.append(dataclasses.replace(few, values=means(table), modalities=subset))
     figures = {name: defined(values) for name, values in summary(list(evidence.values())).items()}
     left_out = dataclasses.replace(whole, convention="left out")
     return records + [dataclasses.replace(left_out, measure=name, values=v) for name, v in figures.items() if v]
+
+
+def _measure_subset(
+    checkpoint: Checkpoint, measured: Sequence[LabelledCase], subset: tuple[str, ...], device: str
+) -> Table:
+    """Case id → region → Dice of those patients that have these modalities, printed; empty where there is no figure."""
+    name = " ".join(subset)
+    try:
+        table = measure_dice(checkpoint, measured, modalities=subset, device=device)
+    except (GeometryError, InputError) as error:  # two sequences alone may show too little of one head
+        print(f"{name}: not measured, since not all patients can be segmented: {error}", flush=True)
+        return {}
+    if not table:
+        print(f"{name}: not measured, since no patient has all of them", flush=True)
+        return {}
+    values = "".join(f"  {region} {value:.4f}" for region, value in means(table).items())
+    who = f"  ({len(table)} of {len(measured)} patients: {', '.join(table)})" if len(table) < len(measured) else ""
+    print(f"{name:<20}{values}{who}", flush=True)
+    return table
 
 
 def save_sound(description: Description, weights: Mapping[str, torch.Tensor], destination: Path) -> Checkpoint:

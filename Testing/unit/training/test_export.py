@@ -114,6 +114,24 @@ def test_a_set_of_sequences_that_a_patient_is_refused_with_has_no_figure(
     assert "t1ce t2: not measured" in capsys.readouterr().out
 
 
+def test_sets_of_sequences_are_measured_on_the_patients_that_have_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """FLAIR alone is no figure of T1 with FLAIR, and a patient without T1 must not cost the whole export."""
+    for number, name in enumerate(("P1", "P2", "P3")):
+        samples.write_patient(tmp_path, make_patient(number), case_id=name)
+    for missing in ("P1/P1_t1.nii.gz", "P2/P2_t1.nii.gz", "P1/P1_t2.nii.gz", "P2/P2_t2.nii.gz", "P3/P3_t2.nii.gz"):
+        (tmp_path / missing).unlink()
+    oracle = samples.make_oracle(optional_modalities=("t1", "t2", "flair"))
+    records = measure_accuracy(oracle, "made", list(find_cases(tmp_path).values()), "cpu")
+    assert {r.modalities: r.cases for r in records if r.measure == "Dice"} == {
+        (): 3, ("t1", "t1ce", "flair"): 1, ("t1", "t1ce"): 1, ("t1ce", "flair"): 3, ("t1ce",): 3,
+    }  # fmt: skip
+    said = {line.split(":")[0].split("  ")[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert "P3" in said["t1 t1ce flair"] and "P1" not in said["t1 t1ce flair"]
+    assert "not measured" in said["t1ce t2"] and "P3" not in said["t1ce flair"]
+
+
 def test_averaged_weights_are_taken_from_the_state(tmp_path: Path) -> None:
     """Lightning puts the average where the weights usually are, and the raw ones beside."""
     file = tmp_path / "last.ckpt"
