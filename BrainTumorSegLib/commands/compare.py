@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..domain.errors import RequestError
 from ..domain.labels import CONVENTIONS
+from ..domain.options import check_report_name
 from ..domain.progress import Progress
 from ..domain.result_record import record_path
 from ..domain.text_table import text_table
@@ -34,10 +35,10 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
     """Compare, print the table, write."""
-    for option, suffixes in (("output", (".json",)), ("report", (".html", ".htm"))):
-        file = getattr(arguments, option)
-        if file and file.suffix.lower() not in suffixes:
-            raise RequestError(f"{file.name} is no name for that.", f"Use one that ends in {suffixes[0]}.")
+    if arguments.output.suffix.lower() != ".json":
+        raise RequestError(f"{arguments.output.name} is no name of a JSON file.", "Use one that ends in .json.")
+    if arguments.report:
+        check_report_name(arguments.report)
     labels = [arguments.earlier, arguments.later]
     images = [arguments.earlier_image, arguments.later_image]
     progress.report("read", 0.0, "Reading the results")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..domain.errors import ExecutionError, RequestError
 from ..domain.labels import CONVENTIONS
+from ..domain.options import check_report_name
 from ..domain.progress import Progress
 from ..evaluation import Evaluation, Settings, evaluate_pairs, match, paired_evaluations, usable_cores
 from ..evaluation.metrics.measures import DEFAULT_MEASURES, HD95_DEFINITIONS, MEASURES
@@ -155,8 +156,8 @@ def _check_report(arguments: argparse.Namespace) -> None:
     for option in ("images", "figures", "model"):
         if getattr(arguments, option) and not arguments.report:
             raise RequestError(f"--{option} is for the report, and none is asked for.", "Add --report FILE.html.")
-    if arguments.report and arguments.report.suffix not in (".html", ".htm"):
-        raise RequestError(f"{arguments.report.name} is no name of a report.", "Use a name that ends in .html.")
+    if arguments.report:
+        check_report_name(arguments.report)
     if arguments.images and not arguments.images.is_dir():
         raise RequestError(f"{arguments.images} is no folder of images.", "Check the path.")
     if arguments.model:

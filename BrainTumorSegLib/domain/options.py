@@ -22,6 +22,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 PREPROCESSINGS = ("auto", "none", "register")
 BRAIN_EXTRACTIONS = ("auto", "included", "hd-bet", "synthstrip")
 NATIVE = ("reference", "all")
+PAGE_SUFFIXES = (".html", ".htm")
 
 # The options of every command that runs a model.
 ENGINE_OPTIONS = ("model", "device", "backend", "precision", "tta", "preprocess", "brain_extraction")
@@ -55,7 +56,8 @@ class RunOptions:
         report: HTML file that gets a report with pictures.
 
     Raises:
-        RequestError: a value is none of those that the option knows.
+        RequestError: a value is none of those that the option knows, or does not go with another; the report's name is
+            that of no page.
     """
 
     model: str = field(default=DEFAULT_MODEL, metadata=_option(f"default: {DEFAULT_MODEL}", metavar="ID|FILE"))
@@ -108,6 +110,8 @@ class RunOptions:
                 raise RequestError(f"Unknown {name} {value!r}.", f"Choose one of {', '.join(choices)}.")
         if self.preprocess == "none" and self.brain_mask:
             raise RequestError("--brain-mask does not go with --preprocess none.", "Leave one of them out.")
+        if self.report:
+            check_report_name(self.report)
 
     def arguments(self) -> list[str]:
         """The command line that gives these options; what has its default value is left out."""
@@ -128,6 +132,16 @@ class RunOptions:
         """
         names = [each.name for each in dataclasses.fields(cls) if hasattr(arguments, each.name)]
         return cls(**{name: getattr(arguments, name) for name in names})
+
+
+def check_report_name(path: Path) -> None:
+    """Refuse a name that is none of a page: a report under that of an image would take the image's place.
+
+    Raises:
+        RequestError: it ends neither in .html nor in .htm.
+    """
+    if path.suffix.lower() not in PAGE_SUFFIXES:
+        raise RequestError(f"{path.name} is no name of a report.", f"Use a name that ends in {PAGE_SUFFIXES[0]}.")
 
 
 def _flag(name: str) -> str:

@@ -58,7 +58,7 @@ def test_the_table_says_it_for_people(cli: Cli, results: tuple[Path, Path], tmp_
     assert line[-2:] == [change["response"]["by_diameters"], "PD"]
 
 
-@pytest.mark.parametrize("wrong", ["twice", "over an input", "over an image", "no name", "no file"])
+@pytest.mark.parametrize("wrong", ["twice", "over an input", "over an image", "no name", "no page", "no file"])
 def test_bad_requests_write_nothing(cli: Cli, results: tuple[Path, Path], tmp_path: Path, wrong: str) -> None:
     earlier, later = results
     output = {
@@ -66,8 +66,10 @@ def test_bad_requests_write_nothing(cli: Cli, results: tuple[Path, Path], tmp_pa
         "over an image": later.with_name("later_t1ce.nii.gz"),
         "no name": tmp_path / "change.txt",
     }.get(wrong, tmp_path / "change.json")
+    page = ["--report", earlier] if wrong == "no page" else []
     before = output.read_bytes() if output.is_file() else None
+    label_map = earlier.read_bytes()
     later = {"twice": earlier, "no file": tmp_path / "none.nii.gz"}.get(wrong, later)
-    done = cli("compare", earlier, later, "-o", output)
+    done = cli("compare", earlier, later, "-o", output, *page)
     assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("error: "), done.stderr
-    assert (output.read_bytes() if output.is_file() else None) == before
+    assert (output.read_bytes() if output.is_file() else None) == before and earlier.read_bytes() == label_map

@@ -199,6 +199,8 @@ def test_what_cannot_be_compared(cli: Cli, tmp_path: Path) -> None:
         done = cli("evaluate", *arguments, "--progress", "none")
         assert done.returncode == 2 and word in done.stderr, done.stderr
         assert len(done.stderr.splitlines()) == 1
+    done = cli("evaluate", prediction, prediction, "--report", tmp_path / "R.HTML", "--progress", "none")
+    assert done.returncode == 0 and (tmp_path / "R.HTML").is_file(), done.stderr
     assert not (tmp_path / "out").exists() and not (tmp_path / "t.xls").exists()
 
 

@@ -26,7 +26,8 @@ def content(folder: Path) -> dict[str, bytes]:
         ["-o", "link.nii.gz"],
         ["-o", "case/case_t1.nii"],  # whose record would be the image's own description
         ["-o", "out.nii", "--report", "case/case_t2.nii.gz"],
-        ["-o", "out.html.nii", "--report", "out.html.nii"],
+        ["-o", "out.nii", "--report", "link.html"],
+        ["-o", "out.nii", "--report", "other.nii.gz"],
         ["-o", "d/ET.nii.gz", "--probabilities", "d"],
         ["-o", "foreign.nii.gz"],
     ],
@@ -37,6 +38,8 @@ def test_nothing_is_overwritten(cli: Cli, model: Path, tmp_path: Path, outputs: 
     (folder / "case_t1.json").write_text('{"EchoTime": 0.1}')
     (tmp_path / "foreign.json").write_text('{"EchoTime": 0.1}')
     (tmp_path / "link.nii.gz").symlink_to(folder / "case_t1.nii.gz")
+    (tmp_path / "link.html").symlink_to(folder / "case_t2.nii.gz")
+    (tmp_path / "other.nii.gz").write_bytes(b"another patient's")
     before = content(tmp_path)
     placed = [word if word.startswith("-") else str(tmp_path / word) for word in outputs]
     given = flags(folder) if by_name else [folder]

@@ -10,7 +10,7 @@ import pytest
 
 from BrainTumorSegLib import cli
 from BrainTumorSegLib.domain.errors import RequestError
-from BrainTumorSegLib.domain.options import ENGINE_OPTIONS, RunOptions, add_options
+from BrainTumorSegLib.domain.options import ENGINE_OPTIONS, RunOptions, add_options, check_report_name
 
 # A value that is not the default, for every field.
 OTHER = {
@@ -81,6 +81,19 @@ def test_what_no_option_knows_is_refused(name: str, value: str) -> None:
 def test_a_brain_mask_that_nothing_would_use_is_refused() -> None:
     with pytest.raises(RequestError, match="--brain-mask does not go with --preprocess none"):
         RunOptions(preprocess="none", brain_mask=Path("b.nii.gz"))
+
+
+@pytest.mark.parametrize("name", ["other.nii.gz", "r.pdf", "r", "html", "r.html.gz"])
+def test_a_report_gets_no_name_but_a_pages(name: str) -> None:
+    with pytest.raises(RequestError, match="is no name of a report") as caught:
+        RunOptions(report=Path("folder") / name)
+    assert caught.value.remedy == "Use a name that ends in .html."
+
+
+@pytest.mark.parametrize("name", ["r.html", "r.htm", "P 1.HTML", "r.nii.Htm"])
+def test_a_report_may_end_in_letters_of_either_case(name: str) -> None:
+    check_report_name(Path(name))
+    assert RunOptions(report=Path(name)).report == Path(name)
 
 
 def test_a_field_of_two_words_is_an_option_with_a_dash(capsys: pytest.CaptureFixture[str]) -> None:
