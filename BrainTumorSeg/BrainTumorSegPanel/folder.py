@@ -17,7 +17,7 @@ from BrainTumorSegLib.cohort.discovery import find_cohort
 from BrainTumorSegLib.domain.errors import InputError, OutputError
 from BrainTumorSegLib.domain.measurements import RegionMeasurement
 from BrainTumorSegLib.domain.options import RunOptions
-from BrainTumorSegLib.domain.result_record import ResultRecord, read_record, record_path
+from BrainTumorSegLib.domain.result_record import ResultRecord, read_record, record_path, recorded_file
 from BrainTumorSegLib.io import mrml
 from BrainTumorSegLib.io.case_folder import CaseFiles
 from BrainTumorSegLib.io.registry import read_label_map
@@ -143,11 +143,12 @@ class FolderRun:
         self.poll()
 
 
-def _found(files: CaseFiles, record: ResultRecord) -> CaseFiles:
-    """Where a patient's images are: as they were found, else as the result names them."""
+def _found(files: CaseFiles, record: ResultRecord, place: Path) -> CaseFiles:
+    """Where a patient's images are: as they were found, else as the result's record, which lies there, names them."""
     if files.inputs or files.folder:
         return files
-    return dataclasses.replace(files, files={name: Path(file) for name, file in record.provenance.inputs.items()})
+    named = {name: recorded_file(source, place) for name, source in record.provenance.inputs.items()}
+    return dataclasses.replace(files, files=named)
 
 
 def open_case(case: CaseOutcome) -> Any:
@@ -157,9 +158,10 @@ def open_case(case: CaseOutcome) -> Any:
         BrainTumorSegError: the images or the result cannot be read.
     """
     assert case.label_map is not None
-    record = read_record(record_path(case.label_map))
+    place = record_path(case.label_map)
+    record = read_record(place)
     labels = read_label_map(case.label_map, record.convention)
-    images = load_found(_found(case.files, record))
+    images = load_found(_found(case.files, record, place))
     reference = images[record.provenance.reference]
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", case.name)
     styles = mrml.segment_styles(record.regions, regions=True, classes=False, own=record.own_regions)

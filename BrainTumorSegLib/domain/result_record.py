@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,20 @@ from .structure import from_json
 SCHEMA = 2
 SEGMENTS = "segments"
 USE = "For research, not for clinical use."
+
+
+def place_of(source: str) -> str:
+    """Where an image came from, as a record tells it: a file by its whole path, since it is read from anywhere."""
+    return str(Path(source).absolute()) if source and os.path.exists(source) else source  # noqa: PTH110 - long names
+
+
+def recorded_file(source: str, record: Path) -> Path:
+    """The file that a record names.
+
+    Earlier versions wrote it as it was typed: what is no whole path may lie beside the record, and never in the folder
+    that a command is called in, where a file of that name may be of another patient.
+    """
+    return record.absolute().parent / source
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from ..domain.modalities import listed
 from ..domain.progress import Progress
 from ..domain.result_record import USE
 from ..domain.volume import Volume, bounding_box
-from .rano import PRODUCTS, VOLUMES, response, sum_of_products
+from .rano import PRODUCTS, UNMEASURABLE, VOLUMES, response, sum_of_products
 from .timepoints import Overlaid, TimePoint, overlay
 
 SCHEMA = 1
@@ -51,8 +53,8 @@ class RegionChange:
     Attributes:
         earlier, later: its sizes.
         products_mm2: earlier and later, see :func:`.sum_of_products`.
-        kept_ml, new_ml, gone_ml: what lies in both, in the later, in the earlier one alone; NaN where the images were
-            not registered.
+        kept_ml, new_ml, gone_ml: what lies in both, in the later, in the earlier one alone, where both images show
+            something; NaN where they were not registered.
         lesions: the same in lesions; None where they were not.
         growth_mm_a_year: of the diameter of a ball of its volume (Mandonnet 2003, doi 10.1002/ana.10528); NaN where the
             time between is not known, or a volume is 0.
@@ -141,13 +143,19 @@ def compare(earlier: TimePoint, later: TimePoint, days: int | None = None, progr
         progress: hears how far it is; ends it when cancelled.
 
     Raises:
-        RequestError: they are one file, have no region in common, or ``days`` is not positive.
+        RequestError: they are one file, or of one image, have no region in common, or ``days`` is not positive.
         GeometryError: the images are not of one head.
         InputError: one shows a head without a brain.
         CancelledError: cancelled through ``progress``.
     """
     if earlier.file.resolve() == later.file.resolve():
         raise RequestError(f"{later.file} was given twice.", "Give the results of two examinations.")
+    on = {Path(point.image.source).absolute() for point in (earlier, later) if point.image}
+    if earlier.image and later.image and len(on) == 1 and os.path.exists(*on):
+        raise RequestError(
+            f"Both results are of {later.image.source}.",
+            "Name the image of each examination; two results of one image are compared by evaluate.",
+        )
     if days is not None and days < 1:
         raise RequestError(f"{days} days between the examinations are not possible.", "Give the earlier one first.")
     names = [name for name in earlier.regions if name in later.regions]
@@ -161,8 +169,11 @@ def compare(earlier: TimePoint, later: TimePoint, days: int | None = None, progr
     masks, regions = to_regions(later.labels.array), {}
     for name in names:
         found = RegionChange(before[name], after[name], (products[0][name], products[1][name]))
-        found = _called(dataclasses.replace(found, growth_mm_a_year=_growth(found, days)), name)
-        regions[name] = _followed(found, overlaid.masks[name], masks[name], later.labels) if overlaid else found
+        found = dataclasses.replace(found, growth_mm_a_year=_growth(found, days))
+        found = _called(found, name, overlaid.unseen_ml[name] if overlaid else 0.0)
+        if overlaid:
+            found = _followed(found, overlaid.masks[name], masks[name] & overlaid.seen, later.labels)
+        regions[name] = found
     return Change(earlier, later, regions, days, overlaid, _warnings(earlier, later, names, overlaid))
 
 
@@ -172,15 +183,19 @@ def _products(labels: Volume) -> dict[str, float]:
     return {name: sum_of_products(mask, spacing) for name, mask in to_regions(turned).items()}
 
 
-def _called(change: RegionChange, name: str) -> RegionChange:
-    """The same with what RANO calls it."""
+def _called(change: RegionChange, name: str, unseen_ml: float) -> RegionChange:
+    """The same with what RANO calls it; nothing where a lesion's worth of it lies outside one of the images."""
+    if unseen_ml * 1000 > _SMALLEST_MM3:  # what is left out in one of them has not shrunk or grown
+        unknown = UNMEASURABLE if name in _MINOR else ""
+        return dataclasses.replace(change, growth_mm_a_year=math.nan, by_volume=unknown, by_diameters=unknown)
     if name not in _MINOR:
         return change
     volumes = change.earlier.volume_ml, change.later.volume_ml
+    there = volumes[0] > 0, volumes[1] > 0
     return dataclasses.replace(
         change,
         by_volume=response(*volumes, VOLUMES, minor=_MINOR[name]),
-        by_diameters=response(*change.products_mm2, PRODUCTS, minor=_MINOR[name]),
+        by_diameters=response(*change.products_mm2, PRODUCTS, minor=_MINOR[name], there=there),
     )
 
 
@@ -244,6 +259,12 @@ def _warnings(earlier: TimePoint, later: TimePoint, names: list[str], overlaid: 
         found.append(
             f"No image is known for {listed(bare)}, so the examinations were not registered: sizes are compared,"
             " lesions are not followed. Name the images to have that."
+        )
+    if overlaid and (cut := [name for name in names if overlaid.unseen_ml[name] * 1000 > _SMALLEST_MM3]):
+        sizes = ", ".join(f"{name} {overlaid.unseen_ml[name]:.1f} mL" for name in cut)
+        found.append(
+            f"The two images do not show the same part of the head: {sizes} of one lie outside the other. Lesions are"
+            " followed where both show something, and what RANO would say is left out."
         )
     if unknown := [name for name in dict.fromkeys((*earlier.regions, *later.regions)) if name not in names]:
         found.append(f"{listed(unknown)} is not compared: one of the results does not tell it.")

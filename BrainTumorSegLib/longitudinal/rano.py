@@ -65,15 +65,20 @@ class Diameters:
         return self.longest_mm * self.perpendicular_mm
 
 
-def response(earlier: float, later: float, criterion: Criterion, *, minor: bool) -> str:
+def response(
+    earlier: float, later: float, criterion: Criterion, *, minor: bool, there: tuple[bool, bool] | None = None
+) -> str:
     """What a change of size is called.
 
     Args:
         earlier, later: sums of products in mm², or volumes in mL.
         criterion: :data:`PRODUCTS` or :data:`VOLUMES`.
         minor: whether there is a minor response, as in tumours that do not enhance; else that is stable.
+        there: whether anything of it was there earlier, and is there later, be it too small to be measured; by default
+            what has a size. A lesion of which one size is not known has not gone, nor grown from nothing.
     """
-    if max(earlier, later) < criterion.least:
+    known = earlier > 0, later > 0
+    if max(earlier, later) < criterion.least or (there or known) != known:
         return UNMEASURABLE
     if later == 0:
         return COMPLETE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from ..domain.errors import InputError, RequestError
 from ..domain.grid import Grid, check_overlap
 from ..domain.labels import CONVENTIONS, REGIONS, to_regions
 from ..domain.progress import Progress
-from ..domain.result_record import ResultRecord, read_record, record_path
+from ..domain.result_record import ResultRecord, read_record, record_path, recorded_file
 from ..domain.volume import Volume
 from ..io import dicom
 from ..io.registry import is_slicer_segmentation, read_label_map, read_volume
@@ -54,12 +55,16 @@ class Overlaid:
 
     Attributes:
         masks: region → bool ``(Z, Y, X)`` on the grid of the later label map.
+        seen: bool ``(Z, Y, X)`` on the same grid, what the earlier image shows, too.
+        unseen_ml: region → how much of it, in either examination, lies where the other image shows nothing.
         image: the earlier image with the motion in its affine; no voxel is interpolated.
         move: the motion.
         warnings: what a reader must know of it.
     """
 
     masks: Mapping[str, np.ndarray]
+    seen: np.ndarray
+    unseen_ml: Mapping[str, float]
     image: Volume
     move: Registration
     warnings: tuple[str, ...] = ()
@@ -83,7 +88,7 @@ def read_time_point(file: Path, image: Path | None = None, convention: str = "au
         raise RequestError(f"{file} is of 2D images, which cannot be compared.", "Give results of volumes.")
     if record and record.convention in CONVENTIONS:
         convention = record.convention
-    labels, on = read_label_map(file, convention), _image(record, image)
+    labels, on = read_label_map(file, convention), _image(file, record, image)
     if on is not None:
         check_overlap(labels, on)
         if is_slicer_segmentation(file):  # of which the box around the segments alone is stored
@@ -93,16 +98,17 @@ def read_time_point(file: Path, image: Path | None = None, convention: str = "au
     return TimePoint(file, labels, regions, record, on)
 
 
-def _image(record: ResultRecord | None, given: Path | None) -> Volume | None:
-    """The image that was given, or that of the record."""
+def _image(file: Path, record: ResultRecord | None, given: Path | None) -> Volume | None:
+    """The image that was given, or that of the record of a label map."""
     if given:
         return _read(given)
     made = record.provenance if record else None
     source = made.inputs.get(made.reference, "") if made else ""
-    if not source or not Path(source).exists():
+    place = recorded_file(source, record_path(file))
+    if not source or not os.path.exists(place):  # noqa: PTH110 - a series may be described by a name that is too long
         return None
     try:
-        return _read(Path(source))
+        return _read(place)
     except InputError:  # another file by now: it is not what was asked for
         return None
 
@@ -132,11 +138,23 @@ def overlay(earlier: TimePoint, later: TimePoint, progress: Progress | None = No
             " check the pictures of the report before you rely on what is new, gone or kept.",
         )
     moved, grid = Grid(earlier.labels.shape, move.matrix @ earlier.labels.affine), Grid.of(later.labels)
-    masks = {
-        name: onto(mask.astype(np.float32), moved, grid) >= 0.5
-        for name, mask in to_regions(earlier.labels.array).items()
+    found, later_found = to_regions(earlier.labels.array), to_regions(later.labels.array)
+    masks = {name: onto(mask.astype(np.float32), moved, grid) >= 0.5 for name, mask in found.items()}
+    seen, kept = _shown(moved, grid), _shown(grid, moved)
+    unseen = {
+        name: _millilitres(later_found[name] & ~seen, later.labels) + _millilitres(found[name] & ~kept, earlier.labels)
+        for name in found
     }
-    return Overlaid(masks, move.move(earlier.image), move, warnings)
+    return Overlaid(masks, seen, unseen, move.move(earlier.image), move, warnings)
+
+
+def _shown(image: Grid, grid: Grid) -> np.ndarray:
+    """Of the voxels of a grid, those that lie in another image."""
+    return np.asarray(onto(np.ones(image.shape, np.uint8), image, grid, nearest=True) > 0)
+
+
+def _millilitres(mask: np.ndarray, labels: Volume) -> float:
+    return float(np.count_nonzero(mask)) * labels.voxel_volume / 1000
 
 
 def _registered(moving: Volume, fixed: Volume, progress: Progress) -> Registration:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..domain.case import Case
 from ..domain.grid import LPS_TO_RAS, Grid
+from ..domain.result_record import place_of
 from ..domain.volume import Volume
 from ..io.registry import write_volume
 from ..io.staging import Staging
@@ -90,7 +91,7 @@ def _facts(case: Case, aligned: AlignedCase) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "case": case.id,
-        "inputs": {name: case.images[name].source for name in case.modalities},
+        "inputs": {name: place_of(case.images[name].source) for name in case.modalities},
         "reference": case.reference,
         "preprocessing": list(aligned.record),
         "alignment": dataclasses.asdict(aligned.as_record()),

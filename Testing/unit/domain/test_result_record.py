@@ -19,8 +19,10 @@ from BrainTumorSegLib.domain.result_record import (
     ModelRecord,
     Provenance,
     ResultRecord,
+    place_of,
     read_record,
     record_path,
+    recorded_file,
 )
 from BrainTumorSegLib.domain.segmentation import Segmentation
 from BrainTumorSegLib.domain.volume import Volume
@@ -177,3 +179,12 @@ def test_a_record_that_has_no_end_is_not_waited_for(tmp_path: Path) -> None:
 
 def test_the_record_lies_beside_the_label_map() -> None:
     assert record_path(Path("a/b.c.nii.gz")) == Path("a/b.c.json")
+
+
+def test_files_are_recorded_by_their_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t1.nii.gz").touch()
+    monkeypatch.chdir(tmp_path)
+    assert place_of("t1.nii.gz") == str(tmp_path / "t1.nii.gz")
+    assert [place_of(text) for text in ('series 3 "T1"', "", "x" * 5000)] == ['series 3 "T1"', "", "x" * 5000]
+    assert recorded_file(str(tmp_path / "t1.nii.gz"), Path("elsewhere.json")) == tmp_path / "t1.nii.gz"
+    assert recorded_file("t1.nii.gz", Path("elsewhere.json")) == tmp_path / "t1.nii.gz"

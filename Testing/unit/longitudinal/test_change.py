@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from BrainTumorSegLib.domain.errors import GeometryError, RequestError
+from BrainTumorSegLib.domain.grid import Grid
 from BrainTumorSegLib.domain.labels import ED, ET, REGIONS
 from BrainTumorSegLib.domain.result_record import ModelRecord, Provenance, ResultRecord
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io.registry import write_volume
 from BrainTumorSegLib.longitudinal import TimePoint, compare, read_time_point
+from BrainTumorSegLib.longitudinal.change import Lesions
 from BrainTumorSegLib.phantom import Phantom, make_phantom
 from BrainTumorSegLib.report.change import write_change_report
 from Testing.raw_scans import motion
@@ -147,3 +150,66 @@ def test_a_segmentation_that_stores_a_box_is_placed_on_its_image(tmp_path: Path)
     point = read_time_point(segmentation, tmp_path / "t1.nii.gz")
     assert point.labels.shape == (20, 40, 40)
     assert np.count_nonzero(point.labels.array) == 24 and (point.labels.array[4:6, 3:6, 2:6] == ET).all()
+
+
+def test_a_rest_of_a_lesion_is_no_complete_response() -> None:
+    """A cube of 16 mm shrinks to one of 6 mm, which is too small for diameters."""
+    later = boxes((0, 0, 0), label=ET)
+    later.labels.array[3:] = later.labels.array[:, 3:] = later.labels.array[:, :, 3:] = 0
+    earlier = dataclasses.replace(boxes((0, 0, 0), label=ET), file=Path("earlier.nii.gz"))
+    change = compare(earlier, later).regions["ET"]
+    assert change.later.volume_ml > 0
+    assert (change.by_diameters, change.by_volume) == ("not measurable", "PR")
+
+
+def test_what_one_image_does_not_show_has_neither_gone_nor_come() -> None:
+    """The later image lacks the slices with one of two lesions; the other way round that lesion is none that is new."""
+    brain = phantom().case.images["t1"].array > 0
+    inner = ndimage.binary_erosion(brain, iterations=6)
+    levels = np.flatnonzero(inner.any(axis=(1, 2)))
+    low, high = int(levels[len(levels) // 6]), int(levels[len(levels) * 2 // 3])
+    labels = np.zeros(SHAPE, np.uint8)
+    for level in (low, high):
+        y, x = (round(place) for place in np.argwhere(inner[level]).mean(axis=0))
+        labels[level - 2 : level + 3, y - 3 : y + 4, x - 3 : x + 4] = ET
+    whole = examination("whole", labels, "t1")
+    cut = examination("cut", labels, "t1ce")
+    assert cut.image is not None
+    grid = Grid.of(cut.image).cropped((slice(low + 6, SHAPE[0]), slice(0, SHAPE[1]), slice(0, SHAPE[2])))
+    scan, found = (Volume(each.array[low + 6 :], grid.affine, each.source) for each in (cut.image, cut.labels))
+    slab = dataclasses.replace(cut, labels=found, image=scan)
+    for earlier, later in ((whole, slab), (slab, whole)):
+        change = compare(earlier, later, days=100)
+        region = change.regions["ET"]
+        assert region.lesions == Lesions(kept=1, new=0, gone=0)
+        assert region.new_ml < 0.3 and region.gone_ml < 0.3  # a voxel's edge
+        assert (region.by_volume, region.by_diameters) == ("not measurable", "not measurable")
+        assert np.isnan(region.growth_mm_a_year)
+        assert any("lie outside" in warning for warning in change.warnings)
+
+
+def test_two_results_of_one_image_are_no_two_examinations(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_volume(Volume(np.ones((4, 5, 6), np.uint8), AFFINE), tmp_path / f"{name}.nii.gz")
+    write_volume(Volume(np.ones((4, 5, 6), np.int16), AFFINE), tmp_path / "t1.nii.gz")
+    points = [read_time_point(tmp_path / f"{name}.nii.gz", tmp_path / "t1.nii.gz") for name in ("one", "two")]
+    with pytest.raises(RequestError, match=r"t1\.nii\.gz"):
+        compare(*points)
+
+
+def test_an_image_is_looked_for_beside_its_record_not_where_the_command_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records of earlier versions name files as they were typed; another patient's may be called alike."""
+    for number, folder in enumerate(("patient", "other")):
+        (tmp_path / folder).mkdir()
+        write_volume(Volume(np.full((4, 5, 6), number, np.int16), AFFINE), tmp_path / folder / "t1.nii.gz")
+    write_volume(Volume(np.ones((4, 5, 6), np.uint8), AFFINE), tmp_path / "patient" / "seg.nii.gz")
+    made = Provenance(inputs={"t1": "t1.nii.gz"}, reference="t1")
+    record = ResultRecord("P", {}, "brats2023", ("WT",), {}, {}, (), made)
+    (tmp_path / "patient" / "seg.json").write_text(json.dumps(record.as_json()))
+    monkeypatch.chdir(tmp_path / "other")
+    point = read_time_point(tmp_path / "patient" / "seg.nii.gz")
+    assert point.image is not None and not point.image.array.any()
+    (tmp_path / "patient" / "t1.nii.gz").unlink()
+    assert read_time_point(tmp_path / "patient" / "seg.nii.gz").image is None

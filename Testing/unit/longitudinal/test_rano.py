@@ -99,3 +99,19 @@ def test_changes_are_called_by_the_thresholds_of_rano(
     criterion: Criterion, earlier: float, later: float, minor: bool, expected: str
 ) -> None:
     assert response(earlier, later, criterion, minor=minor) == expected
+
+
+@pytest.mark.parametrize(
+    ("sizes", "there", "expected"),
+    [
+        ((400, 0), (True, True), UNMEASURABLE),  # a rest that is too small to be measured has not gone
+        ((400, 0), (True, False), COMPLETE),
+        ((0, 400), (True, True), UNMEASURABLE),
+        ((0, 400), (False, True), PROGRESSIVE),
+        ((400, 200), (True, True), PARTIAL),
+    ],
+)
+def test_what_is_too_small_to_be_measured_is_not_nothing(
+    sizes: tuple[float, float], there: tuple[bool, bool], expected: str
+) -> None:
+    assert response(*sizes, PRODUCTS, minor=False, there=there) == expected
