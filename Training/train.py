@@ -32,6 +32,13 @@ if TYPE_CHECKING:
     from .datasets.data_module import PatchData
     from .module import SegmentationModule
 
+# What to do where nobody is in the part that is to be measured.
+_NOBODY = {
+    VALIDATION: "Name some in split.json, or leave --measure out.",
+    FOLD: "Hold a fold out by --fold, or leave --measure out.",
+    TEST: 'Name some as "test" in split.json, or leave --measure out.',
+}
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -101,7 +108,7 @@ def load_data(recipe: Recipe, arguments: argparse.Namespace) -> PatchData:
     """Find the patients and their parts.
 
     Raises:
-        RequestError: there are none, or the split is wrong.
+        RequestError: there are none, or none of those to be measured, or the split is wrong.
     """
     from .datasets.data_module import PatchData, parts
     from .datasets.kinds import find_data
@@ -120,6 +127,8 @@ def load_data(recipe: Recipe, arguments: argparse.Namespace) -> PatchData:
     if arguments.fast_dev_run:
         split = split.first(2)
     measured = split.part(arguments.measure) if arguments.measure else None
+    if arguments.measure in _NOBODY and not measured:  # said when the run is over, it would have cost the run
+        raise RequestError(f"There are no {arguments.measure} patients to measure on.", _NOBODY[arguments.measure])
     return PatchData(recipe, found, split, arguments.cache, measured)
 
 
@@ -259,7 +268,8 @@ def read_state(file: Path, recipe: Recipe, data: PatchData) -> dict[str, Any]:
     if changed:
         what = ", ".join(changed)
         raise RequestError(f"The run began with another {what}.", "Restore the recipe, or choose another -o.")
-    if {"test": ()} | split_then != dataclasses.asdict(data.split):
+    split_now = dataclasses.asdict(data.split)
+    if any(split_then[part] != split_now[part] for part in ("training", "monitoring", "validation")):
         raise RequestError("The run began with other patients.", "Restore data and split.json, or choose another -o.")
     return state
 

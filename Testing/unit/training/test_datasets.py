@@ -160,12 +160,30 @@ def test_fewer_patients_for_a_learning_curve(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("stored", "expected"),
+    [({}, ("P18", "P19")), ({"test": ["P05", "P04"]}, ("P04", "P05")), ({"test": []}, ())],
+    ids=["folder", "named", "none"],
+)
+def test_the_test_patients_are_those_of_the_split_or_else_of_the_folder(
+    tmp_path: Path, stored: dict[str, list[str]], expected: tuple[str, ...]
+) -> None:
+    """Of the folder only those whom the split does not use for something else."""
+    (tmp_path / "split.json").write_text(json.dumps({"train": NAMES[8:18], "validation": NAMES[:3], **stored}))
+    given = {"train": NAMES[:10], "validation": NAMES[10:17], "test": NAMES[17:]}
+    split = read_split(tmp_path, NAMES, folds=5, fold=-1, given=given)
+    assert split.part("test") == expected and split.validation == tuple(NAMES[:3])
+
+
+@pytest.mark.parametrize(
     ("content", "words"),
     [
         ("{", ["no split"]),
         ("[]", ["no split"]),
         ('{"train": ["P00"]}', ["no split", "validation"]),
         ('{"train": ["P00", "P01", "P90"], "validation": ["P01", "P00", "P91"]}', ["P00, P01", "P90, P91"]),
+        ('{"train": ["P00", "P01"], "validation": ["P02"], "test": ["P01", "P92"]}', ["and test: P01", "P92"]),
+        ('{"train": ["P00", "P01"], "validation": ["P02"], "test": ["P02"]}', ["validation and test: P02"]),
+        ('{"train": ["P00", "P01"], "validation": ["P02"], "test": 3}', ["no split"]),
     ],
 )
 def test_a_wrong_split_is_refused_with_all_names(tmp_path: Path, content: str, words: list[str]) -> None:

@@ -134,6 +134,23 @@ def test_the_accuracy_is_of_the_patients_asked_for(
     assert {"Expected calibration error", "Error of the expected Dice"} <= measures
 
 
+@pytest.mark.parametrize(("part", "fold"), [("test", "fold = 0"), ("fold", "fold = -1")])
+def test_a_part_without_patients_is_refused_before_training(
+    train: Callable[..., tuple[int, Path]], capsys: pytest.CaptureFixture[str], part: str, fold: str
+) -> None:
+    code, run = train(f"nobody-{part}", f"--measure={part}", changes={"fold = 0": fold})
+    assert code == 2 and f"no {part} patients" in capsys.readouterr().err
+    assert not (run / "last.ckpt").exists()
+
+
+def test_a_part_without_patients_does_not_cost_the_accuracy_of_a_run(
+    finished: Path, train: Callable[..., tuple[int, Path]]
+) -> None:
+    before = (finished / "tiny.safetensors").read_bytes()
+    assert train("finished", "--resume", "--measure=test")[0] == 2
+    assert (finished / "tiny.safetensors").read_bytes() == before
+
+
 def test_more_steps_go_on(finished: Path, place: Path, train: Callable[..., tuple[int, Path]]) -> None:
     shutil.copytree(finished, place / "longer")
     code, run = train("longer", "--resume", "--measure=none", "--steps", "6")
