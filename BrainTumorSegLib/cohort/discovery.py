@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 from ..domain.errors import InputError, OutputError
 from ..io.case_folder import CaseFiles, find_cases
+from ..io.outputs import sequence_of
 from ..io.registry import is_image
-from ..io.tree import files_below
+from ..io.tree import folders_below
 
 # Of a BIDS data set, what holds no raw images.
 _NOT_RAW = ("derivatives", "sourcedata", "code")
 # Of the Decathlon's and nnU-Net's.
 _LABELS = ("labelsTr", "labelsTs")
+_IMAGES = ("imagesTr", "imagesTs")
+# How many levels down find_cases looks for names of sequences.
+_LEVELS = 3
 
 
 @dataclass(frozen=True)
@@ -100,14 +104,33 @@ def _left_out(root: Path, found: list[CaseFiles], passed_over: Mapping[Path, str
         hidden = entry.name.startswith(".")
         if hidden or (entry.name,) in tops or () in tops or not (entry.is_dir() or is_image(entry)):
             continue
-        reasons[entry.name] = passed_over.get(entry) or _why(entry)
+        reasons[entry.name] = passed_over.get(entry) or _why(entry, root, passed_over)
     return reasons
 
 
-def _why(entry: Path) -> str:
+def _why(entry: Path, root: Path, passed_over: Mapping[Path, str]) -> str:
     if entry.is_file():
         return "its name speaks of no sequence, or of no case"
-    image = next(filter(is_image, files_below(entry)), None)
-    if image is None:
-        return "it holds no image"
+    folders = ((folder, list(filter(is_image, files))) for folder, files in folders_below(entry, passed_over))
+    held = {folder: images for folder, images in folders if images}
+    if not held:
+        inside = next((why for path, why in passed_over.items() if path.is_relative_to(entry) and path.is_dir()), "")
+        return "it holds no image" + (f" but in {inside}" if inside else "")
+    # That nearest to the root: derivatives and the like lie deeper than the images that they are of.
+    deep = min(_deep(root, held), key=lambda each: len(each[0].parts), default=None)
+    if deep:
+        home, image = deep
+        return f"{image.relative_to(entry)} lies deeper than is looked; give {home} itself as the folder of patients"
+    image = next(iter(held.values()))[0]
     return f"no name of its images speaks of T1, T1ce, T2 or FLAIR, as {image.relative_to(entry)}"
+
+
+def _deep(root: Path, held: Mapping[Path, list[Path]]) -> Iterator[tuple[Path, Path]]:
+    """What lies deeper below the root than cases are looked for: a folder that would hold a case, an image of it."""
+    for folder, images in held.items():
+        levels = folder.relative_to(root).parts
+        named = next(filter(sequence_of, images), None)
+        if named and len(levels) > _LEVELS:
+            yield root.joinpath(*levels[:-_LEVELS]), named
+        elif folder.name in _IMAGES and folder.parent != root and find_cases(folder):
+            yield folder.parent, images[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,49 @@ def test_a_root_without_cases_says_what_it_holds(tmp_path: Path, patient: Patien
     put(patient, tmp_path / "scans" / "image7.nii.gz")
     text = find_refused(tmp_path)
     assert "empty: it holds no image" in text and "image7.nii.gz" in text
+
+
+def test_a_bids_data_set_one_folder_down_is_said_to_lie_too_deep(tmp_path: Path, patient: Patient) -> None:
+    home = tmp_path / "BIDS"
+    put(patient, tmp_path / "A-000" / "flair.nii.gz")
+    for place in ("derivatives/prepared/sub-01/ses-a/anat", "sub-01/ses-a/anat", "sub-02/ses-a/anat"):
+        put(patient, home / place / f"{place.split('/')[-3]}_ses-a_FLAIR.nii.gz")
+    put(patient, home / "sub-01" / "ses-a" / "anat" / "sub-01_ses-a_angio.nii.gz")
+    (home / "dataset_description.json").write_text("{}")
+    found = find_cohort(tmp_path, OUT)
+    assert [case.id for case in found.cases] == ["A-000"]
+    image = Path("sub-01", "ses-a", "anat", "sub-01_ses-a_FLAIR.nii.gz")
+    why = f"{image} lies deeper than is looked; give {home} itself as the folder of patients"
+    assert found.left_out == {"BIDS": why}  # not the derivatives, though they come first
+    assert [case.id for case in find_cohort(home, OUT).cases] == ["sub-01_ses-a", "sub-02_ses-a"]
+    shutil.rmtree(tmp_path / "A-000")
+    assert why in find_refused(tmp_path)
+
+
+@pytest.mark.parametrize("channels", [{}, {"0": "FLAIR"}])
+def test_a_data_set_with_a_folder_of_images_one_folder_down(
+    tmp_path: Path, patient: Patient, channels: dict[str, str]
+) -> None:
+    home = tmp_path / "Task"
+    put(patient, tmp_path / "A" / "flair.nii.gz")
+    image = put(patient, home / "imagesTr" / ("P_0000.nii.gz" if channels else "P.nii.gz"))
+    put(patient, home / "labelsTr" / "P.nii.gz")
+    (home / "dataset.json").write_text(json.dumps({"channel_names": channels}))
+    found = find_cohort(tmp_path, OUT)
+    assert [case.id for case in found.cases] == ["A"]
+    where = f"{image.relative_to(home)} lies deeper than is looked; give {home} itself"
+    assert found.left_out["Task"].startswith(where)
+    assert [case.id for case in find_cohort(home, OUT).cases] == ["P"]
+
+
+def test_nothing_is_said_to_lie_too_deep_that_would_be_no_case(tmp_path: Path, patient: Patient) -> None:
+    put(patient, tmp_path / "A" / "flair.nii.gz")
+    put(patient, tmp_path / "B" / "x" / "y" / "z" / "brain.nii.gz")
+    put(patient, tmp_path / "C" / "imagesTr" / "P_0000.nii.gz")  # no dataset.json names its sequence
+    put(patient, tmp_path / "D" / "out" / "x" / "y" / "A_flair.nii.gz")
+    found = find_cohort(tmp_path, tmp_path / "D" / "out")
+    assert found.left_out["D"] == "it holds no image but in the output folder"
+    assert all("no name of its images" in found.left_out[name] for name in ("B", "C"))
 
 
 def find_refused(root: Path) -> str:
