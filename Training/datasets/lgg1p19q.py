@@ -40,15 +40,15 @@ class SparseCase:
 
     @property
     def reading(self) -> str:
-        """Annotated slices alone."""
-        return "lgg1p19q"
+        """Annotated slices alone, and nothing known beyond the segmentation."""
+        return "lgg1p19q, its own grid alone"
 
     def files(self) -> list[Path]:
         """Images and label map."""
         return [*(path for _, path in self.images), *([self.segmentation] if self.segmentation else [])]
 
     def load(self, modalities: tuple[str, ...] = ()) -> tuple[Case, Volume]:
-        """Images; labels 0 and 2 on the annotated slices, unknown on all others.
+        """Images; labels 0 and 2 on the annotated slices, unknown on all others and beyond the segmentation's grid.
 
         Raises:
             InputError: names all that is wrong with the case.
@@ -72,8 +72,9 @@ class SparseCase:
         if problems or case is None or stored is None:
             raise InputError(f"{'; '.join(problems)}.", "Mend the files or take the patient out.")
         target = Grid.of(case.reference_volume)
-        labels = onto(stored.array, Grid.of(stored), target, nearest=True)
-        return case, case.reference_volume.with_array(labels)
+        # Resampling writes 0 outside, which would be healthy: one more than each label moves, and unknown becomes 0.
+        moved = onto(stored.array + np.uint8(1), Grid.of(stored), target, nearest=True)
+        return case, case.reference_volume.with_array(moved - np.uint8(1))
 
     def _read_labels(self, problems: list[str]) -> Volume | None:
         """The label map with its unannotated slices marked; what is wrong with it is added to ``problems``."""

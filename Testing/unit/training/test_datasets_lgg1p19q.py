@@ -44,6 +44,20 @@ def test_slices_without_annotation_are_unknown(tmp_path: Path) -> None:
         assert np.array_equal(case.images[name].array, stored.array)
 
 
+def test_beyond_the_grid_of_the_segmentation_nothing_is_known(tmp_path: Path) -> None:
+    """Drawn on a T2 that shows less of the head than the T1: what only the T1 shows is not healthy."""
+    write_lgg1p19q(tmp_path, "LGG-1")
+    whole = find_lgg1p19q(tmp_path).cases["LGG-1"].load(MODALITIES)[1].array
+    for name in ("_T2", "-Segmentation"):
+        file = tmp_path / "LGG-1" / f"LGG-1{name}.nii.gz"
+        stored = read_volume(file)
+        write_volume(stored.with_array(stored.array[:, :14, :13]), file)
+    labels = find_lgg1p19q(tmp_path).cases["LGG-1"].load(MODALITIES)[1].array
+    assert labels.dtype == np.uint8 and labels.shape == whole.shape
+    assert np.array_equal(labels[:, :14, :13], whole[:, :14, :13])
+    assert (labels[:, 14:] == UNKNOWN_LABEL).all() and (labels[:, :, 13:] == UNKNOWN_LABEL).all()
+
+
 @pytest.mark.parametrize("codes", ["LPS", "RAS", "PIR", "SRP", "IAL"])
 def test_slices_are_axial_however_the_file_is_stored(codes: str) -> None:
     mask = np.zeros((6, 5, 4), dtype=np.uint8)
@@ -103,12 +117,13 @@ class Sparse:
 
 
 def test_annotated_slices_alone_are_measured() -> None:
-    """What is found elsewhere is no false positive; a sequence that is missing anyway can be left out once more."""
+    """What is found elsewhere is no false positive; who lacks a sequence that is asked for is no figure of it."""
     assert (make_patient().labels.array[9:] > 0).any()
     oracle = make_oracle(optional_modalities=("t1",))
     everything = {"P": {"ET": 1.0, "TC": 1.0, "WT": 1.0}}
     assert measure_dice(oracle, [Sparse()], device="cpu") == everything
-    assert measure_dice(oracle, [Sparse()], modalities=("t1", "t1ce", "t2", "flair"), device="cpu") == everything
+    assert measure_dice(oracle, [Sparse()], modalities=("t1ce", "t2", "flair"), device="cpu") == everything
+    assert measure_dice(oracle, [Sparse()], modalities=("t1", "t1ce", "t2", "flair"), device="cpu") == {}
 
 
 def test_all_that_is_wrong_is_listed_at_once(tmp_path: Path) -> None:
