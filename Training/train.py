@@ -173,12 +173,12 @@ def create_trainer(recipe: Recipe, folder: Path, arguments: argparse.Namespace, 
 
 def _callbacks(recipe: Recipe, folder: Path) -> list[Callback]:
     """What watches a run: logs, pictures, states to resume from, the average of the weights, early stopping."""
-    from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
+    from lightning.pytorch.callbacks import WeightAveraging
 
     from .callbacks.interrupts import RandomState, Stoppable
     from .callbacks.interval_log import IntervalLog
     from .callbacks.slice_images import SliceImages
-    from .callbacks.states import Keeper
+    from .callbacks.states import EarlyStopping, Keeper
     from .module import MONITOR
     from .schedule import MovingAverage
 

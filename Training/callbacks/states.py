@@ -1,4 +1,4 @@
-"""The states of a run on disk: the last one and the best."""
+"""The states of a run on disk, the last one and the best, and what is not taken from them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer, callbacks
 from lightning.pytorch.callbacks import Checkpoint
 
 from BrainTumorSegLib.domain.errors import ExecutionError
@@ -64,3 +64,14 @@ class Keeper(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
         self.lowest = state_dict["lowest"]
+
+
+class EarlyStopping(callbacks.EarlyStopping):
+    """Lightning's, with the patience of the recipe: a resumed run may have more of it or less than it began with.
+
+    The name is Lightning's too, since it is part of the key by which a state has the callback.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there; Lightning's takes the patience of then."""
+        super().load_state_dict({**state_dict, "patience": self.patience})

@@ -245,6 +245,16 @@ def test_early_stopping(train: Callable[..., tuple[int, Path]]) -> None:
     assert steps(run) == [2, 4, 6]
 
 
+def test_a_resumed_run_has_the_patience_of_its_recipe(train: Callable[..., tuple[int, Path]]) -> None:
+    """More of it lets a run go on that had stopped, until that is used up, too."""
+    changes = STILL | {"steps = 12": "steps = 20", "ema = 0.8": "patience = 1"}
+    code, run = train("patient", "--measure=none", changes=changes)
+    assert code == 0 and steps(run) == [2, 4]
+    changes["ema = 0.8"] = "patience = 3"
+    assert train("patient", "--resume", "--measure=none", changes=changes)[0] == 0
+    assert steps(run) == [2, 4, 6, 8]
+
+
 def test_diverging_ends_with_1_and_a_reason(
     train: Callable[..., tuple[int, Path]], capsys: pytest.CaptureFixture[str]
 ) -> None:
