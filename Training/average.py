@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from BrainTumorSegLib.domain.errors import CheckpointError
+from BrainTumorSegLib.domain.errors import CheckpointError, RequestError
 from BrainTumorSegLib.io.staging import atomic
 from BrainTumorSegLib.models.catalogue import find, load_model
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint
@@ -28,14 +28,13 @@ def average(before: Checkpoint, after: Checkpoint, share: float = 0.5) -> Checkp
     It has seen the training cases of both.
 
     Raises:
-        CheckpointError: the networks differ.
+        RequestError: ``share`` is no share.
+        CheckpointError: the networks differ, or what they take and give; or one is an ensemble.
     """
+    if not 0 <= share <= 1:
+        raise RequestError(f"The share is {share:g}, not between 0 and 1.", "Give another --share.")
+    _check_alike(before, after)
     d = after.description
-    shapes = [{name: tensor.shape for name, tensor in one.weights.items()} for one in (before, after)]
-    # Bounds for 8 bits are of weights, not of a network; those of the average are found anew.
-    networks = [replace(one.network, eight_bit={}) for one in (before.description, d)]
-    if networks[0] != networks[1] or shapes[0] != shapes[1]:
-        raise CheckpointError(f"{before.description.id} and {d.id} are not of one network.", "Give stages of one run.")
     weights = {
         name: (share * tensor.float() + (1 - share) * before.weights[name].float()).to(tensor.dtype)
         for name, tensor in after.weights.items()
@@ -44,14 +43,44 @@ def average(before: Checkpoint, after: Checkpoint, share: float = 0.5) -> Checkp
     notes["averaged"] = f"{share:g} of these weights, the rest of version {before.description.version}"
     seen = {*before.description.training.training_cases, *d.training.training_cases}
     training = replace(d.training, training_cases=tuple(sorted(seen)), recipe={**d.training.recipe, "notes": notes})
-    return Checkpoint(replace(d, network=networks[1], training=training, accuracy=()), weights)
+    # Bounds for 8 bits are of weights, not of a network; those of the average are found anew.
+    return Checkpoint(
+        replace(d, network=replace(d.network, eight_bit={}), training=training, accuracy=()),
+        weights,
+    )
+
+
+def _check_alike(before: Checkpoint, after: Checkpoint) -> None:
+    """Whether the weights of two models mean the same.
+
+    Raises:
+        CheckpointError: they do not, or one is an ensemble.
+    """
+    described = [one.description for one in (before, after)]
+    for d in described:
+        if d.members:
+            raise CheckpointError(f"{d.id} is an ensemble.", "Average its members, one by one.")
+    says = [
+        {
+            "network": replace(d.network, eight_bit={}),
+            "dimensions": d.dimensions,
+            "modalities": d.modalities,
+            "outputs": d.outputs,
+            "activation": d.activation,
+            "shapes of the weights": {name: tensor.shape for name, tensor in one.weights.items()},
+        }
+        for d, one in zip(described, (before, after), strict=True)
+    ]
+    if differing := [name for name, said in says[0].items() if said != says[1][name]]:
+        names = " and ".join(d.id for d in described)
+        raise CheckpointError(f"{names} have another {', '.join(differing)}.", "Give stages of one run.")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Average and write.
 
     Raises:
-        BrainTumorSegError: a model cannot be read, or they are of different networks.
+        BrainTumorSegError: a model cannot be read, they do not go together, or the share is wrong.
     """
     result = average(load_model(arguments.before), load_model(arguments.after), arguments.share)
     with atomic(arguments.output, [find(arguments.before).path, find(arguments.after).path]) as part:

@@ -1,9 +1,10 @@
 """``python -m Training.eight_bit MODEL --data DIR -o FILE``: have a model's convolutions compute in 8 bits.
 
 Its networks run on some of their training patients, and what each convolution takes there is written into the file
-(NetworkSpec.eight_bit); the weights stay. The first and the last convolution of a network are left as they are: they
-cost little, and image and result have no normalisation beside them. So is what OpenVINO gets wrong: it adds a
-convolution in 8 bits to another one's result as if it had no scale (2026.4).
+(NetworkSpec.eight_bit); the weights stay, and the accuracy goes until Training.measure writes it anew. The first and
+the last convolution of a network are left as they are: they cost little, and image and result have no normalisation
+beside them. So is what OpenVINO gets wrong: it adds a convolution in 8 bits to another one's result as if it had no
+scale (2026.4).
 """
 
 from __future__ import annotations
@@ -79,14 +80,18 @@ def right_in_openvino(network: nn.Module, d: Description, ranges: Mapping[str, t
 
 
 def with_ranges(checkpoint: Checkpoint, found: Sequence[Ranges]) -> Description:
-    """The description whose network, or whose members' networks, have these."""
+    """The description whose network, or whose members' networks, have these; what was measured before is left out."""
     said = [
         dataclasses.replace(
-            m.description, network=dataclasses.replace(m.description.network, eight_bit=_rounded(ranges))
+            m.description,
+            network=dataclasses.replace(m.description.network, eight_bit=_rounded(ranges)),
+            accuracy=(),
         )
         for m, ranges in zip(checkpoint.members, found, strict=True)
     ]
-    return dataclasses.replace(checkpoint.description, members=tuple(said)) if len(said) > 1 else said[0]
+    if len(said) == 1:
+        return said[0]
+    return dataclasses.replace(checkpoint.description, members=tuple(said), accuracy=())
 
 
 def _rounded(ranges: Ranges) -> Ranges:

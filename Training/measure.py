@@ -25,6 +25,7 @@ from .datasets.case import DataSet
 from .datasets.data_module import recorded_split
 from .datasets.split import read_split
 from .export import measure_accuracy, save_sound
+from .recipe import recorded
 
 if TYPE_CHECKING:
     import torch
@@ -106,16 +107,24 @@ def write_measured(
 
 
 def _validation(description: Description, data: Path, labels: str) -> tuple[DataSet, tuple[str, ...]]:
-    """The patients of a folder of the kind that a model learnt from (BraTS where it says none), and who validates.
+    """The patients of a folder of the kind that a model learnt from, and who validates by its recipe.
+
+    A model that holds no recipe, or one that cannot be read, is measured on BraTS.
 
     Raises:
         RequestError: the folder is of another kind, its split wrong, or ``labels`` named for data that have none.
     """
     first = (description.members or (description,))[0]
-    if first.training.recipe.get("data", {}).get("kind", "brats") == "brats":
-        found = find_brats(data, labels or convention_of(description), "--labels")
-        return found, read_split(data, list(found.cases), folds=2, fold=-1).validation
-    found, split = recorded_split(description, data, labels)
+    if first.training.recipe.get("data", {}).get("kind", "brats") != "brats":
+        found, split = recorded_split(description, data, labels)
+        return found, split.validation
+    found = find_brats(data, labels or convention_of(description), "--labels")
+    try:
+        count = recorded(first.training).data.validation_patients
+    except RequestError:
+        count = 0
+    # Whether the run held a fold out or left patients out does not change who validates.
+    split = read_split(data, list(found.cases), folds=2, fold=-1, given=found.split, validation_patients=count)
     return found, split.validation
 
 

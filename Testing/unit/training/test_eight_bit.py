@@ -13,8 +13,9 @@ import torch
 
 from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.inference.pipeline import segment_case
-from BrainTumorSegLib.models.checkpoint_file import load_checkpoint, save_checkpoint
-from BrainTumorSegLib.models.description import NetworkSpec, TrainingRecord
+from BrainTumorSegLib.models.checkpoint_file import Checkpoint, load_checkpoint, save_checkpoint
+from BrainTumorSegLib.models.description import AccuracyRecord, NetworkSpec, TrainingRecord
+from BrainTumorSegLib.models.ensemble import average_of
 from BrainTumorSegLib.networks import create_network
 from BrainTumorSegLib.networks.eight_bit import convolutions
 from Testing import samples
@@ -66,6 +67,22 @@ def test_what_convolutions_take_gets_into_the_file(
     assert fast.probabilities and reference.probabilities
     apart = [np.abs(fast.probabilities[r] - reference.probabilities[r]).max() for r in reference.probabilities]
     assert max(apart) < 0.1
+
+
+@pytest.mark.parametrize("ensemble", [False, True])
+def test_what_was_measured_before_is_not_said_of_it(model: Path, ensemble: bool) -> None:
+    """The convolutions compute otherwise now; Training.measure says how well."""
+    one = load_checkpoint(model)
+    figure = AccuracyRecord("x", 1, "Dice", "brats2021", {"WT": 0.9})
+    told = dataclasses.replace(one, description=dataclasses.replace(one.description, accuracy=(figure,)))
+    if ensemble:
+        other = dataclasses.replace(told, description=dataclasses.replace(told.description, id="other"))
+        description, weights = average_of([told, other], "both")
+        told = Checkpoint(dataclasses.replace(description, accuracy=(figure,)), weights)
+    name = list(convolutions(one.build()))[1]
+    after = eight_bit.with_ranges(told, [{name: (0.0, 1.0)}] * (1 + ensemble))
+    assert [d.accuracy for d in (after, *after.members)] == [()] * (1 + 2 * ensemble)
+    assert all(d.network.eight_bit == {name: (0.0, 1.0)} for d in after.members or (after,))
 
 
 @pytest.mark.parametrize("patients", ["0", "2"])

@@ -5,18 +5,23 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from BrainTumorSegLib.domain.errors import CheckpointError
 from BrainTumorSegLib.io.registry import read_volume, write_volume
-from BrainTumorSegLib.models.checkpoint_file import load_checkpoint, save_checkpoint
-from BrainTumorSegLib.models.description import TrainingRecord
+from BrainTumorSegLib.models.checkpoint_file import Checkpoint, load_checkpoint, save_checkpoint
+from BrainTumorSegLib.models.description import OutputSpec, TrainingRecord
+from BrainTumorSegLib.models.ensemble import average_of
 from Testing import samples
 from Testing.image_data import write_lgg
-from Testing.training_data import make_patient
+from Testing.training_data import make_patient, write_recipe
 from Training import average, ensemble, measure
+from Training.datasets.brats import find_brats
+from Training.datasets.data_module import find_split
 from Training.module import SegmentationModule
 from Training.recipe import load_recipe
 
@@ -141,6 +146,23 @@ def test_who_trained_does_not_measure(data: Path, tmp_path: Path, capsys: pytest
     assert "was trained on P2" in capsys.readouterr().err and not output.exists()
 
 
+def test_who_validates_is_as_the_recipe_of_the_model_has_it(tmp_path: Path) -> None:
+    """Two of four patients, where the folder does not say; a fifth of them is one."""
+    folder = tmp_path / "data"
+    for number in range(4):
+        samples.write_patient(folder, make_patient(number), case_id=f"P{number}")
+    changes = {"fold = 0": "validation_patients = 2"}
+    recipe = load_recipe(write_recipe(tmp_path / "recipe.toml", changes))
+    held_out = find_split(recipe, folder, find_brats(folder, "brats2021")).validation
+    assert len(held_out) == 2
+    seen = tuple({f"P{number}" for number in range(4)} - {*held_out})
+    record = TrainingRecord("x", seen, recipe=dataclasses.asdict(recipe))
+    model, output = tmp_path / "model.safetensors", tmp_path / "new.safetensors"
+    samples.write_oracle(model, training=record)
+    assert measure.main([str(model), "--data", str(folder), "-o", str(output)]) == 0
+    assert load_checkpoint(output).description.accuracy[0].cases == 2
+
+
 def test_labels_are_read_as_those_that_the_model_learnt_from(data: Path, tmp_path: Path) -> None:
     """In the Decathlon's order, which their values do not tell, ED and NCR change places."""
     for file in data.glob("*/*_seg.nii.gz"):
@@ -196,3 +218,32 @@ def test_weights_halfway_between_two_stages(members: list[str], tmp_path: Path) 
     flat = str(tmp_path / "flat.safetensors")
     assert average.main([flat, str(after), "-o", str(tmp_path / "none.safetensors")]) == 2
     assert not (tmp_path / "none.safetensors").exists()
+
+
+@pytest.mark.parametrize("share", ["-0.1", "1.5", "nan"])
+def test_a_share_lies_between_none_and_all(members: list[str], tmp_path: Path, share: str) -> None:
+    deep, output = str(tmp_path / "deep.safetensors"), tmp_path / "none.safetensors"
+    assert average.main([deep, deep, "-o", str(output), "--share", share]) == 2
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"modalities": ("t1", "t2", "t1ce", "flair")}, "modalities"),
+        ({"outputs": (OutputSpec("TC", (1, 3)), OutputSpec("ET", (3,)), OutputSpec("WT", (1, 2, 3)))}, "outputs"),
+    ],
+)
+def test_weights_that_mean_something_else_are_not_averaged(changes: dict[str, Any], word: str) -> None:
+    """Also where they are of one shape."""
+    before = samples.make_oracle()
+    after = dataclasses.replace(before, description=dataclasses.replace(before.description, **changes))
+    with pytest.raises(CheckpointError, match=f"another {word}"):
+        average.average(before, after)
+
+
+def test_ensembles_are_not_averaged() -> None:
+    """Their members are: the weights of an ensemble say nothing of which network they are of."""
+    both = Checkpoint(*average_of([samples.make_oracle(2, id="flat"), samples.make_oracle(3, id="deep")], "both"))
+    with pytest.raises(CheckpointError, match="is an ensemble"):
+        average.average(both, both)
