@@ -1,9 +1,12 @@
-"""Options that every command has."""
+"""Options that every command has, and what those that read label maps refuse alike."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
+
+from ..domain.errors import InputError
 
 
 def add_common(p: argparse.ArgumentParser, *, inner: bool = False) -> None:
@@ -19,3 +22,17 @@ def add_common(p: argparse.ArgumentParser, *, inner: bool = False) -> None:
         "--cancel-file", type=Path, metavar="FILE", default=cancel, help="the run ends when this file appears"
     )
     p.add_argument("--debug", action="store_true", default=debug, help="show where an error came from")
+
+
+def check_label_maps(files: Iterable[Path]) -> None:
+    """Refuse DICOM files, such as the segmentations that ``segment`` writes, where label maps are read.
+
+    Raises:
+        InputError: one of the files is DICOM, whatever its name.
+    """
+    from ..io.dicom import is_dicom_file  # not before signals are heard: this module comes first
+
+    for file in files:
+        if is_dicom_file(file):
+            remedy = "Give label maps; braintumorseg segment writes one where its output is called NAME.nii.gz."
+            raise InputError(f"{file} is a DICOM file, not a label map.", remedy)

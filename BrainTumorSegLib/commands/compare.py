@@ -15,6 +15,7 @@ from ..domain.result_record import record_path
 from ..domain.text_table import text_table
 from ..io.staging import staged
 from ..longitudinal import Change, TimePoint, compare, read_time_point
+from .common import check_label_maps
 from .console import Console
 
 
@@ -41,6 +42,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         check_report_name(arguments.report)
     labels = [arguments.earlier, arguments.later]
     images = [arguments.earlier_image, arguments.later_image]
+    check_label_maps(labels)
     progress.report("read", 0.0, "Reading the results")
     earlier, later = (read_time_point(*pair, arguments.labels) for pair in zip(labels, images, strict=True))
     with staged([*labels, *map(record_path, labels), *_images((earlier, later)), *filter(None, images)]) as staging:

@@ -26,6 +26,7 @@ from ..evaluation.tables import (
 from ..io.outputs import check_outputs
 from ..io.staging import Staging, staged
 from ..models.catalogue import find
+from .common import check_label_maps
 from .console import Console
 
 # A process takes about a second to start, as long as a case or two take to compare.
@@ -65,6 +66,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     suffix = check_table_name(arguments.output) if arguments.output else ""
     _check_report(arguments)
     inputs = [arguments.prediction, arguments.reference, *([arguments.against] if arguments.against else [])]
+    check_label_maps(inputs)
     check_outputs([path for path in (arguments.output, arguments.report) if path], inputs)
     if arguments.jobs is not None and arguments.jobs < 1:
         raise RequestError(f"{arguments.jobs} processes are not possible.", "Give --jobs 1 or more.")

@@ -58,6 +58,21 @@ def test_the_segmentation_is_that_of_the_nifti_output(cli: Cli, oracle: Path, tm
     assert content(tmp_path / "P7") == before
 
 
+def test_where_label_maps_are_read_a_segmentation_is_refused_with_what_to_write(cli: Cli, tmp_path: Path) -> None:
+    dicom, *_ = write_series(samples.make_patient().images["flair"], tmp_path / "series", "flair")
+    labels = next(samples.write_patient(tmp_path).glob("*_seg.nii.gz"))
+    before = content(tmp_path)
+    for arguments in (
+        ("compare", labels, dicom, "-o", tmp_path / "change.json"),
+        ("evaluate", dicom, labels),
+        ("evaluate", labels, labels, "--against", dicom),
+    ):
+        done = cli(*arguments, "--progress", "none")
+        assert done.returncode == 2 and f"{dicom} is a DICOM file, not a label map." in done.stderr, done.stderr
+        assert "NAME.nii.gz" in done.stderr and "--t1" not in done.stderr and len(done.stderr.splitlines()) == 1
+    assert content(tmp_path) == before
+
+
 def test_the_choice_is_printed_and_recorded(cli: Cli, oracle: Path, patient_folder: Path, tmp_path: Path) -> None:
     done = cli("segment", patient_folder, "-o", tmp_path / "o.dcm", "--model", oracle, "--report", tmp_path / "o.html")
     assert done.returncode == 0, done.stderr
