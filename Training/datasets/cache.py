@@ -111,11 +111,11 @@ class CaseCache:
             try:
                 step(case)
             except RequestError as error:
-                problems.append(f"{case.id}: {error}")
+                problems.append(f"{case.id}: {str(error).rstrip('.')}")
         heading = f"{len(problems)} of {len(steps)} patients cannot be used" if problems else "The data cannot be used"
         if problems or known:
-            listed = "\n  ".join([*problems, *known])
-            raise InputError(f"{heading}:\n  {listed}", "Mend their files, or leave them out by split.json.")
+            listed = "; ".join([*problems, *known])  # on one line, as all errors are
+            raise InputError(f"{heading}: {listed}.", "Mend their files, or leave them out by split.json.")
 
 
 def _fingerprint(case: LabelledCase) -> str:

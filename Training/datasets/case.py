@@ -50,7 +50,7 @@ class DataSet:
 
     Attributes:
         cases: by id.
-        problems: what is wrong with the folder as a whole, in words; the cases tell of their own files.
+        problems: what is wrong with the folder as a whole, in words; what is wrong with a patient its case tells.
         notes: what a user of the data should know, for the log and the card.
         labels: the label convention of all of them, where there are several that it could be.
         split: ``train``, ``validation`` and perhaps ``test`` ids where the folder itself is so divided.

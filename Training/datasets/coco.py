@@ -2,11 +2,13 @@
 
 ``_annotations.coco.json`` (or any one ``*.json``) lies beside the images, or names them in ``images`` beside it. Two
 folders ``train`` and ``valid`` are a split, and ``test`` its third part. Every annotation counts as tumour, whatever
-its category; each image is a patient of its own, since COCO says nothing of patients.
+its category; each image is a patient of its own, since COCO says nothing of patients. It is called by its file's name,
+or by its place below the folder where two have one name (``train_0000``).
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from BrainTumorSegLib.domain.json_values import read_json
 from BrainTumorSegLib.io.images2d import channels_for
 
 from .case import DataSet
-from .images import IMAGES, parts_of
+from .images import IMAGES, parts_of, told_apart
 from .stack import LabelledSlice, SliceStack, unique
 
 NAME = "_annotations.coco.json"
@@ -122,16 +124,12 @@ def find_coco(folder: Path, modalities: Sequence[str]) -> DataSet:
     """
     channels = channels_for(modalities)
     parts = parts_of(folder)
-    stacks: list[SliceStack] = []
     problems: list[str] = []
-    split = {}
-    for name, part in (parts or {"": folder}).items():
-        found = _read(_annotations(part), channels, problems)
-        stacks += found
-        if parts:
-            split[name] = tuple(sorted({stack.id for stack in found}))
-    cases, twice = unique(stacks)
-    return DataSet(cases, tuple(problems + twice), _notes(stacks), split)
+    places = (parts or {"": folder}).items()
+    found = told_apart({name: _read(_annotations(part), channels, problems) for name, part in places}, folder)
+    stacks = [stack for part in found.values() for stack in part]
+    split = {name: tuple(sorted({stack.id for stack in part})) for name, part in found.items()} if parts else {}
+    return DataSet(unique(stacks), tuple(problems), _notes(stacks), split)
 
 
 def _annotations(folder: Path) -> Path:
@@ -157,7 +155,7 @@ def _notes(stacks: Sequence[SliceStack]) -> tuple[str, ...]:
 
 
 def _read(source: Path, channels: tuple[str, ...], problems: list[str]) -> list[SliceStack]:
-    """An image each; what is wrong with the annotations is added to ``problems``."""
+    """An image each, which says what is wrong with its annotations; what is of no image is added to ``problems``."""
     try:
         content: Any = read_json(source, encoding="utf-8-sig", largest=_LARGEST)  # some programs begin with a BOM
         entries = {_number(entry["id"]): entry for entry in content["images"]}
@@ -167,21 +165,24 @@ def _read(source: Path, channels: tuple[str, ...], problems: list[str]) -> list[
     except (OSError, ValueError, OverflowError, TypeError, KeyError, AttributeError) as error:
         problems.append(f"{source} is no COCO file ({type(error).__name__}: {error})")
         return []
-    repeated = [str(n) for n, count in Counter(_number(e["id"]) for e in content["images"]).items() if count > 1]
-    problems += [f"{source} has two images of id {number}" for number in repeated]
+    wrong: dict[int, list[str]] = {number: [] for number in entries}
+    for number, count in Counter(_number(entry["id"]) for entry in content["images"]).items():
+        wrong[number] += [f"{source} has two images of id {number}"] * (count > 1)
     shapes: dict[int, list[Polygons | RunLengths]] = {number: [] for number in entries}
     for annotation in annotations:
         where = f"{source}, annotation {annotation.get('id')},"
         try:
-            image = shapes[_number(annotation.get("image_id"))]
+            number = _number(annotation.get("image_id"))
+            image = shapes[number]
         except (ValueError, OverflowError, TypeError, KeyError):
             problems.append(f"{where} is of an unknown image {annotation.get('image_id')!r}")
             continue
         try:
             image += _shapes(annotation)
         except (ValueError, TypeError, KeyError, IndexError) as error:
-            problems.append(f"{where} has no usable shape ({error})")
-    return list(_stacks(source, channels, names, sizes, shapes))
+            wrong[number].append(f"{where} has no usable shape ({error})")
+    stacks = _stacks(source, channels, names, sizes, shapes)
+    return [dataclasses.replace(stack, problems=tuple(wrong[number])) for number, stack in stacks]
 
 
 def _number(value: Any) -> int:
@@ -197,12 +198,13 @@ def _stacks(
     names: Mapping[int, str],
     sizes: Mapping[int, tuple[int, int]],
     shapes: Mapping[int, Sequence[Polygons | RunLengths]],
-) -> Iterator[SliceStack]:
+) -> Iterator[tuple[int, SliceStack]]:
+    """Id and patient of each image."""
     for number, name in sorted(names.items()):
         places = _places(source.parent, name)
         image = next((path for path in places if path.is_file()), places[0])
         mask = CocoMask(source, name, sizes[number], tuple(shapes[number]))
-        yield SliceStack(image.stem, (LabelledSlice(image, mask),), channels)
+        yield number, SliceStack(image.stem, (LabelledSlice(image, mask),), channels)
 
 
 def _places(folder: Path, name: str) -> list[Path]:

@@ -2,14 +2,16 @@
 
 A mask is ``<name>_mask.*`` beside its image, or has the image's name in a folder ``masks`` beside ``images``. A
 folder of ``<patient>/<image>`` holds the slices of one patient, which are normalised and split together; images that
-lie in the given folder itself or in its ``images`` are patients of their own. Two folders ``train`` and
-``validation`` are a split, and ``test`` beside them its third part.
+lie in the given folder itself or in its ``images`` are patients of their own, called by their places where two have one
+name (``train_0000``). Two folders ``train`` and ``validation`` are a split, and ``test`` beside them its third part.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from BrainTumorSegLib.domain.errors import RequestError
@@ -32,19 +34,50 @@ def find_images(folder: Path, modalities: Sequence[str]) -> DataSet:
         ModalityError: images cannot hold these modalities.
     """
     channels = channels_for(modalities)
-    problems: list[str] = []
-    split: dict[str, tuple[str, ...]] = {}
-    stacks: list[SliceStack] = []
     parts = parts_of(folder)
-    for name, part in (parts or {"": folder}).items():
-        found = [stack for place in _places(part, problems) for stack in _stacks(place, part, channels, problems)]
-        stacks += found
-        if parts:
-            split[name] = tuple(sorted({stack.id for stack in found}))
-    if not stacks:
+    lone: list[Path] = []
+    stacks = {
+        name: [stack for place in _places(part) for stack in _stacks(place, part, channels, lone)]
+        for name, part in (parts or {"": folder}).items()
+    }
+    if not any(stacks.values()):
         raise RequestError(f"{folder} holds no image.", "It must hold png, jpg or tif images with masks.")
-    cases, twice = unique(stacks)
-    return DataSet(cases, tuple(problems + twice), split=split)
+    stacks = told_apart(stacks, folder)
+    notes = [f"{place.relative_to(folder)} is empty" for place in _folders(folder) if not any(place.iterdir())]
+    without = [f"{mask.relative_to(folder)} has no image" for mask in lone]
+    left_out = (folder / "split.json").is_file()  # which can name images alone, so these masks are of nobody it names
+    return DataSet(
+        unique([stack for found in stacks.values() for stack in found]),
+        () if left_out else tuple(without),
+        (*notes, *without * left_out),
+        {name: tuple(sorted({stack.id for stack in found})) for name, found in stacks.items()} if parts else {},
+    )
+
+
+def told_apart(parts: Mapping[str, Sequence[SliceStack]], folder: Path) -> dict[str, list[SliceStack]]:
+    """The patients of each part; images of one name that are patients of their own get ids by their places.
+
+    Folders of patients keep their names: one that is in two parts is one patient.
+    """
+    count = Counter(stack.id for stacks in parts.values() for stack in stacks if _alone(stack))
+    return {
+        name: [_by_place(stack, folder) if _alone(stack) and count[stack.id] > 1 else stack for stack in stacks]
+        for name, stacks in parts.items()
+    }
+
+
+def _alone(stack: SliceStack) -> bool:
+    """Whether it is an image that is a patient of its own: others are called by their folder."""
+    return stack.id != _home(stack.slices[0].image.parent).name
+
+
+def _by_place(stack: SliceStack, folder: Path) -> SliceStack:
+    """Called by the path of its image below the folder; an image that lies elsewhere keeps its name."""
+    image = stack.slices[0].image
+    if not image.is_relative_to(folder):
+        return stack
+    path = image.relative_to(folder).with_suffix("")
+    return dataclasses.replace(stack, id="_".join(part for part in path.parts if part.lower() != IMAGES))
 
 
 def parts_of(folder: Path) -> dict[str, Path]:
@@ -57,34 +90,41 @@ def parts_of(folder: Path) -> dict[str, Path]:
     return found if {"train", "validation"} <= found.keys() else {}
 
 
-def _places(folder: Path, problems: list[str]) -> Iterator[Path]:
-    """Folders that hold images; those that hold nothing at all are a problem."""
-    for place in sorted([folder, *(path for path in folder.rglob("*") if path.is_dir())]):
-        if place.name.startswith(".") or place.name.lower() == MASKS:
-            continue
-        if not any(place.iterdir()):
-            problems.append(f"{place} is empty")
-        if any(_is_image(path) for path in place.iterdir()):
+def _places(folder: Path) -> Iterator[Path]:
+    """Folders that hold images."""
+    for place in _folders(folder):
+        if place.name.lower() != MASKS and any(_is_image(path) for path in place.iterdir()):
             yield place
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folder and all below it but for hidden ones."""
+    below = (path for path in folder.rglob("*") if path.is_dir() and not path.name.startswith("."))
+    return sorted([folder, *below])
+
+
+def _home(place: Path) -> Path:
+    """The folder that a folder of images stands for."""
+    return place.parent if place.name.lower() == IMAGES else place
 
 
 def _is_image(path: Path) -> bool:
     return is_slice(path) and path.name[0] != "." and path.is_file()
 
 
-def _stacks(place: Path, folder: Path, channels: tuple[str, ...], problems: list[str]) -> Iterator[SliceStack]:
-    """The patients of one folder of images."""
+def _stacks(place: Path, folder: Path, channels: tuple[str, ...], lone: list[Path]) -> Iterator[SliceStack]:
+    """The patients of one folder of images; masks that belong to none of them are added to ``lone``."""
     files = sorted((path for path in place.iterdir() if _is_image(path)), key=slice_order)
     images = [path for path in files if not _MASK.search(path.stem)]
-    beside = place.parent / MASKS if place.name.lower() == IMAGES else place
-    masks = _masks(beside, everything=beside != place)
+    home = _home(place)
+    masks = _masks(place if home == place else home / MASKS, everything=home != place)
     slices = [LabelledSlice(image, masks.pop(image.stem, None)) for image in images]
-    problems += [f"{mask.path} has no image" for mask in masks.values()]
-    home = place.parent if place.name.lower() == IMAGES else place
-    if home == folder:
-        yield from (SliceStack(part.image.stem, (part,), channels) for part in slices)
-    elif slices:
-        yield SliceStack(home.name, tuple(slices), channels)
+    rest = [mask.path for mask in masks.values()]
+    if home != folder and slices:
+        yield SliceStack(home.name, tuple(slices), channels, tuple(f"{mask} has no image" for mask in rest))
+        return
+    lone += rest
+    yield from (SliceStack(part.image.stem, (part,), channels) for part in slices)
 
 
 def _masks(folder: Path, *, everything: bool) -> dict[str, MaskFile]:

@@ -32,16 +32,17 @@ _NAME = re.compile("|".join(f"(?P<{role}>{ending})$" for role, ending in _ROLES.
 
 @dataclass(frozen=True)
 class SparseCase:
-    """A patient of whom a few axial slices are annotated: paths only."""
+    """A patient of whom a few axial slices are annotated: paths only, and what is wrong with these, in words."""
 
     id: str
     images: tuple[tuple[str, Path], ...]
     segmentation: Path | None
+    problems: tuple[str, ...] = ()
 
     @property
     def reading(self) -> str:
         """Annotated slices alone, and nothing known beyond the segmentation."""
-        return "lgg1p19q, its own grid alone"
+        return "; ".join(["lgg1p19q, its own grid alone", *self.problems])
 
     def files(self) -> list[Path]:
         """Images and label map."""
@@ -53,7 +54,7 @@ class SparseCase:
         Raises:
             InputError: names all that is wrong with the case.
         """
-        problems: list[str] = []
+        problems = [*self.problems]
         volumes: dict[str, Volume] = {}
         for modality, path in self.images:
             with noting(problems):
@@ -113,20 +114,23 @@ def find_lgg1p19q(folder: Path) -> DataSet:
         RequestError: the folder holds none.
     """
     found: dict[str, dict[str, Path]] = {}
-    problems = []
+    twice: dict[str, list[str]] = {}
     for patient, role, path in _files(folder):
         other = found.setdefault(patient, {}).setdefault(role, path)
         if other != path:
-            problems.append(f"patient {patient} is there twice: {other} and {path}")
+            twice.setdefault(patient, []).append(f"patient {patient} is there twice: {other} and {path}")
     if not found:
         raise RequestError(f"{folder} holds no patient.", "It must hold <patient>_T1, _T2 and -Segmentation .nii.gz.")
     cases = {
         patient: SparseCase(
-            patient, tuple((name, roles[name]) for name in (T1CE, T2) if name in roles), roles.get("labels")
+            patient,
+            tuple((name, roles[name]) for name in (T1CE, T2) if name in roles),
+            roles.get("labels"),
+            tuple(twice.get(patient, ())),
         )
         for patient, roles in sorted(found.items())
     }
-    return DataSet(cases, tuple(problems))
+    return DataSet(cases)
 
 
 def _files(folder: Path) -> Iterator[tuple[str, str, Path]]:

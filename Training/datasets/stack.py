@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,16 +82,18 @@ class SliceStack:
         id: name of the patient.
         slices: one or more.
         channels: the modality of each channel of the images.
+        problems: what is wrong with the patient beside these files, in words.
     """
 
     id: str
     slices: tuple[LabelledSlice, ...]
     channels: tuple[str, ...]
+    problems: tuple[str, ...] = ()
 
     @property
     def reading(self) -> str:
-        """The channels and the order of the slices."""
-        return json.dumps([*self.channels, *(part.image.name for part in self.slices)])
+        """The channels, the order of the slices, and what is wrong: what was made before that is not taken for good."""
+        return json.dumps([*self.channels, *(part.image.name for part in self.slices), *self.problems])
 
     def files(self) -> list[Path]:
         """Images and masks that are there."""
@@ -101,9 +104,10 @@ class SliceStack:
         """Images and labels.
 
         Raises:
-            InputError: names every file that is unusable, and every mask and modality that is missing.
+            InputError: names every file that is unusable, every mask and modality that is missing, and all else that
+                is wrong with the patient.
         """
-        problems: list[str] = []
+        problems = [*self.problems]
         images, masks = [], []
         for part in self.slices:
             with noting(problems):
@@ -123,13 +127,13 @@ class SliceStack:
         return case, case.reference_volume.with_array(labels)
 
 
-def unique(stacks: Sequence[SliceStack]) -> tuple[dict[str, SliceStack], list[str]]:
-    """Stacks by id, and in words those of one id."""
+def unique(stacks: Sequence[SliceStack]) -> dict[str, SliceStack]:
+    """Stacks by id; of those of one id the first, whose problem the others are."""
     found: dict[str, SliceStack] = {}
-    problems = []
     for stack in stacks:
-        other = found.setdefault(stack.id, stack)
-        if other is not stack:
-            places = f"{other.slices[0].image.parent} and {stack.slices[0].image.parent}"
-            problems.append(f"patient {stack.id} is there twice, in {places}")
-    return found, problems
+        first = found.setdefault(stack.id, stack)
+        if first is not stack:
+            places = f"{first.slices[0].image.parent} and {stack.slices[0].image.parent}"
+            twice = f"patient {stack.id} is there twice, in {places}"
+            found[stack.id] = dataclasses.replace(first, problems=(*first.problems, *stack.problems, twice))
+    return found

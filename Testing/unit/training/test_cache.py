@@ -152,12 +152,19 @@ def test_all_bad_patients_are_listed_before_training(tmp_path: Path, cache: Case
         cache.fill([case for name, case in cases.items() if name != "checked"], [cases["checked"]])
     message = str(caught.value)
     assert message.startswith("5 of 6 patients cannot be used:")
-    lines = {line.split(":")[0].strip(): line for line in message.splitlines()[1:]}
-    assert set(lines) == {"no_t2", "damaged", "shape", "labels", "checked"}
-    assert "holds no T2" in lines["no_t2"]
-    assert "damaged_t1ce.nii.gz cannot be read" in lines["damaged"]
-    assert "shape_seg.nii.gz has shape (19, 28, 24), its images (20, 28, 24)" in lines["shape"]
-    assert all("_seg.nii.gz holds labels [0, 1, 2, 4, 7]" in lines[name] for name in ("labels", "checked"))
+    entries = message.partition(": ")[2].split("; ")
+    said = dict(entry.split(": ", 1) for entry in entries)
+    assert set(said) == {"no_t2", "damaged", "shape", "labels", "checked"}
+    assert "holds no T2" in said["no_t2"]
+    assert "damaged_t1ce.nii.gz cannot be read" in said["damaged"]
+    assert "shape_seg.nii.gz has shape (19, 28, 24), its images (20, 28, 24)" in said["shape"]
+    assert all("_seg.nii.gz holds labels [0, 1, 2, 4, 7]" in said[name] for name in ("labels", "checked"))
+    assert " ".join(message.split()) == message  # as it is printed
+
+
+def test_what_is_wrong_with_a_folder_ends_a_run_too(cache: CaseCache, case: BratsCase) -> None:
+    with pytest.raises(InputError, match="The data cannot be used: one; two"):
+        cache.fill([case], [], ["one", "two"])
 
 
 def test_checked_patients_are_read_once_and_not_stored(case: BratsCase, cache: CaseCache, loads: list[str]) -> None:

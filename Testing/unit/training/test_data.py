@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -144,8 +145,29 @@ def test_what_is_wrong_with_folder_and_files_is_reported_together(tmp_path: Path
     with pytest.raises(InputError) as caught:
         make_data(make_recipe("lgg", LGG), folder)
     assert "P2_9.tif has no mask" in str(caught.value) and "patient P1 is there twice" in str(caught.value)
-    with pytest.raises(InputError, match="The data cannot be used"):
-        (folder / "P2" / "P2_9.tif").unlink()
+
+
+def test_patients_that_the_split_leaves_out_may_be_wrong(tmp_path: Path) -> None:
+    """Also in what their folders alone tell: a patient there twice, a mask without image, nothing at all."""
+    folder = write_lgg(tmp_path / "data", ["P1", "P2", "P3", "P4", "P5"])
+    write_lgg(folder / "again", ["P1"])
+    (folder / "P2" / "P2_9.tif").unlink()
+    (folder / "P6").mkdir()
+    parts = {"train": ["P3", "P4"], "validation": ["P5"]}
+    (folder / "split.json").write_text(json.dumps(parts))
+    data = make_data(make_recipe("lgg", LGG), folder)
+    assert data.split.training == ("P3", "P4") and any("P6" in note for note in data.data.notes)
+    for name in ("P1", "P2"):
+        (folder / "split.json").write_text(json.dumps({**parts, "validation": [name]}))
+        with pytest.raises(InputError, match=f"1 of 3 patients cannot be used: {name}: "):
+            make_data(make_recipe("lgg", LGG), folder)
+
+
+def test_a_patient_that_came_twice_after_it_was_preprocessed_is_found(tmp_path: Path) -> None:
+    folder = write_lgg(tmp_path / "data", NAMES)
+    make_data(make_recipe("lgg", LGG), folder)
+    write_lgg(folder / "again", NAMES[:1])
+    with pytest.raises(InputError, match="there twice"):
         make_data(make_recipe("lgg", LGG), folder)
 
 

@@ -139,7 +139,7 @@ def test_all_that_is_wrong_is_listed_at_once(tmp_path: Path) -> None:
             list(found.cases.values()), (), found.problems
         )
     message = str(caught.value)
-    assert message.startswith("4 of 5 patients cannot be used:")
+    assert message.startswith("5 of 5 patients cannot be used: 0: ")
     for part in (
         "annotation 1, is of an unknown image 99",
         "annotation 2, has no usable shape (a polygon has fewer than three corners)",
@@ -171,10 +171,30 @@ def test_a_folder_without_annotations_is_refused(tmp_path: Path) -> None:
         find_coco(tmp_path, ("t1ce",))
 
 
-def test_one_image_in_both_parts_is_refused(tmp_path: Path) -> None:
-    for part in ("train", "valid"):
-        write_coco(tmp_path / part, [TRIANGLE], images=1)
-    assert "patient 0 is there twice" in find_coco(tmp_path, ("t1ce",)).problems[0]
+def test_images_of_one_name_are_called_by_their_places(tmp_path: Path) -> None:
+    """Programs number the images of each part from 0; those whose name is theirs alone keep it."""
+    for part, count in (("train", 3), ("valid", 1), ("test", 2)):
+        write_coco(tmp_path / part, [{"image_id": 1, "bbox": [count, 0, 4, 4]}], images=count)
+    (tmp_path / "test" / "images").mkdir()
+    (tmp_path / "test" / "0.png").rename(tmp_path / "test" / "images" / "0.png")
+    found = find_coco(tmp_path, ("t1ce",))
+    assert set(found.cases) == {"train_0", "train_1", "2", "valid_0", "test_0", "test_1"} and not found.problems
+    split = read_split(tmp_path, list(found.cases), folds=5, fold=-1, given=found.split)
+    assert split.training == ("2", "train_0", "train_1") and split.validation == ("valid_0",)
+    assert split.test == ("test_0", "test_1")
+    for name, left in {"train_0": 3, "valid_0": 1, "test_0": 2}.items():
+        assert np.flatnonzero(found.cases[name].load()[1].array.any(axis=(0, 1)))[0] == left
+
+
+def test_images_that_no_place_tells_apart_are_refused(tmp_path: Path) -> None:
+    folder = write_coco(tmp_path, [], images=1)
+    file = folder / "_annotations.coco.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content["images"].append({**content["images"][0], "id": 2})
+    file.write_text(json.dumps(content), encoding="utf-8")
+    (case,) = find_coco(folder, ("t1ce",)).cases.values()
+    with pytest.raises(InputError, match="there twice"):
+        case.load()
 
 
 @pytest.mark.parametrize(
@@ -224,7 +244,10 @@ def test_a_box_without_a_place_is_a_problem(tmp_path: Path, value: str, place: i
     box = [3.0, 5.0, 4.0, 2.0]
     box[place] = float(value)
     folder = write_coco(tmp_path, [{"image_id": 1, "bbox": box}])
-    assert "no finite place" in find_coco(folder, ("t1ce",)).problems[0]
+    found = find_coco(folder, ("t1ce",))
+    with pytest.raises(InputError, match="no finite place"):
+        found.cases["0"].load()
+    found.cases["1"].load()
 
 
 @pytest.mark.parametrize(("image", "annotation"), [(1, "1"), ("1", 1), ("1", "1"), (1, 1.0), (1.0, 1)])
@@ -249,4 +272,6 @@ def test_two_images_of_one_id_are_found_however_it_is_written(tmp_path: Path) ->
     content = json.loads(file.read_text(encoding="utf-8"))
     content["images"][1]["id"] = str(content["images"][0]["id"])
     file.write_text(json.dumps(content), encoding="utf-8")
-    assert "two images of id 1" in find_coco(folder, ("t1ce",)).problems[0]
+    (case,) = find_coco(folder, ("t1ce",)).cases.values()
+    with pytest.raises(InputError, match="two images of id 1"):
+        case.load()

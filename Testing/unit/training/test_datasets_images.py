@@ -57,7 +57,7 @@ def test_missing_contrast_channels(tmp_path: Path) -> None:
         pixels[..., 2] = pixels[..., 1]
         write_image(file, pixels)
     cases = list(find_lgg(tmp_path).cases.values())
-    with pytest.raises(InputError, match="1 of 2 patients cannot be used:\n  no_t1ce: no_t1ce has no T1ce"):
+    with pytest.raises(InputError, match="1 of 2 patients cannot be used: no_t1ce: no_t1ce has no T1ce"):
         CaseCache(tmp_path / "cache", CHANNELS, SPEC).fill(cases)
     cache = CaseCache(tmp_path / "cache", CHANNELS, SPEC, ("t1", "flair"))
     cache.fill(cases)
@@ -92,7 +92,7 @@ def test_all_that_is_wrong_is_listed_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         CaseCache(tmp_path / "cache", CHANNELS, SPEC).fill(list(found.cases.values()), (), found.problems)
     message = str(caught.value)
-    assert message.startswith("6 of 7 patients cannot be used:")
+    assert message.startswith("7 of 7 patients cannot be used:")
     for part in (
         "no_mask_9.tif has no mask",
         f"size_9_mask.tif is {SIZE - 1} × {SIZE} pixels, its image {SIZE} × {SIZE}",
@@ -101,11 +101,38 @@ def test_all_that_is_wrong_is_listed_at_once(tmp_path: Path) -> None:
         "corrupt_11_mask.tif cannot be read",
         "The slices of sizes have different sizes: 32 × 31, 32 × 32",
         "The slices of channels have 1 and 3 channels",
-        "void is empty",
         "good_77_mask.tif has no image",
         "patient good is there twice",
     ):
         assert part in message, part
+    assert message.count("; ") == 8 and found.notes == ("void is empty",)
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_masks_of_nobody(tmp_path: Path, stored: bool) -> None:
+    """They may be of anyone, but not of those that split.json names."""
+    for number in range(2):
+        image, tumour = make_slice(number, 0)
+        write_image(tmp_path / f"{number}.png", image[..., 1])
+        write_image(tmp_path / f"{number}_mask.png", tumour.astype(np.uint8))
+    write_image(tmp_path / "9_mask.png", tumour.astype(np.uint8))
+    if stored:
+        (tmp_path / "split.json").write_text('{"train": ["0", "1"], "validation": []}')
+    found = find_images(tmp_path, ("flair",))
+    said = ("9_mask.png has no image",)
+    assert (found.problems, found.notes) == (((), said) if stored else (said, ()))
+
+
+def test_images_of_one_name_are_called_by_their_places(tmp_path: Path) -> None:
+    """Two patients of one folder's name are one; images of one name in two parts are none."""
+    for part, numbers in {"train": (0, 1), "valid": (0,)}.items():
+        for number in numbers:
+            image, tumour = make_slice(number, len(part))
+            write_image(tmp_path / part / "images" / f"{number}.png", image[..., 1])
+            write_image(tmp_path / part / "masks" / f"{number}.png", tumour.astype(np.uint8))
+    found = find_images(tmp_path, ("flair",))
+    assert set(found.cases) == {"train_0", "1", "valid_0"}
+    assert found.split == {"train": ("1", "train_0"), "validation": ("valid_0",)}
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
@@ -173,9 +200,10 @@ def test_a_patient_in_both_parts_is_refused(tmp_path: Path) -> None:
     write_lgg(tmp_path / "train", ["A", "B"])
     write_lgg(tmp_path / "valid", ["B"])
     found = find_images(tmp_path, CHANNELS)
-    assert len(found.problems) == 1
+    with pytest.raises(InputError) as caught:
+        found.cases["B"].load()
     for part in ("patient B is there twice", str(tmp_path / "train" / "B"), str(tmp_path / "valid" / "B")):
-        assert part in found.problems[0]
+        assert part in str(caught.value)
 
 
 def test_images_cannot_hold_four_sequences(tmp_path: Path) -> None:

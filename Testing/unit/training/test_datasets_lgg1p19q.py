@@ -144,7 +144,7 @@ def test_all_that_is_wrong_is_listed_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         cache.fill(list(found.cases.values()), (), found.problems)
     message = str(caught.value)
-    assert message.startswith("6 of 7 patients cannot be used:")
+    assert message.startswith("7 of 7 patients cannot be used:")
     for part in (
         "no_labels has no segmentation",
         "no_t2 has no T2",
