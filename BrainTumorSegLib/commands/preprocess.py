@@ -40,11 +40,11 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         write = stage_preprocessed(arguments.output, case.id, case.modalities, case.reference, staging)
         aligned = align_case(case, options, progress.part(0.05, 0.9))
         progress.report("write", 0.9, "Writing the images")
-        write(case, aligned)
+        more = write(case, aligned)
     console.placed()
     for line in aligned.record:
         console.say(line)
-    for warning in [*case.warnings, *aligned.warnings]:
+    for warning in [*case.warnings, *aligned.warnings, *more]:
         console.warn(warning)
     console.say(f"Wrote {len(case.images)} images to {arguments.output}")
     console.result({"output": str(arguments.output), "case": case.id, "preprocessing": list(aligned.record)})

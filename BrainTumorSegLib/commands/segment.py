@@ -105,10 +105,10 @@ def _told_of_forms(case: Case, reference: Volume, output: Path) -> Case:
 
 def _stage_more(
     arguments: argparse.Namespace, options: RunOptions, case: Case, staging: Staging
-) -> tuple[Callable[[Case, AlignedCase], None], Writer]:
+) -> tuple[Callable[[Case, AlignedCase], object], Writer]:
     """What is written beside the result where it was asked for: preprocessed images, labels on the other grids."""
     reference = options.reference or case.reference
-    write_aligned: Callable[[Case, AlignedCase], None] = lambda case, aligned: None  # noqa: E731
+    write_aligned: Callable[[Case, AlignedCase], object] = lambda case, aligned: None  # noqa: E731
     if options.preprocessed:
         write_aligned = stage_preprocessed(options.preprocessed, case.id, case.modalities, reference, staging)
     others = [name for name in case.modalities if name != reference] if options.native == "all" else []

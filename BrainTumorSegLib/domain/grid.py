@@ -51,9 +51,15 @@ class Grid:
         index = np.stack(np.meshgrid(*[(-0.5, n - 0.5) for n in size], indexing="ij"), -1).reshape(-1, 3)
         return index @ self.affine[:3, :3].T + self.affine[:3, 3]
 
-    def oriented(self, codes: str) -> Grid:
-        """The same voxels listed along the axes ``codes`` (such as ``LPS``), nearest to an oblique grid's own."""
-        order, flipped = _rearrangement(self.affine, codes)
+    def oriented(self, codes: str, axes: np.ndarray | None = None) -> Grid:
+        """The same voxels listed along the axes ``codes`` (such as ``LPS``), nearest to an oblique grid's own.
+
+        Args:
+            codes: of the new axes.
+            axes: affine whose axes name those of the grid; by default its own. Of a grid that follows a tilted head,
+                the nearest axes of the scanner may be others than those of the head.
+        """
+        order, flipped = _rearrangement(self.affine if axes is None else axes, codes)
         size = self.shape[::-1]
         x, y, z = (size[axis] for axis in order)
         step = np.zeros((4, 4))

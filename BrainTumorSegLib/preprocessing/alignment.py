@@ -23,11 +23,11 @@ from ..domain.options import RunOptions
 from ..domain.progress import Progress
 from ..domain.volume import Volume
 from ..io.registry import read_volume
-from .appearance import HEAD, appearance, check_head
+from .appearance import HEAD, PART, appearance, check_head
 from .background import foreground
 from .brain_extraction import Brain, can_be_brain, extract_brain, size_ml
 from .pipeline import check_extent
-from .plan import plan_of
+from .plan import Plan, plan_of
 from .pose import Pose, pose_of
 from .registration import Registration, register
 from .resampling import onto
@@ -104,18 +104,40 @@ def align_case(
     masked = options.brain_mask is not None
     plan = plan_of(grids, looks, case.reference, options.preprocess, masked=masked, brain=brain)
     if plan.why:
-        return AlignedCase(case, record=(f"neither registered nor skull-stripped: {plan.why}",))
+        warnings = _left_alone(case, looks, plan, options)
+        return AlignedCase(case, record=(f"neither registered nor skull-stripped: {plan.why}",), warnings=warnings)
     heads = tuple(name for name in case.modalities if looks[name] == HEAD)
     for name in heads:
         check_head(case.images[name], TITLES[name])
-    found = _brain_of(case, options, heads, progress.part(0.0, 0.5)) if brain == "extracted" else None
+    whole = looks[case.reference] != PART or masked  # in a part of a head no brain is looked for
+    found = _brain_of(case, options, heads, progress.part(0.0, 0.5)) if brain == "extracted" and whole else None
     with ThreadPoolExecutor(1) as pool:
         search = pool.submit(_pose, case.reference_volume, found, progress) if found else None
-        moves = _moves(case, options, heads, found, progress.part(0.5, 1.0))
+        moves = _moves(case, options, looks, plan, found, progress.part(0.5, 1.0))
         pose = search.result() if search else None
-    images = {name: _carried(case, name, moves.get(name), found, heads) for name in case.images}
+    images = {name: _carried(case, name, moves.get(name), found, heads, plan.parts) for name in case.images}
     record = _record(case, heads, moves, found, pose)
-    return AlignedCase(replace(case, images=images), moves, found, pose, record, _warnings(case, moves))
+    warnings = (*_warnings(case, moves), *_left_by_headers(case, plan))
+    return AlignedCase(replace(case, images=images), moves, found, pose, record, warnings)
+
+
+def _left_alone(case: Case, looks: Mapping[str, str], plan: Plan, options: RunOptions) -> tuple[str, ...]:
+    """That heads go on unregistered and with their skulls, where nobody asked for that."""
+    if options.preprocess == "none" or not plan.unfit or looks[case.reference] != PART:
+        return ()
+    heads = listed([TITLES[name] for name in case.modalities if name in plan.unfit])
+    return (
+        f"{TITLES[case.reference]} shows a part of a head only, so {heads} could be neither registered to it nor"
+        " skull-stripped: choose another reference, or leave it out.",
+    )
+
+
+def _left_by_headers(case: Case, plan: Plan) -> tuple[str, ...]:
+    return tuple(
+        f"{TITLES[name]} shows a part of a head only, too little to be registered by: it lies where its header puts it."
+        for name in case.modalities
+        if name in plan.parts
+    )
 
 
 def _brain_of(case: Case, options: RunOptions, heads: tuple[str, ...], progress: Progress) -> Brain:
@@ -135,7 +157,7 @@ def _given_brain(options: RunOptions, volume: Volume) -> Brain:
         InputError: it holds no brain that lies within the reference, or what cannot be one by its size.
     """
     given = read_volume(str(options.brain_mask))
-    mask = onto((given.array != 0).astype(np.uint8), Grid.of(given), Grid.of(volume), nearest=True) > 0
+    mask = onto(_filled(given.array).astype(np.uint8), Grid.of(given), Grid.of(volume), nearest=True) > 0
     share = float(mask.mean())
     if not 0 < share < 1:
         what = "fills all of" if share else "holds nothing within"
@@ -152,6 +174,15 @@ def _given_brain(options: RunOptions, volume: Volume) -> Brain:
     return Brain(mask, "given", f"brain taken from {options.brain_mask} ({size:,.0f} mL)")
 
 
+def _filled(mask: np.ndarray) -> np.ndarray:
+    """What a mask takes for brain: all that is not 0, of shares between 0 and 1 the larger half; NaN is none."""
+    if mask.dtype.kind != "f":
+        return mask != 0
+    known = np.nan_to_num(mask)
+    shares = bool(known.min() >= 0 and known.max() <= 1)
+    return known >= 0.5 if shares else known != 0
+
+
 def _pose(volume: Volume, brain: Brain, progress: Progress) -> Pose:
     """How the reference's head is held; ends when the run is cancelled."""
     silent = Progress(cancelled=progress.cancelled)
@@ -159,11 +190,12 @@ def _pose(volume: Volume, brain: Brain, progress: Progress) -> Pose:
 
 
 def _moves(
-    case: Case, options: RunOptions, heads: tuple[str, ...], brain: Brain | None, progress: Progress
+    case: Case, options: RunOptions, looks: Mapping[str, str], plan: Plan, brain: Brain | None, progress: Progress
 ) -> dict[str, Registration]:
-    """The motions of all images but the reference, found side by side."""
+    """The motions of the images that are to be registered, found side by side."""
     fixed, title = case.reference_volume, TITLES[case.reference]
-    others = [name for name in case.modalities if name != case.reference]
+    others = [name for name in case.modalities if name in plan.registered]
+    heads = {name for name, look in looks.items() if look == HEAD}
     lock, ticks = threading.Lock(), [0]
 
     def tick() -> None:
@@ -185,7 +217,9 @@ def _moves(
         moves = dict(zip(others, pool.map(find, others), strict=True))
     for name, move in moves.items():
         one, other = (f"{TITLES[each]} ({case.images[each].source})" for each in (name, case.reference))
-        check_one_head(one, other, move)
+        # By how much a head is stretched is no question for a part of one.
+        unlike = PART in (looks[name], looks[case.reference])
+        check_one_head(one, other, replace(move, stretch=0.0) if unlike else move)
     return moves
 
 
@@ -220,12 +254,15 @@ def check_one_head(one: str, other: str, move: Registration) -> None:
         )
 
 
-def _carried(case: Case, name: str, move: Registration | None, brain: Brain | None, heads: tuple[str, ...]) -> Volume:
-    """An image in the reference's space, of heads what is not brain 0."""
+def _carried(
+    case: Case, name: str, move: Registration | None, brain: Brain | None, heads: tuple[str, ...], parts: frozenset[str]
+) -> Volume:
+    """An image in the reference's space, of heads and parts of heads what is not brain 0."""
     volume = case.images[name]
     if move is not None and move.displacement_mm > 0:
         volume = move.move(volume)
-    if brain is None or (name not in heads and brain.method != "given"):
+    stripped = name not in heads and name not in parts
+    if brain is None or (stripped and brain.method != "given"):
         return volume
     inside = onto(brain.mask.astype(np.float32), Grid.of(case.reference_volume), Grid.of(volume)) >= 0.5
     return volume.with_array(_masked(volume.array, inside))

@@ -18,17 +18,19 @@ from ..io.registry import write_volume
 from ..io.staging import Staging
 from ..models.description import PreprocessingSpec
 from .alignment import AlignedCase
-from .background import foreground
+from .appearance import STRIPPED, appearance
+from .background import foreground, remove_background
 from .pipeline import network_grid
 from .resampling import onto
+from .steps import Done
 
 SCHEMA = 1
 
 
 def stage_preprocessed(
     folder: Path, case_id: str, modalities: Sequence[str], reference: str, staging: Staging
-) -> Callable[[Case, AlignedCase], None]:
-    """Stage all files of a preprocessed case, and give what writes them.
+) -> Callable[[Case, AlignedCase], tuple[str, ...]]:
+    """Stage all files of a preprocessed case, and give what writes them and returns what must be known of them.
 
     ``<case>_<modality>.nii.gz``, ``<case>_brain_mask.nii.gz``, ``<case>_preprocessing.json`` and, for every image but
     the reference, ``<case>_<modality>_to_<reference>.tfm``: an ITK transform that resamples the image onto the
@@ -47,21 +49,44 @@ def stage_preprocessed(
     mask, record = place("brain_mask.nii.gz"), place("preprocessing.json")
     transforms = {name: place(f"{name}_to_{reference}.tfm") for name in modalities if name != reference}
 
-    def write(case: Case, aligned: AlignedCase) -> None:
-        found = aligned.case.reference_volume
-        grid = network_grid(aligned.grid or Grid.of(found), PreprocessingSpec())
+    def write(case: Case, aligned: AlignedCase) -> tuple[str, ...]:
+        spec = PreprocessingSpec()
+        ready, done = _with_background(aligned)
+        found = ready[aligned.case.reference]
+        grid = network_grid(Grid.of(found), spec, aligned.grid)
         brain = aligned.brain.mask if aligned.brain else foreground(found.array)
         inside = onto(brain.astype(np.float32), Grid.of(found), grid) >= 0.5
         for name, file in images.items():
-            image = _on_grid(aligned.case.images[name], grid)
+            image = _on_grid(ready[name], grid)
             # Thick slices reach beyond the mask by half of one when they are interpolated.
             write_volume(image.with_array(np.where(inside, image.array, 0)) if aligned.brain else image, file)
         write_volume(Volume(inside.astype(np.uint8), grid.affine), mask)
         for name, file in transforms.items():
             write_transform(aligned.moves[name].matrix if name in aligned.moves else np.eye(4), file)
-        record.write_text(json.dumps(_facts(case, aligned), indent=1), encoding="utf-8")
+        warnings = [each.warning for each in done if each.warning] + _unstripped(aligned)
+        words = list(dict.fromkeys([*aligned.record, *(each.words for each in done)]))
+        values = _facts(case, aligned) | {"preprocessing": words}
+        values["warnings"] = [*values["warnings"], *warnings]
+        record.write_text(json.dumps(values, indent=1), encoding="utf-8")
+        return tuple(warnings)
 
     return write
+
+
+def _with_background(aligned: AlignedCase) -> tuple[dict[str, Volume], list[Done]]:
+    """The images with a background of 0, as programs that read them expect, and what that took."""
+    images, found = {}, []
+    for name, volume in aligned.case.images.items():
+        images[name], done = remove_background(volume, name, PreprocessingSpec())
+        found += [done] if done else []
+    return images, found
+
+
+def _unstripped(aligned: AlignedCase) -> list[str]:
+    """That a mask is none of a brain."""
+    if aligned.brain or appearance(aligned.case.reference_volume) == STRIPPED:
+        return []
+    return ["The images were not skull-stripped, so the brain mask holds all that is not background."]
 
 
 def write_transform(matrix: np.ndarray, file: Path) -> None:

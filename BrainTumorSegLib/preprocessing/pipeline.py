@@ -10,7 +10,7 @@ import numpy as np
 
 from ..domain.case import Case, check_image
 from ..domain.errors import GeometryError, InputError
-from ..domain.grid import Grid, check_overlap, same_grid
+from ..domain.grid import LPS_TO_RAS, Grid, check_overlap, same_grid
 from ..domain.modalities import TITLES
 from ..domain.volume import Volume, bounding_box
 from ..models.description import PreprocessingSpec
@@ -89,9 +89,15 @@ class Prepared:
         return values
 
 
-def network_grid(reference: Grid, spec: PreprocessingSpec) -> Grid:
-    """The reference grid in the network's orientation and spacing (a spacing of 0 keeps the axis)."""
-    oriented = reference.oriented(spec.orientation)
+def network_grid(reference: Grid, spec: PreprocessingSpec, upright: Grid | None = None) -> Grid:
+    """The reference grid in the network's orientation and spacing (a spacing of 0 keeps the axis).
+
+    Args:
+        reference: of the images.
+        spec: what the network was trained on.
+        upright: a grid that is taken instead, along LPS of the head itself, however it is held.
+    """
+    oriented = upright.oriented(spec.orientation, LPS_TO_RAS) if upright else reference.oriented(spec.orientation)
     wanted = tuple(new or old for new, old in zip(spec.spacing, oriented.spacing, strict=True))
     return oriented.with_spacing(wanted)
 
@@ -134,17 +140,15 @@ class _Record:
         return tuple(f"{words}: {', '.join(names)}" if names else words for words, names in self._words.items())
 
 
-def prepare(
-    case: Case, modalities: tuple[str, ...], spec: PreprocessingSpec, field_of_view: Grid | None = None
-) -> Prepared:
+def prepare(case: Case, modalities: tuple[str, ...], spec: PreprocessingSpec, upright: Grid | None = None) -> Prepared:
     """Take every image through the image steps on its own grid, then to the network grid in one interpolation.
 
     Args:
         case: images that lie over each other.
         modalities: of the network's channels, in their order.
         spec: what the model was trained on.
-        field_of_view: a grid in the reference's space whose axes and extent the network's grid takes; by default the
-            reference's own.
+        upright: a grid in the reference's space, along LPS of the head, whose axes and extent the network's grid takes;
+            by default the reference's own.
 
     Raises:
         GeometryError: an image does not overlap the reference or its brain, or has no size of a head.
@@ -155,7 +159,7 @@ def prepare(
     used = [name for name in case.modalities if name in modalities or name == case.reference]
     images = record.run(CLEANING, {name: case.images[name] for name in used}, spec)
     reference = Grid.of(case.reference_volume)
-    grid = network_grid(field_of_view or reference, spec)
+    grid = network_grid(reference, spec, upright)
     given = {name: images[name] for name in modalities if name in images}
     for volume in given.values():
         check_overlap(volume, case.reference_volume)

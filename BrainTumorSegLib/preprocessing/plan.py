@@ -17,12 +17,15 @@ class Plan:
         registered: sequences that are registered to the reference.
         stripped: sequences of whole heads whose skull is taken away.
         unfit: sequences of whole heads that stay so, although the network wants to see the brain alone.
+        parts: sequences that show a part of a head, too little to be registered by, and stay where their headers put
+            them, beside others that are registered or stripped.
         why: why nothing is done; empty where something is.
     """
 
     registered: frozenset[str] = frozenset()
     stripped: frozenset[str] = frozenset()
     unfit: frozenset[str] = frozenset()
+    parts: frozenset[str] = frozenset()
     why: str = ""
 
 
@@ -48,19 +51,23 @@ def plan_of(
     heads = frozenset(name for name, look in looks.items() if look == HEAD) if brain == "extracted" else frozenset()
     if preprocess == "none":
         return Plan(unfit=heads, why="as asked for")
-    if preprocess == "auto" and not masked and (why := _why_prepared(grids, looks, reference, brain)):
+    decided = preprocess == "auto" and not masked
+    if decided and (why := _why_prepared(grids, looks, reference, brain)):
         return Plan(unfit=heads, why=why)
     masked = masked and brain == "extracted"
-    return Plan(frozenset(grids) - {reference}, frozenset(grids) if masked else heads)
+    parts = frozenset(name for name, look in looks.items() if look == PART) if decided else frozenset()
+    return Plan(frozenset(grids) - {reference} - parts, frozenset(grids) if masked else heads, parts=parts)
 
 
 def _why_prepared(grids: Mapping[str, Grid], looks: Mapping[str, str], reference: str, brain: str) -> str:
     """Why the images go on as they are; empty where something has to be done."""
-    if PART in looks.values():
-        return "an image is too small for a head, or has no background"
+    whole = {name: grid for name, grid in grids.items() if looks[name] != PART}
+    small = "an image is too small for a head, or has no background"
+    if reference not in whole:
+        return small
     heads = HEAD in looks.values()
-    if (heads and brain == "extracted") or not all(same_grid(grid, grids[reference]) for grid in grids.values()):
+    if (heads and brain == "extracted") or not all(same_grid(grid, grids[reference]) for grid in whole.values()):
         return ""
     if heads:  # of a network of whole heads; one grid tells nothing of how the head was held
-        return "" if len(grids) > 1 else "there is one image, and the model takes whole heads"
-    return "the images are skull-stripped and on one grid"
+        return "" if len(whole) > 1 else "there is one image, and the model takes whole heads"
+    return small if len(whole) < len(grids) else "the images are skull-stripped and on one grid"

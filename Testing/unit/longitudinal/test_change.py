@@ -192,9 +192,9 @@ def test_two_results_of_one_image_are_no_two_examinations(tmp_path: Path) -> Non
     for name in ("one", "two"):
         write_volume(Volume(np.ones((4, 5, 6), np.uint8), AFFINE), tmp_path / f"{name}.nii.gz")
     write_volume(Volume(np.ones((4, 5, 6), np.int16), AFFINE), tmp_path / "t1.nii.gz")
-    points = [read_time_point(tmp_path / f"{name}.nii.gz", tmp_path / "t1.nii.gz") for name in ("one", "two")]
+    one, two = (read_time_point(tmp_path / f"{name}.nii.gz", tmp_path / "t1.nii.gz") for name in ("one", "two"))
     with pytest.raises(RequestError, match=r"t1\.nii\.gz"):
-        compare(*points)
+        compare(one, two)
 
 
 def test_an_image_is_looked_for_beside_its_record_not_where_the_command_is_called(

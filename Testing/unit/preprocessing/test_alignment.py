@@ -101,6 +101,37 @@ def test_the_brain_of_a_stripped_image_is_what_is_not_background(value: int, tmp
     assert mask.array.sum() * mask.voxel_volume == pytest.approx(size, rel=0.02)
 
 
+def inner_part(volume: Volume) -> Volume:
+    """The middle of a head, without any air around."""
+    _, y, x = volume.shape
+    box = (slice(None), slice(y // 3, 2 * y // 3), slice(x // 3, 2 * x // 3))
+    return Volume(
+        volume.array[box], Grid.of(volume).cropped((slice(0, volume.shape[0]), *box[1:])).affine, volume.source
+    )
+
+
+def test_a_part_of_a_head_keeps_no_whole_head_from_being_prepared() -> None:
+    scanned = raw_scans()
+    part = inner_part(scanned.case.images["t2"])
+    assert appearance(part) == PART
+    aligned = align_case(dataclasses.replace(scanned.case, images={**scanned.case.images, "t2": part}))
+    assert aligned.brain is not None and not aligned.moves
+    np.testing.assert_array_equal(aligned.case.images["t2"].affine, part.affine)
+    assert any(warning.startswith("T2 shows a part") for warning in aligned.warnings)
+
+
+def test_a_part_of_a_head_is_not_called_stripped() -> None:
+    """Nor is a tilt found in it, nor another person for its size."""
+    case = raw_scans(moved=False).case
+    case = dataclasses.replace(case, images={**case.images, "t1ce": inner_part(case.images["t1ce"])})
+    left = align_case(case)
+    assert not left.moves and any("T2 could be neither" in warning for warning in left.warnings)
+    assert not align_case(case, RunOptions(preprocess="none")).warnings
+    forced = align_case(case, RunOptions(preprocess="register"))
+    assert forced.brain is None and forced.pose is None and set(forced.moves) == {"t2"}
+    assert "stripped as given" not in " ".join(forced.record)
+
+
 def test_a_right_header_is_kept() -> None:
     scanned = raw_scans(skull=False, moved=False)
     aligned = align_case(scanned.case)
@@ -192,6 +223,37 @@ def test_preprocessed_images_replace_none_of_others(patient: samples.Patient, tm
             write = stage_preprocessed(tmp_path, case.id, case.modalities, case.reference, staging)
             write(case, align_case(case))
     assert foreign.is_file()
+
+
+def test_preprocessed_images_have_a_background_of_0_and_a_mask_of_a_brain_or_a_warning(tmp_path: Path) -> None:
+    """Also images that come prepared, whose background another program has set to -1."""
+    phantom = make_phantom(0, SHAPE).case
+    shifted = {name: image.with_array(image.array.astype(np.int16) - 1) for name, image in phantom.images.items()}
+    head = raw_scans().case
+    for case, way, says in ((Case("brain", shifted), "auto", "-1"), (head, "none", "not skull-stripped")):
+        with staged() as staging:
+            write = stage_preprocessed(tmp_path, case.id, case.modalities, case.reference, staging)
+            warnings = write(case, align_case(case, RunOptions(preprocess=way)))
+        assert any(says in warning for warning in warnings)
+    written = read_volume(tmp_path / "brain_t1ce.nii.gz").array
+    assert 0.05 < (written != 0).mean() < 0.5
+    mask = read_volume(tmp_path / "brain_brain_mask.nii.gz").array > 0
+    assert (mask != (written != 0)).mean() < 0.02  # interpolation widens the image by half a voxel
+
+
+def test_a_mask_of_shares_or_with_nothing_outside_is_one_of_a_brain(tmp_path: Path) -> None:
+    scanned = raw_scans()
+    brain = true_brain(scanned)
+    inside = brain.array > 0
+    found = []
+    for name, outside in (("shares", 1e-4), ("unknown", np.nan)):
+        write_volume(brain.with_array(np.where(inside, 0.9, outside).astype(np.float32)), tmp_path / f"{name}.nii.gz")
+        options = RunOptions(brain_mask=tmp_path / f"{name}.nii.gz")
+        aligned = align_case(Case("one", {"t1ce": scanned.case.images["t1ce"]}), options)
+        assert aligned.brain is not None
+        found.append(aligned.brain.mask)
+    np.testing.assert_array_equal(found[0], inside)
+    np.testing.assert_array_equal(found[1], inside)
 
 
 def test_the_way_back_to_any_grid_is_exact_where_interpolation_is(patient: samples.Patient) -> None:

@@ -20,13 +20,19 @@ def test_prepared_images_are_left_alone_and_why() -> None:
     assert plan(STRIPPED, STRIPPED) == Plan(why="the images are skull-stripped and on one grid")
     small = "an image is too small for a head, or has no background"
     assert plan(STRIPPED, PART, OTHER) == Plan(why=small)
-    assert plan(HEAD, PART, OTHER) == Plan(unfit=frozenset({"t1ce"}), why=small)
+    assert plan(PART, HEAD, OTHER) == Plan(unfit=FLAIR, why=small)
 
 
 def test_what_is_done_all_the_same() -> None:
     assert plan(STRIPPED, STRIPPED, ONE, "register") == Plan(FLAIR)
     assert plan(STRIPPED, STRIPPED, masked=True) == Plan(FLAIR, BOTH)
     assert plan(PART, PART, ONE, "register") == Plan(FLAIR)
+
+
+def test_a_part_of_a_head_keeps_no_whole_head_from_being_prepared() -> None:
+    assert plan(HEAD, PART, OTHER) == Plan(stripped=frozenset({"t1ce"}), parts=FLAIR)
+    assert plan(HEAD, PART, OTHER, masked=True) == Plan(FLAIR, BOTH)
+    assert plan(HEAD, PART, OTHER, "register") == Plan(FLAIR, frozenset({"t1ce"}))
 
 
 def test_another_grid_is_registered() -> None:

@@ -50,5 +50,11 @@ def test_a_part_of_a_brain_is_called_that_and_nothing_worse(part: tuple[slice, .
     assert "part of a brain" in found
 
 
+def test_a_brain_far_too_small_is_one_of_wrong_voxel_sizes() -> None:
+    """A brain of half the size in each direction, as when every second voxel was left out and the header stayed."""
+    (found,) = check(examined(ball((120, 120, 120), 35)))
+    assert "voxel size" in found
+
+
 def test_models_of_heads_are_not_asked() -> None:
     assert check_input(examined(ball((240, 240, 240), 100), "head")) == []
