@@ -73,7 +73,7 @@ def _check_alike(before: Checkpoint, after: Checkpoint) -> None:
     ]
     if differing := [name for name, said in says[0].items() if said != says[1][name]]:
         names = " and ".join(d.id for d in described)
-        raise CheckpointError(f"{names} have another {', '.join(differing)}.", "Give stages of one run.")
+        raise CheckpointError(f"{names} differ in {', '.join(differing)}.", "Give stages of one run.")
 
 
 def run(arguments: argparse.Namespace) -> int:

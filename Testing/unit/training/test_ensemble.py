@@ -238,7 +238,7 @@ def test_weights_that_mean_something_else_are_not_averaged(changes: dict[str, An
     """Also where they are of one shape."""
     before = samples.make_oracle()
     after = dataclasses.replace(before, description=dataclasses.replace(before.description, **changes))
-    with pytest.raises(CheckpointError, match=f"another {word}"):
+    with pytest.raises(CheckpointError, match=f"differ in {word}"):
         average.average(before, after)
 
 
