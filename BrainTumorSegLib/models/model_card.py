@@ -168,13 +168,16 @@ def _subsets(records: tuple[AccuracyRecord, ...]) -> Iterator[CardBlock]:
     if not subsets:
         return
     regions = [region for region in REGIONS if any(region in record.values for record in subsets)]
-    yield f"{subsets[0].measure} on the same cases where only these sequences are given:"
+    unlike = len({record.cases for record in records}) > 1  # some cases lack a sequence
+    whose = "the cases that have them," if unlike else "the same cases"
+    yield f"{subsets[0].measure} on {whose} where only these sequences are given:"
     yield CardTable(
-        ("Given", *regions),
+        ("Given", *regions, *(["Cases"] if unlike else [])),
         tuple(
             (
                 ", ".join(TITLES[name] for name in r.modalities),
                 *(f"{r.values[region]:.3f}" if region in r.values else "" for region in regions),
+                *([str(r.cases)] if unlike else []),
             )
             for r in subsets
         ),

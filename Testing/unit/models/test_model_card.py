@@ -119,6 +119,15 @@ def test_a_card_has_a_table_of_the_subsets() -> None:
     assert "| Given | ET | WT |" in subsets and "| T1, FLAIR | 0.250 | 0.850 |" in subsets
 
 
+def test_a_card_says_how_many_cases_a_subset_was_measured_on_where_some_lack_sequences() -> None:
+    records = (
+        AccuracyRecord("made", 6, "Dice", "brats2021", {"WT": 0.9}),
+        AccuracyRecord("made", 4, "Dice", "brats2021", {"WT": 0.8}, ("t1", "flair")),
+    )
+    card = model_card(dataclasses.replace(describe_model(), accuracy=records))
+    assert "| Given | WT | Cases |" in card and "| T1, FLAIR | 0.800 | 4 |" in card and "same cases" not in card
+
+
 def test_a_card_says_which_slices_are_run() -> None:
     d = describe_model()
     some = dataclasses.replace(d, dimensions=2, tiling=TilingSpec((0, 0), 0.0, slice_distance=4.0, every_slice=("ET",)))
