@@ -110,6 +110,8 @@ def _noticed(modality: str, reference: str, lies: mrml.Alignment, plan: Plan, un
         found.append(_("Far apart from {reference}.").format(reference=TITLES[reference]))
     if modality in plan.unfit:
         found.append(_("It shows a whole head, and will not be skull-stripped."))
+    if modality in plan.parts:
+        found.append(_("It shows a part of a head, and will not be registered."))
     return " ".join(found)
 
 

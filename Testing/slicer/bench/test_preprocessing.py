@@ -11,7 +11,7 @@ import pytest
 
 from .driving import Panel, Traces, only_message, remove, snapshot
 from .test_alignment import layers
-from .test_inputs import add_volume, choose, info
+from .test_inputs import add_volume, choose, info, line
 
 AUTOMATIC, NONE, ALWAYS = range(3)
 
@@ -74,6 +74,20 @@ def test_heads_are_no_obstacle_and_say_so(panel: Panel) -> None:
     assert info(panel, "flair") == "Another grid than T1ce: will be resampled.", "this one knows whole heads"
     panel.ui.preprocessingSelector.currentIndex = AUTOMATIC
     assert info(panel, "flair") == "Another grid than T1ce: will be registered."
+
+
+def test_a_part_of_a_head_says_that_it_stays_where_it_is(panel: Panel) -> None:
+    import slicer
+
+    panel.choose_model("brats-segresnet")
+    head = add_head("a")
+    inner = slicer.util.arrayFromVolume(head)[15:35, 15:35, 15:35].copy()
+    affine = np.diag([4.0, 4.0, 4.0, 1.0])
+    affine[:3, 3] = -40
+    choose(panel, t1ce=head, flair=slicer.util.addVolumeFromArray(inner, affine, "b"))
+    assert info(panel, "t1ce") == "Reference: the result lies on its grid. It will be skull-stripped."
+    assert info(panel, "flair").startswith("Another grid than T1ce: will be resampled.")
+    assert line(panel, "flair") == "It shows a part of a head, and will not be registered."
 
 
 def test_what_a_run_leaves_of_raw_scans(panel: Panel, pair: dict[str, Any]) -> None:
