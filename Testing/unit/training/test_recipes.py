@@ -140,11 +140,13 @@ def test_a_trained_recipe_is_measured_and_tells_of_its_data(tmp_path: Path, data
 
 
 def test_compared_recipes_differ_in_network_loss_and_optimiser_alone() -> None:
+    """But for one network, whose augmentation is stronger: docs/explanation/systems.md says why."""
     assert len(COMPARED) == 5
-    first = COMPARED[0]
-    for recipe in COMPARED[1:]:
+    first, *others = sorted(COMPARED, key=lambda recipe: recipe.network.family == "flexible_unet")
+    for recipe in others:
         changed = recipe.changed_since({**dataclasses.asdict(first), "network": {}})
-        allowed = r"id$|network\.|optimisation\.(loss|optimiser)$"
+        own = r"|augmentation\.|sampling\.foreground$" if recipe.network.family == "flexible_unet" else ""
+        allowed = rf"id$|network\.|optimisation\.(loss|optimiser)${own}"
         assert [name for name in changed if not re.match(allowed, name)] == []
         assert recipe.network != first.network
 
