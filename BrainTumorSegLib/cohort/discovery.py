@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from ..domain.errors import InputError, OutputError
-from ..io.case_folder import CaseFiles, find_cases
+from ..io.case_folder import DECATHLON, LEVELS, CaseFiles, find_cases
 from ..io.outputs import sequence_of
 from ..io.registry import is_image
 from ..io.tree import folders_below
@@ -18,9 +18,6 @@ from ..io.tree import folders_below
 _NOT_RAW = ("derivatives", "sourcedata", "code")
 # Of the Decathlon's and nnU-Net's.
 _LABELS = ("labelsTr", "labelsTs")
-_IMAGES = ("imagesTr", "imagesTs")
-# How many levels down find_cases looks for names of sequences.
-_LEVELS = 3
 
 
 @dataclass(frozen=True)
@@ -130,7 +127,7 @@ def _deep(root: Path, held: Mapping[Path, list[Path]]) -> Iterator[tuple[Path, P
     for folder, images in held.items():
         levels = folder.relative_to(root).parts
         named = next(filter(sequence_of, images), None)
-        if named and len(levels) > _LEVELS:
-            yield root.joinpath(*levels[:-_LEVELS]), named
-        elif folder.name in _IMAGES and folder.parent != root and find_cases(folder):
+        if named and len(levels) > LEVELS:
+            yield root.joinpath(*levels[:-LEVELS]), named
+        elif folder.name in DECATHLON and folder.parent != root and find_cases(folder):
             yield folder.parent, images[0]

@@ -28,7 +28,7 @@ SEGMENTS = "segments"
 USE = "For research, not for clinical use."
 
 
-def place_of(source: str) -> str:
+def whole_path(source: str) -> str:
     """Where an image came from, as a record tells it: a file by its whole path, since it is read from anywhere."""
     return str(Path(source).absolute()) if source and os.path.exists(source) else source  # noqa: PTH110 - long names
 

@@ -18,7 +18,7 @@ from ..domain.errors import ModalityError, RequestError
 from ..domain.modalities import alternatives, listed, taken
 from ..domain.options import RunOptions
 from ..domain.progress import Progress
-from ..domain.result_record import place_of
+from ..domain.result_record import whole_path
 from ..domain.segmentation import Segmentation
 from ..models.checkpoint_file import Checkpoint
 from ..models.description import Description
@@ -252,7 +252,7 @@ def _provenance(
     d = checkpoint.description
     return {
         "model": {"id": d.id, "version": d.version, "sha256": checkpoint.digest} | _members(d, opinions),
-        "inputs": {name: place_of(case.images[name].source) for name in case.modalities},
+        "inputs": {name: whole_path(case.images[name].source) for name in case.modalities},
         "reference": case.reference,
         "preprocessing": [*aligned.record, *_each(line for o in opinions for line in o.prepared.record)],
         "alignment": dataclasses.asdict(aligned.as_record()),

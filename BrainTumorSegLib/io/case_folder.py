@@ -37,7 +37,7 @@ from .registry import is_image, read_volume
 
 _BY_NAME = "Name each sequence: --t1 FILE --t1ce FILE --t2 FILE --flair FILE."
 # Folders of the Decathlon's images: one file of four channels a case. nnU-Net's of that name number single sequences.
-_DECATHLON = ("imagesTr", "imagesTs")
+DECATHLON, LEVELS = ("imagesTr", "imagesTs"), 3  # so many levels down, names of sequences are looked for
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ def _decathlon(folder: Path) -> list[Path]:
 
 
 def _places_of_decathlon(folder: Path) -> list[Path]:
-    places = [folder] if folder.resolve().name in _DECATHLON else [folder / name for name in _DECATHLON]
+    places = [folder] if folder.resolve().name in DECATHLON else [folder / name for name in DECATHLON]
     return [place for place in places if place.is_dir()]
 
 
@@ -226,7 +226,7 @@ def _channel_files(place: Path) -> list[Path]:
     return [path for path in files if not from_name(stem(path)) and not NUMBERED.fullmatch(stem(path))]
 
 
-def case_folders(folder: Path, depth: int = 3, passed_over: Collection[Path] = ()) -> list[Path]:
+def case_folders(folder: Path, depth: int = LEVELS, passed_over: Collection[Path] = ()) -> list[Path]:
     """Folders that hold sequences: this one, or those below it, at most three levels down (BIDS: subject, session)."""
     if any(sequence_of(path) for path in _visible(folder) if path.is_file() and is_image(path)):
         return [folder]

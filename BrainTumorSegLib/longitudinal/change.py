@@ -21,6 +21,8 @@ from ..domain.modalities import listed
 from ..domain.progress import Progress
 from ..domain.result_record import USE
 from ..domain.volume import Volume, bounding_box
+from ..io.outputs import same_place
+from ..preprocessing.brain_extraction import size_ml
 from .rano import PRODUCTS, UNMEASURABLE, VOLUMES, response, sum_of_products
 from .timepoints import Overlaid, TimePoint, overlay
 
@@ -150,10 +152,10 @@ def compare(earlier: TimePoint, later: TimePoint, days: int | None = None, progr
     """
     if earlier.file.resolve() == later.file.resolve():
         raise RequestError(f"{later.file} was given twice.", "Give the results of two examinations.")
-    on = {Path(point.image.source).absolute() for point in (earlier, later) if point.image}
-    if earlier.image and later.image and len(on) == 1 and os.path.exists(*on):
+    on = [Path(point.image.source) for point in (earlier, later) if point.image]
+    if len(on) == 2 and os.path.exists(on[1]) and same_place(*on):  # noqa: PTH110 - long names
         raise RequestError(
-            f"Both results are of {later.image.source}.",
+            f"Both results are of {on[1]}.",
             "Name the image of each examination; two results of one image are compared by evaluate.",
         )
     if days is not None and days < 1:
@@ -211,10 +213,7 @@ def _followed(change: RegionChange, before: np.ndarray, after: np.ndarray, label
     margin = [math.ceil(_SAME_MM / mm) for mm in labels.spacing]
     box = bounding_box(before | after, margin)
     before, after = before[box], after[box]
-    voxel = labels.voxel_volume / 1000
-    kept, new, gone = (
-        float(np.count_nonzero(mask)) * voxel for mask in (before & after, after & ~before, before & ~after)
-    )
+    kept, new, gone = (size_ml(mask, labels) for mask in (before & after, after & ~before, before & ~after))
     lesions = _lesions(before, after, labels)
     return dataclasses.replace(change, kept_ml=kept, new_ml=new, gone_ml=gone, lesions=lesions)
 

@@ -20,7 +20,7 @@ from ..io.registry import is_slicer_segmentation, read_label_map, read_volume
 from ..preprocessing.alignment import POOR, brain_alone, check_one_head
 from ..preprocessing.appearance import HEAD, appearance
 from ..preprocessing.background import foreground
-from ..preprocessing.brain_extraction import extract_brain
+from ..preprocessing.brain_extraction import extract_brain, size_ml
 from ..preprocessing.registration import Registration, register
 from ..preprocessing.resampling import onto
 
@@ -142,7 +142,7 @@ def overlay(earlier: TimePoint, later: TimePoint, progress: Progress | None = No
     masks = {name: onto(mask.astype(np.float32), moved, grid) >= 0.5 for name, mask in found.items()}
     seen, kept = _shown(moved, grid), _shown(grid, moved)
     unseen = {
-        name: _millilitres(later_found[name] & ~seen, later.labels) + _millilitres(found[name] & ~kept, earlier.labels)
+        name: size_ml(later_found[name] & ~seen, later.labels) + size_ml(found[name] & ~kept, earlier.labels)
         for name in found
     }
     return Overlaid(masks, seen, unseen, move.move(earlier.image), move, warnings)
@@ -151,10 +151,6 @@ def overlay(earlier: TimePoint, later: TimePoint, progress: Progress | None = No
 def _shown(image: Grid, grid: Grid) -> np.ndarray:
     """Of the voxels of a grid, those that lie in another image."""
     return np.asarray(onto(np.ones(image.shape, np.uint8), image, grid, nearest=True) > 0)
-
-
-def _millilitres(mask: np.ndarray, labels: Volume) -> float:
-    return float(np.count_nonzero(mask)) * labels.voxel_volume / 1000
 
 
 def _registered(moving: Volume, fixed: Volume, progress: Progress) -> Registration:

@@ -104,7 +104,7 @@ def align_case(
     masked = options.brain_mask is not None
     plan = plan_of(grids, looks, case.reference, options.preprocess, masked=masked, brain=brain)
     if plan.why:
-        warnings = _left_alone(case, looks, plan, options)
+        warnings = _left_alone(case, plan) if options.preprocess != "none" else ()
         return AlignedCase(case, record=(f"neither registered nor skull-stripped: {plan.why}",), warnings=warnings)
     heads = tuple(name for name in case.modalities if looks[name] == HEAD)
     for name in heads:
@@ -115,15 +115,16 @@ def align_case(
         search = pool.submit(_pose, case.reference_volume, found, progress) if found else None
         moves = _moves(case, options, looks, plan, found, progress.part(0.5, 1.0))
         pose = search.result() if search else None
-    images = {name: _carried(case, name, moves.get(name), found, heads, plan.parts) for name in case.images}
+    cut = plan.stripped | plan.parts
+    images = {name: _carried(case, name, moves.get(name), found if name in cut else None) for name in case.images}
     record = _record(case, heads, moves, found, pose)
     warnings = (*_warnings(case, moves), *_left_by_headers(case, plan))
     return AlignedCase(replace(case, images=images), moves, found, pose, record, warnings)
 
 
-def _left_alone(case: Case, looks: Mapping[str, str], plan: Plan, options: RunOptions) -> tuple[str, ...]:
-    """That heads go on unregistered and with their skulls, where nobody asked for that."""
-    if options.preprocess == "none" or not plan.unfit or looks[case.reference] != PART:
+def _left_alone(case: Case, plan: Plan) -> tuple[str, ...]:
+    """That heads go on unregistered and with their skulls, which only a reference that shows a part of one keeps so."""
+    if not plan.unfit:
         return ()
     heads = listed([TITLES[name] for name in case.modalities if name in plan.unfit])
     return (
@@ -254,15 +255,12 @@ def check_one_head(one: str, other: str, move: Registration) -> None:
         )
 
 
-def _carried(
-    case: Case, name: str, move: Registration | None, brain: Brain | None, heads: tuple[str, ...], parts: frozenset[str]
-) -> Volume:
-    """An image in the reference's space, of heads and parts of heads what is not brain 0."""
+def _carried(case: Case, name: str, move: Registration | None, brain: Brain | None) -> Volume:
+    """An image in the reference's space, 0 outside the brain where there is one to cut it out by."""
     volume = case.images[name]
     if move is not None and move.displacement_mm > 0:
         volume = move.move(volume)
-    stripped = name not in heads and name not in parts
-    if brain is None or (stripped and brain.method != "given"):
+    if brain is None:
         return volume
     inside = onto(brain.mask.astype(np.float32), Grid.of(case.reference_volume), Grid.of(volume)) >= 0.5
     return volume.with_array(_masked(volume.array, inside))

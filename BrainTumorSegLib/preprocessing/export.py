@@ -12,7 +12,7 @@ import numpy as np
 
 from ..domain.case import Case
 from ..domain.grid import LPS_TO_RAS, Grid
-from ..domain.result_record import place_of
+from ..domain.result_record import whole_path
 from ..domain.volume import Volume
 from ..io.registry import write_volume
 from ..io.staging import Staging
@@ -65,9 +65,7 @@ def stage_preprocessed(
             write_transform(aligned.moves[name].matrix if name in aligned.moves else np.eye(4), file)
         warnings = [each.warning for each in done if each.warning] + _unstripped(aligned)
         words = list(dict.fromkeys([*aligned.record, *(each.words for each in done)]))
-        values = _facts(case, aligned) | {"preprocessing": words}
-        values["warnings"] = [*values["warnings"], *warnings]
-        record.write_text(json.dumps(values, indent=1), encoding="utf-8")
+        record.write_text(json.dumps(_facts(case, aligned, words, warnings), indent=1), encoding="utf-8")
         return tuple(warnings)
 
     return write
@@ -112,13 +110,13 @@ def _on_grid(volume: Volume, grid: Grid) -> Volume:
     return Volume(values.astype(volume.array.dtype), grid.affine, volume.source)
 
 
-def _facts(case: Case, aligned: AlignedCase) -> dict[str, Any]:
+def _facts(case: Case, aligned: AlignedCase, words: list[str], warnings: list[str]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "case": case.id,
-        "inputs": {name: place_of(case.images[name].source) for name in case.modalities},
+        "inputs": {name: whole_path(case.images[name].source) for name in case.modalities},
         "reference": case.reference,
-        "preprocessing": list(aligned.record),
+        "preprocessing": words,
         "alignment": dataclasses.asdict(aligned.as_record()),
-        "warnings": [*case.warnings, *aligned.warnings],
+        "warnings": [*case.warnings, *aligned.warnings, *warnings],
     }

@@ -22,7 +22,7 @@ from BrainTumorSegLib.domain.json_values import read_json
 from BrainTumorSegLib.io.images2d import channels_for
 
 from .case import DataSet
-from .images import IMAGES, parts_of, told_apart
+from .images import IMAGES, parts_of, split_of, told_apart
 from .stack import LabelledSlice, SliceStack, unique
 
 NAME = "_annotations.coco.json"
@@ -128,8 +128,7 @@ def find_coco(folder: Path, modalities: Sequence[str]) -> DataSet:
     places = (parts or {"": folder}).items()
     found = told_apart({name: _read(_annotations(part), channels, problems) for name, part in places}, folder)
     stacks = [stack for part in found.values() for stack in part]
-    split = {name: tuple(sorted({stack.id for stack in part})) for name, part in found.items()} if parts else {}
-    return DataSet(unique(stacks), tuple(problems), _notes(stacks), split)
+    return DataSet(unique(stacks), tuple(problems), _notes(stacks), split_of(found) if parts else {})
 
 
 def _annotations(folder: Path) -> Path:

@@ -50,7 +50,7 @@ def find_images(folder: Path, modalities: Sequence[str]) -> DataSet:
         unique([stack for found in stacks.values() for stack in found]),
         () if left_out else tuple(without),
         (*notes, *without * left_out),
-        {name: tuple(sorted({stack.id for stack in found})) for name, found in stacks.items()} if parts else {},
+        split_of(stacks) if parts else {},
     )
 
 
@@ -64,6 +64,11 @@ def told_apart(parts: Mapping[str, Sequence[SliceStack]], folder: Path) -> dict[
         name: [_by_place(stack, folder) if _alone(stack) and count[stack.id] > 1 else stack for stack in stacks]
         for name, stacks in parts.items()
     }
+
+
+def split_of(parts: Mapping[str, Sequence[SliceStack]]) -> dict[str, tuple[str, ...]]:
+    """The ids of each part."""
+    return {name: tuple(sorted({stack.id for stack in stacks})) for name, stacks in parts.items()}
 
 
 def _alone(stack: SliceStack) -> bool:

@@ -19,10 +19,10 @@ from BrainTumorSegLib.domain.result_record import (
     ModelRecord,
     Provenance,
     ResultRecord,
-    place_of,
     read_record,
     record_path,
     recorded_file,
+    whole_path,
 )
 from BrainTumorSegLib.domain.segmentation import Segmentation
 from BrainTumorSegLib.domain.volume import Volume
@@ -184,7 +184,7 @@ def test_the_record_lies_beside_the_label_map() -> None:
 def test_files_are_recorded_by_their_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "t1.nii.gz").touch()
     monkeypatch.chdir(tmp_path)
-    assert place_of("t1.nii.gz") == str(tmp_path / "t1.nii.gz")
-    assert [place_of(text) for text in ('series 3 "T1"', "", "x" * 5000)] == ['series 3 "T1"', "", "x" * 5000]
+    assert whole_path("t1.nii.gz") == str(tmp_path / "t1.nii.gz")
+    assert [whole_path(text) for text in ('series 3 "T1"', "", "x" * 5000)] == ['series 3 "T1"', "", "x" * 5000]
     assert recorded_file(str(tmp_path / "t1.nii.gz"), Path("elsewhere.json")) == tmp_path / "t1.nii.gz"
     assert recorded_file("t1.nii.gz", Path("elsewhere.json")) == tmp_path / "t1.nii.gz"
