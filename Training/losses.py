@@ -48,6 +48,25 @@ class SoftDiceLoss(nn.Module):
         return (1 - (2 * shared + 1) / (probabilities.sum(space) + target.sum(space) + 1)).mean()
 
 
+class TverskyLoss(nn.Module):
+    """One minus the Tversky index over batch and space on logits ``(N, C, …)``, mean over the channels.
+
+    What is missed weighs .7, what is found too much .3 (Salehi 2017, arXiv 1706.05721, their best). It asks for more
+    sensitivity than Dice, where both weigh the same. 1 is added above and below, as in :class:`SoftDiceLoss`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        from monai.losses import TverskyLoss as Tversky
+
+        self.tversky = Tversky(sigmoid=True, alpha=0.3, beta=0.7, batch=True, smooth_nr=1.0, smooth_dr=1.0)
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Mean loss, a scalar."""
+        loss: torch.Tensor = self.tversky(logits.float(), target)
+        return loss
+
+
 class TanimotoLoss(nn.Module):
     """Tanimoto with complement on logits ``(N, C, …)`` (Diakogiannis 2020, arXiv 1904.00592, section 3.2).
 
@@ -83,6 +102,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "dice_bce": DiceBCELoss,
     "bce": BCELoss,
     "dice": SoftDiceLoss,
+    "tversky": TverskyLoss,
     "tanimoto": TanimotoLoss,
 }
 

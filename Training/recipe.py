@@ -27,7 +27,7 @@ from .datasets.kinds import FINDERS
 
 OPTIMISERS = ("adamw", "adam", "sgd", "nadam")
 SCHEDULES = ("cosine", "poly", "plateau")
-LOSSES = ("dice_bce", "bce", "dice", "tanimoto")
+LOSSES = ("dice_bce", "bce", "dice", "tversky", "tanimoto")
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 # What a held-out fold is made of. The second one leaks: every patient of it trains, too.
 PATIENTS, LEAKING_SLICES = FOLDS_OF = ("patients", "slices_of_training_patients")
@@ -45,7 +45,7 @@ _FREE = ("title", "version", "notes", "weights_licence", "storage", "tiling", "p
 _EARLIER: dict[str, Any] = {
     "data.labels": None, "preprocessing.brain": None, "data.fold_of": PATIENTS, "monitoring.whole_slices": False,
     "monitoring.patches": 2, "monitoring.batch_measures": False, "optimisation.prior": 0.0,
-    "augmentation.on_device": False,
+    "augmentation.on_device": False, "sampling.carved": 0.0, "sampling.unenhanced": 1,
 }  # fmt: skip
 
 
@@ -89,12 +89,16 @@ class SamplingRecipe:
         patch: ``(z, y, x)``, or ``(y, x)`` for slices.
         batch: patches a step and process.
         foreground: share of patches that are centred on tumour.
+        carved: share of patches that get another patient's tumour (CarveMix, Training/datasets/carving.py).
+        unenhanced: how often a patient counts whose tumour hardly enhances, or does not.
         workers: processes that load and augment.
     """
 
     patch: tuple[int, ...]
     batch: int = 1
     foreground: float = 0.67
+    carved: float = 0.0
+    unenhanced: int = 1
     workers: int = 1
 
 
@@ -138,7 +142,7 @@ class OptimisationRecipe:
         plateau_factor, plateau_patience: by how much ``plateau`` reduces the learning rate when the loss has not
             fallen for more than so many intervals: the monitored loss where a fold is held out, else the training
             loss, since the monitored one is then of a few training patches.
-        loss: ``dice_bce``, ``bce``, ``dice`` or ``tanimoto``, see Training/losses.py.
+        loss: ``dice_bce``, ``bce``, ``dice``, ``tversky`` or ``tanimoto``, see Training/losses.py.
         ema: decay of the exponential moving average of the weights, lower in the first steps; 0 switches it off.
         clip: largest norm of the gradient; 0 switches it off.
         hold_statistics: batch normalisation keeps the means and variances that it came with, so that a patch is treated
@@ -294,11 +298,13 @@ def _problems(r: Recipe) -> Iterator[str]:
         yield f"steps ({o.steps}) must be a multiple of interval ({o.interval})"
     if s.batch < 1 or min(s.workers, o.patience, o.plateau_patience) < 0:
         yield "batch must be at least 1, workers, patience and plateau_patience at least 0"
+    if s.unenhanced < 1:
+        yield "unenhanced must be at least 1"
     if not 0 < o.plateau_factor < 1:
         yield "plateau_factor must lie between 0 and 1"
     if not 0 <= o.minimum_learning_rate <= o.learning_rate or o.learning_rate == 0 or o.weight_decay < 0 or o.clip < 0:
         yield "learning_rate must be above 0, minimum_learning_rate between 0 and it, weight_decay and clip at least 0"
-    shares = {"warmup": o.warmup, "foreground": s.foreground, **dataclasses.asdict(r.augmentation)}
+    shares = {"warmup": o.warmup, "foreground": s.foreground, "carved": s.carved, **dataclasses.asdict(r.augmentation)}
     if unknown := set(shares.pop("kept")) - {*r.optional_modalities}:
         yield f"augmentation.kept names {', '.join(sorted(unknown))}, not among optional_modalities"
     yield from (f"{name} must lie between 0 and 1" for name, value in shares.items() if not 0 <= value <= 1)

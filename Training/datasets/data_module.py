@@ -18,7 +18,7 @@ from ..recipe import LEAKING_SLICES, Recipe, recorded
 from .cache import CachedCase, CaseCache
 from .case import DataSet
 from .kinds import find_data
-from .patches import SEED, PatchDataset, RunningNumbers, Sample, augmented
+from .patches import SEED, PatchDataset, RunningNumbers, Sample, augmented, hardly_enhances
 from .slice_fold import hold_out_slices
 from .slices import SliceDataset
 from .split import Split, read_split
@@ -106,7 +106,10 @@ class PatchData(LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Open the cached cases."""
-        self._training, self._monitoring = self.cached(self.split.training), self.cached(self.monitored)
+        often = self.recipe.sampling.unenhanced
+        training = self.cached(self.split.training)
+        self._training = [c for c in training for _ in range(often if often > 1 and hardly_enhances(c) else 1)]
+        self._monitoring = self.cached(self.monitored)
 
     def cached(self, names: Sequence[str]) -> list[CachedCase]:
         """Cases preprocessed as the recipe says, now where they are not yet."""
@@ -126,7 +129,9 @@ class PatchData(LightningDataModule):
         augmentation = None if later else self._augmentation()
         length = r.epochs * len(sampler) * world
         return DataLoader(
-            self._patches(self._training, augmentation, length, r.sampling.foreground, later=later),
+            self._patches(
+                self._training, augmentation, length, r.sampling.foreground, carved=r.sampling.carved, later=later
+            ),
             batch_size=r.sampling.batch,
             sampler=sampler,
             num_workers=r.sampling.workers,
@@ -168,6 +173,7 @@ class PatchData(LightningDataModule):
         augmentation: Augmentation | None,
         length: int,
         foreground: float,
+        carved: float = 0.0,
         later: bool = False,
     ) -> PatchDataset:
         r = self.recipe
@@ -179,6 +185,7 @@ class PatchData(LightningDataModule):
             seed=r.seed,
             augmentation=augmentation,
             length=length,
+            carved=carved,
             later=later,
         )
 

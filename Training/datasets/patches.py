@@ -13,16 +13,20 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from BrainTumorSegLib.domain.labels import ET
 from BrainTumorSegLib.models.description import OutputSpec
 
 from ..augmentation import Augmentation
 from ..supervision import UNKNOWN
 from .cache import CachedCase
+from .carving import carve
 from .case import UNKNOWN_LABEL
 
 Sample = dict[str, torch.Tensor]
 # Entry of a batch that is not augmented yet: a number for each patch.
 SEED = "seed"
+# Of 35 BraTS patients the tumours of nine have less ET than 2.1 % of their volume, those of all others more than 4.4 %.
+_LITTLE_ENHANCEMENT = 0.03
 
 
 @dataclass(frozen=True)
@@ -63,11 +67,24 @@ class PatchDataset(Dataset[Sample]):
         seed: int,
         augmentation: Augmentation | None,
         length: int,
+        carved: float = 0.0,
         later: bool = False,
     ) -> None:
-        """``later``: give patches as they are, with ``labels`` and a ``seed``, for :func:`augmented`."""
+        """Draw from ``cases``.
+
+        Args:
+            cases: a case that stands there twice is drawn twice as often.
+            patch: its size.
+            outputs: of the network.
+            foreground: share of patches that are centred on tumour.
+            seed: of all draws.
+            augmentation: what is done to a patch; nothing without it.
+            length: of the data set.
+            carved: share of patches that get a tumour of another case (:func:`~.carving.carve`).
+            later: give patches as they are, with ``labels`` and a ``seed``, for :func:`augmented`.
+        """
         self._places: dict[str, Places] = {}
-        self.later = later
+        self.carved, self.later = carved, later
         self.cases, self.outputs, self.foreground = cases, outputs, foreground
         self.patch = patch if len(patch) == 3 else (1, *patch)
         self.flat = len(patch) == 2
@@ -82,11 +99,12 @@ class PatchDataset(Dataset[Sample]):
         turn, place = divmod(number, len(self.cases))
         order = np.random.default_rng([self.seed, turn, 1]).permutation(len(self.cases))
         case = self.cases[order[place]]
-        labels = case.labels()
-        corner = self._corner(case, labels, generator)
-        image = torch.from_numpy(cut(case.image(), corner, self.patch))
+        if self.carved and generator.random() < self.carved:
+            pair = self._carved(case, generator)
+        else:
+            pair = self._cut(case, self._corner(case, self.foreground, generator))
+        image, patch_labels = torch.from_numpy(pair[0]), torch.from_numpy(pair[1])[None]
         image = image if self.later else image.float()  # half as much to hand over
-        patch_labels = torch.from_numpy(cut(labels, corner, self.patch))[None]
         if self.flat:
             image, patch_labels = image[:, 0], patch_labels[:, 0]
         if self.later:
@@ -95,15 +113,28 @@ class PatchDataset(Dataset[Sample]):
             image, patch_labels = self.augmentation(image, patch_labels, int(generator.integers(2**31)))
         return {"image": image, "target": targets(patch_labels[0], self.outputs)}
 
-    def _corner(self, case: CachedCase, labels: np.ndarray, generator: np.random.Generator) -> tuple[int, ...]:
+    def _cut(self, case: CachedCase, corner: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        return cut(case.image(), corner, self.patch), cut(case.labels(), corner, self.patch)
+
+    def _carved(self, case: CachedCase, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A patch with tumour of another case in it, which comes from where that lies in its own brain."""
+        donor = self.cases[int(generator.integers(len(self.cases)))]
+        theirs = self._corner(donor, 1.0, generator)
+        sizes = zip(theirs, self.patch, donor.labels().shape, case.labels().shape, strict=True)
+        # Both arrays are the brain's box: the same share of it is about the same place.
+        corner = [round((first + part / 2) * size / other - part / 2) for first, part, other, size in sizes]
+        return carve(self._cut(case, corner), self._cut(donor, theirs), generator)
+
+    def _corner(self, case: CachedCase, foreground: float, generator: np.random.Generator) -> tuple[int, ...]:
         """First voxel of the patch; ``foreground`` of the patches are centred on tumour, each class alike."""
+        labels = case.labels()
         centre = [int(generator.integers(size)) for size in labels.shape]
         places = self._places.get(case.id)
         if places is None:  # looked for once: a volume has millions of voxels
             places = self._places[case.id] = Places.of(labels)
         if places.annotated.size:
             centre[0] = int(generator.choice(places.annotated))
-        if generator.random() < self.foreground and places.tumour:
+        if generator.random() < foreground and places.tumour:
             voxels = places.tumour[generator.choice([*places.tumour])]
             centre = [int(i) for i in np.unravel_index(generator.choice(voxels), labels.shape)]
         corner = []
@@ -111,6 +142,12 @@ class PatchDataset(Dataset[Sample]):
             # Inside the image where the patch fits, around its middle where it does not.
             corner.append(min(max(c - part // 2, 0), size - part) if part <= size else (size - part) // 2)
         return tuple(corner)
+
+
+def hardly_enhances(case: CachedCase) -> bool:
+    """Whether there is a tumour, of which next to nothing enhances."""
+    sizes = np.bincount(case.labels().ravel(), minlength=4)[1:4]
+    return bool(sizes[ET - 1] < _LITTLE_ENHANCEMENT * sizes.sum())
 
 
 def augmented(batch: Sample, augmentation: Augmentation, outputs: Sequence[OutputSpec]) -> Sample:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 
 from BrainTumorSegLib.domain.errors import InputError
@@ -136,6 +137,18 @@ def test_whole_slices_of_brats_with_four_sequences_and_three_tissues(tmp_path: P
     assert sample["target"].any() and sample["target"].sum(0).max() == 1
     rows = sample["image"].any(0).any(1).nonzero().flatten()
     assert abs((rows.min() + rows.max()) / 2 - 119.5) <= 1
+
+
+def test_patients_whose_tumours_hardly_enhance_count_more_often(tmp_path: Path) -> None:
+    """The tumour of one of two training patients is made oedema and core."""
+    (file,) = (write_brats(tmp_path, 3) / "P00").glob("*seg*")
+    sitk.WriteImage(sitk.ChangeLabel(sitk.ReadImage(str(file)), {4: 1}), str(file))
+    recipe = make_recipe("brats", ("t1", "t1ce", "t2", "flair"))
+    for often, cases in ((1, ["P00", "P01"]), (3, ["P00", "P00", "P00", "P01"])):
+        sampling = dataclasses.replace(recipe.sampling, unenhanced=often)
+        data = make_data(dataclasses.replace(recipe, sampling=sampling), tmp_path)
+        patches = data.train_dataloader().dataset
+        assert [case.id for case in patches.cases] == cases  # type: ignore[attr-defined]
 
 
 def test_what_is_wrong_with_folder_and_files_is_reported_together(tmp_path: Path) -> None:

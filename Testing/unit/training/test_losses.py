@@ -31,6 +31,28 @@ def test_soft_dice_by_hand() -> None:
     assert create_loss("dice")(logits[:, 1:], 1 - target[:, 1:]).item() == pytest.approx(1 - 1 / 3, rel=1e-5)
 
 
+def test_tversky_by_hand() -> None:
+    """Probabilities 1/2, 3/4 and 1/2 over two samples, of which the first and the third are tumour."""
+    logits = torch.tensor([0.0, math.log(3), 0.0, -30.0]).reshape(2, 1, 2, 1)
+    target = torch.tensor([1.0, 0.0, 1.0, 0.0]).reshape(2, 1, 2, 1)
+    # Found 1, too much 3/4, missed 1, over the batch as a whole.
+    expected = 1 - (1 + 1) / (1 + 0.3 * 0.75 + 0.7 * 1 + 1)
+    assert create_loss("tversky")(logits, target).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_tversky_takes_for_tumour_what_dice_leaves_out() -> None:
+    """Where a tenth is right for certain and of the rest a third, found or not together: .26 < 1/3 < .42."""
+    target = torch.zeros(1, 1, 1, 1000)
+    target[..., :100] = 1
+    target[..., 100:190:3] = 1
+    unsure = torch.full((1,), -0.1, requires_grad=True)
+    for name, finds in (("tversky", True), ("dice", False)):
+        certain, outside = torch.full((100,), 20.0), torch.full((810,), -20.0)
+        logits = torch.cat([certain, unsure.expand(90), outside]).reshape(1, 1, 1, 1000)
+        (gradient,) = torch.autograd.grad(create_loss(name)(logits, target), unsure)
+        assert (gradient.item() < 0) == finds
+
+
 def test_tanimoto_by_hand() -> None:
     """Volumes 1 and 2 of four voxels, so weights 1 and 1/4, of the complement 1/9 and 1/4."""
     logits = torch.tensor([[0.0, math.log(3), 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]).reshape(1, 2, 4, 1)
@@ -51,7 +73,7 @@ def test_tanimoto_is_nothing_where_all_is_right_and_falls_where_something_is_lea
     assert loss(40 - 80 * target, target).item() == pytest.approx(1, abs=1e-2)
 
 
-@pytest.mark.parametrize("name", ["tanimoto", "dice"])
+@pytest.mark.parametrize("name", ["tanimoto", "dice", "tversky"])
 def test_losses_by_overlap_push_false_positives_down_also_where_there_is_no_tumour(name: str) -> None:
     logits = torch.zeros(2, 1, 16, 16, requires_grad=True)
     create_loss(name)(logits, torch.zeros(2, 1, 16, 16)).backward()

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, default_collate
 from BrainTumorSegLib.models.description import OutputSpec
 from Training.augmentation import Augmentation
 from Training.datasets.cache import CachedCase
-from Training.datasets.patches import PatchDataset, RunningNumbers, augmented, cut
+from Training.datasets.patches import PatchDataset, RunningNumbers, augmented, cut, hardly_enhances
 from Training.recipe import AugmentationRecipe
 
 OUTPUTS = (OutputSpec("ET", (3,)), OutputSpec("TC", (1, 3)), OutputSpec("WT", (1, 2, 3)))
@@ -163,3 +163,40 @@ def test_slices(cases: list[CachedCase]) -> None:
     plain = dataset(cases, patch=(14, 16), foreground=1.0)
     found = {int(torch.nonzero(plain[n]["target"][2])[0][0]) for n in range(40)}  # row of the slice's tumour voxel
     assert found == {1, 10, 12}
+
+
+def test_a_carved_patch_has_tumour_from_the_same_place_of_another_brain(tmp_path: Path) -> None:
+    """Boxes of 20³ and 40³: what is 5 deep in the small one comes to lie 10 deep in the large one."""
+    labels = np.zeros((20, 20, 20), np.uint8)
+    labels[5, 5, 5] = 3
+    small, large = store(tmp_path, "small", labels, 10.0), store(tmp_path, "large", np.zeros((40, 40, 40)))
+    depth = np.broadcast_to(np.arange(100, 140)[:, None, None], (1, 40, 40, 40))
+    np.save(large.folder / "image.npy", depth.astype(np.float16))
+    patches = dataset([small, large], foreground=0.0, carved=1.0, length=40)
+    into_large = [s for s in (patches[n] for n in range(40)) if s["image"].max() > 100]
+    carved = [s for s in into_large if s["target"].any()]
+    assert 5 < len(carved) < len(into_large)  # donors are drawn alike, and one of the two has no tumour to give
+    for sample in carved:
+        assert torch.nonzero(sample["target"][0]).tolist() == [[2, 2, 2]]
+        assert sample["image"][0, 2, 2, 2] == 13  # 10, and the label
+        assert sample["image"][0, :, 0, 0].tolist() == [108, 109, 110, 111]
+
+
+def test_as_many_patches_are_carved_as_asked(tmp_path: Path) -> None:
+    """Of six tenths half get the tumour of the one brain that has some."""
+    labels = np.zeros((6, 6, 6), np.uint8)
+    labels[3, 3, 3] = 2
+    donor, host = store(tmp_path, "donor", labels), store(tmp_path, "host", np.zeros((6, 6, 6)), 9.0)
+    patches = dataset([donor, host], patch=(6, 6, 6), carved=0.6, length=800)
+    hosts = [sample for sample in (patches[n] for n in range(800)) if (sample["image"] == 9).any()]
+    assert len(hosts) >= 400
+    assert np.mean([bool(s["target"].any()) for s in hosts if (s["image"] == 9).sum() > 100]) == pytest.approx(
+        0.3, abs=0.06
+    )
+
+
+@pytest.mark.parametrize(("enhancing", "hardly"), [(0, True), (2, True), (4, False)])
+def test_a_tumour_hardly_enhances_below_three_hundredths(tmp_path: Path, enhancing: int, hardly: bool) -> None:
+    labels = np.repeat([1, 2, 3, 0], [50, 50 - enhancing, enhancing, 20]).reshape(1, 1, -1)
+    assert hardly_enhances(store(tmp_path, "c", labels)) == hardly
+    assert not hardly_enhances(store(tmp_path, "none", np.zeros((2, 2, 2))))

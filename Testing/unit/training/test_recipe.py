@@ -49,6 +49,8 @@ def test_there_are_shipped_recipes() -> None:
         ("patch = [16, 16, 16], batch", "patch = [16, 16], batch", "3D patch"),
         ("batch = 1", "batch = 0", "batch"),
         ("batch = 1", "batch = 1, foreground = 1.5", "foreground"),
+        ("batch = 1", "batch = 1, carved = 1.5", "carved"),
+        ("batch = 1", "batch = 1, unenhanced = 0", "unenhanced"),
         ("affine = 0.5", "affine = -0.1", "affine"),
         ("affine = 0.5", 'affine = 0.5, kept = ["t1ce"]', "kept names t1ce, not among"),
         ("ema = 0.8", "ema = 1.0", "ema"),
