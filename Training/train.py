@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--fold", type=int, help="hold out this fold of the training patients (-1: none)")
     p.add_argument("--patients", type=int, help="train on so many patients only, for a learning curve")
     p.add_argument("--steps", type=int, help="instead of the recipe's number of steps")
+    p.add_argument("--init", metavar="MODEL", help="checkpoint, by id or file, that the run starts from")
     p.add_argument("--encoder-weights", type=Path, metavar="FILE", help="weights that the encoder starts from")
     p.add_argument("--fast-dev-run", action="store_true", help="two steps on few patients, to see that all works")
     p.add_argument(
@@ -80,7 +81,8 @@ def adapt(recipe: Recipe, arguments: argparse.Namespace) -> Recipe:
     if arguments.data is not None:
         data = dataclasses.replace(data, folder=str(arguments.data))
     weights = str(arguments.encoder_weights or recipe.encoder_weights)
-    return dataclasses.replace(recipe, optimisation=optimisation, data=data, encoder_weights=weights)
+    init = arguments.init or recipe.init
+    return dataclasses.replace(recipe, optimisation=optimisation, data=data, init=init, encoder_weights=weights)
 
 
 def run_folder(recipe: Recipe, arguments: argparse.Namespace) -> Path:
@@ -215,7 +217,7 @@ def starting_point(recipe: Recipe, arguments: argparse.Namespace) -> str:
     earlier = load_recipe(recipe.init)
     folder = (arguments.output or Path("runs") / recipe.id).parent / earlier.id
     result = folder / ("fast-dev-run" if arguments.fast_dev_run else "") / f"{earlier.id}.safetensors"
-    changed = {"recipe": Path(recipe.init), "output": folder, "resume": False, "measure": NONE}
+    changed = {"recipe": Path(recipe.init), "output": folder, "resume": False, "measure": NONE, "init": None}
     of_it = argparse.Namespace(**vars(arguments) | changed)
     if result.is_file():
         _check_earlier(result, adapt(earlier, of_it), of_it)

@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--data", help="folder of the data set (default: data.folder of the recipes)")
     p.add_argument("--cache", default="cache", help="folder for preprocessed cases")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    p.add_argument("--init", metavar="MODEL", help="checkpoint, by id or file, that every recipe starts from")
     p.add_argument("--encoder-weights", metavar="FILE", help="weights that the encoder of every recipe starts from")
     p.add_argument("--steps", type=int, help="the budget: steps of every network, instead of the recipes' number")
     p.add_argument(
@@ -134,7 +135,7 @@ def each_run(arguments: argparse.Namespace) -> list[Run]:
         RequestError: a recipe is wrong, or two have one id.
     """
     runs = []
-    names = ("data", "cache", "device", "steps", "fold", "encoder_weights")
+    names = ("data", "cache", "device", "steps", "fold", "init", "encoder_weights")
     options = {name: getattr(arguments, name) for name in names}
     given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value is not None]
     for path in arguments.recipes:

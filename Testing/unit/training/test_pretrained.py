@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from BrainTumorSegLib.domain.errors import CheckpointError, RequestError
-from BrainTumorSegLib.models.checkpoint_file import read_description
+from BrainTumorSegLib.models.checkpoint_file import load_checkpoint, read_description
 from BrainTumorSegLib.networks import create_network
 from Testing.image_data import write_lgg
 from Testing.unit.training.test_slice_fold import RECIPE
@@ -86,6 +86,14 @@ def test_a_run_begins_from_the_file_and_says_so(tmp_path: Path, capsys: pytest.C
     assert f"begins from {file}, without fc.weight." in capsys.readouterr().out
     recorded = read_description(run / "leaky.safetensors").training.recipe
     assert recorded["encoder_weights"] == file.name  # where it lay is nobody's business
+    made, places[5] = run / "leaky.safetensors", str(tmp_path / "whole")
+    assert main([str(recipe), *places, "--device=cpu", "--steps=1", "--init", str(made)]) == 0
+    begun = load_checkpoint(tmp_path / "whole" / made.name)
+    assert begun.description.training.recipe["init"] == made.name
+    before, after = (model.weights["segmentation_head.0.weight"].float() for model in (load_checkpoint(made), begun))
+    assert torch.allclose(after, before, atol=0.02) and not torch.equal(after, before)  # one step of 1e-2 away
+    assert main([str(recipe), *places, "--device=cpu", "--init", str(made), "--encoder-weights", str(file)]) == 2
+    assert "exclude each other" in capsys.readouterr().err
     save_file(state_of(network(encoder="resnet18")), file)
     places[5] = str(tmp_path / "other")
     recipe.write_text(recipe.read_text().replace("resnet10", "resnet34"))
