@@ -44,7 +44,7 @@ class SlidingWindow:
 
     def smaller(self) -> SlidingWindow | None:
         """The same with windows half as long, never longer than they were."""
-        shortest = max(self.divisor, SHORTEST_WINDOW)
+        shortest = math.ceil(SHORTEST_WINDOW / self.divisor) * self.divisor
         patch = tuple(max(size // 2 // self.divisor * self.divisor, min(size, shortest)) for size in self.patch)
         return replace(self, patch=patch) if patch != self.patch else None
 

@@ -298,6 +298,11 @@ def test_smaller_parts_by_hand() -> None:
     quarter = half.smaller() if half else None
     assert quarter == SlidingWindow((48, 48, 48), 0.25, 8) and quarter.smaller() is None
     assert SlidingWindow((32, 32, 32), 0.25, 8).smaller() is None, "never larger than it was"
+    for divisor in (8, 16, 24, 32, 64):  # DynUNet by default, and SwinUNETR, halve five times
+        window: SlidingWindow | None = SlidingWindow((2 * divisor, 4 * divisor, 6 * divisor), 0.25, divisor)
+        while window:
+            assert all(size % divisor == 0 for size in window.patch), window
+            window = window.smaller()
     flat: Slicewise | None = Slicewise((0, 0), 8)
     batches = []
     while flat:
