@@ -224,7 +224,7 @@ def _asked(question: str) -> bool:
 
 
 def make_ensemble(models: Sequence[str], output: Path, console: Console) -> None:
-    """Average several models in one file, whose name is the new model's id.
+    """Average several models, each of which counts alike, in one file, whose name is the new model's id.
 
     Raises:
         CheckpointError: a model cannot be read, or they do not go together.
@@ -234,7 +234,10 @@ def make_ensemble(models: Sequence[str], output: Path, console: Console) -> None
     if output.suffix != catalogue.SUFFIX:
         raise RequestError(f"{output.name} is no name of a checkpoint.", f"Let it end in {catalogue.SUFFIX}.")
     check_outputs([output], [catalogue.find(model).path for model in models])
-    description, weights = average_of([catalogue.load_model(model) for model in models], output.stem)
+    loaded = [catalogue.load_model(model) for model in models]
+    # A member of an ensemble has the weight that it has there.
+    alike = [dataclasses.replace(m, description=dataclasses.replace(m.description, weight=1.0)) for m in loaded]
+    description, weights = average_of(alike, output.stem)
     save_checkpoint(description, weights, output)
     console.placed()
     console.say(f"Wrote {output}: {description.title}. Add it to your models: braintumorseg models add {output}")

@@ -23,13 +23,13 @@ def average_of(models: Sequence[Checkpoint], name: str) -> tuple[Description, di
     holds for each of them, not for their average: that has neither accuracy nor temperatures, nor what rests on these.
 
     Args:
-        models: at least two; an ensemble among them brings in its members.
+        models: at least two, each of its weight; an ensemble among them brings in its members, which share its weight.
         name: id of the new model.
 
     Raises:
         CheckpointError: they do not go together.
     """
-    members = [member for model in models for member in model.members]
+    members = [member for model in models for member in _members(model)]
     descriptions = tuple(member.description for member in members)
     if len(members) < 2:
         raise CheckpointError("An average needs two models.", "Name another one.")
@@ -77,6 +77,17 @@ def able(checkpoint: Checkpoint, given: Collection[str]) -> tuple[tuple[Checkpoi
     members = checkpoint.members
     running = tuple(member for member in members if member.description.runs_on(given))
     return running, tuple(member for member in members if member not in running)
+
+
+def _members(model: Checkpoint) -> list[Checkpoint]:
+    """The networks of a model, of one that is an ensemble each with its share of the whole's weight."""
+    d = model.description
+    whole = sum(member.weight for member in d.members)
+    shares = [d.weight * member.weight / whole for member in d.members] or [d.weight]
+    return [
+        replace(member, description=replace(member.description, weight=share))
+        for member, share in zip(model.members, shares, strict=True)
+    ]
 
 
 def _optional(modalities: Sequence[str], members: Sequence[Description]) -> tuple[str, ...]:

@@ -50,8 +50,9 @@ def test_every_member_comes_back_as_it_was_stored_alone(pair: list[Checkpoint], 
         for name, tensor in alone.weights.items():
             assert torch.equal(member.weights[name], tensor), name
     whole.check()
-    again, more = average_of([whole, changed(pair[1], id="third")], "three")
+    again, more = average_of([whole, changed(pair[1], id="third", weight=3.0)], "three")
     assert [member.id for member in again.members] == ["flat", "deep", "third"] and len(more) > len(weights)
+    assert [member.weight for member in again.members] == pytest.approx([2 / 3, 1 / 3, 3])
 
 
 def test_what_an_ensemble_says_of_itself(pair: list[Checkpoint]) -> None:
@@ -147,3 +148,13 @@ def test_an_ensemble_is_made_of_installed_models_and_installed(
     assert main(["models", "ensemble", "flat", "deep", "-o", str(tmp_path / "both.pt")]) == 2
     assert main(["models", "ensemble", str(output), "deep", "-o", str(output)]) == 2
     assert output.read_bytes() == before and "is the input" in capsys.readouterr().err
+
+
+def test_models_count_alike_whatever_they_count_in_other_ensembles(pair: list[Checkpoint], tmp_path: Path) -> None:
+    catalogue.add(save_checkpoint(*average_of(pair, "both"), tmp_path / "both.safetensors"))
+    third = changed(make_oracle(2), id="third")
+    file = save_checkpoint(third.description, third.weights, tmp_path / "third.safetensors")
+    for first, weights in (("flat", [1, 1]), ("both", [2 / 3, 1 / 3, 1])):  # flat counts twice in both
+        output = tmp_path / f"{first}-third.safetensors"
+        assert main(["models", "ensemble", first, str(file), "-o", str(output)]) == 0
+        assert [m.weight for m in load_checkpoint(output).description.members] == pytest.approx(weights)
