@@ -15,6 +15,7 @@ import numpy as np
 
 from ..domain.errors import CheckpointError, ExecutionError, RequestError
 from ..domain.shortage import is_shortage
+from ..io.outputs import check_derived
 from ..io.run_folder import run_folder
 from ..io.staging import staged
 from ..models.checkpoint_file import Checkpoint
@@ -29,6 +30,8 @@ Run = Callable[[np.ndarray], np.ndarray]
 # Format -> suffix of its file.
 FORMATS = {"onnx": ".onnx", "openvino": ".xml", "torchscript": ".ts"}
 _OPSET = 17
+# What the JSON file beside it holds.
+_DESCRIPTION, _OUTPUT = "description", "output"
 
 
 def export_network(checkpoint: Checkpoint, kind: str, output: Path) -> list[Path]:
@@ -45,6 +48,7 @@ def export_network(checkpoint: Checkpoint, kind: str, output: Path) -> list[Path
     Raises:
         CheckpointError: it has several members, or its weights do not fit it.
         RequestError: another suffix, or a library that is not installed.
+        OutputError: what would lie beside the file is there already, and is of something else.
         ExecutionError: it cannot be exported, or gives something else than here.
     """
     d = checkpoint.description
@@ -53,6 +57,9 @@ def export_network(checkpoint: Checkpoint, kind: str, output: Path) -> list[Path
         raise CheckpointError(f"{d.id} has {len(d.members)} networks.", f"Export its members, one by one: {names}.")
     if output.suffix != FORMATS[kind]:
         raise RequestError(f"{output.name} is no name of a {kind} file.", f"Let it end in {FORMATS[kind]}.")
+    described = output.with_suffix(".json")
+    for beside in (described, *([output.with_suffix(".bin")] if kind == "openvino" else [])):
+        check_derived(beside, described, (_DESCRIPTION, _OUTPUT))
     network = checkpoint.build()
     with run_folder() as folder:
         file = folder / output.name
@@ -66,7 +73,7 @@ def export_network(checkpoint: Checkpoint, kind: str, output: Path) -> list[Path
                 f"{d.id} cannot be exported as {kind} ({reason}).", "Choose another format."
             ) from error
         _check(network, d, run, kind)
-        text = json.dumps({"description": dataclasses.asdict(d), "output": "logits"}, indent=1)
+        text = json.dumps({_DESCRIPTION: dataclasses.asdict(d), _OUTPUT: "logits"}, indent=1)
         file.with_suffix(".json").write_text(text, "utf-8")
         files = [output.with_name(made.name) for made in sorted(folder.iterdir())]
         with staged([checkpoint.path] if checkpoint.path else []) as staging:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,19 +111,20 @@ def check_record(destination: Path) -> None:
         )
 
 
-def check_derived(destination: Path, record: Path) -> None:
+def check_derived(destination: Path, record: Path, keys: Collection[str] = ()) -> None:
     """Refuse to replace a file whose name follows from another output's, unless an earlier run wrote it.
 
     Args:
         destination: file that is to be written.
         record: JSON file beside that output, by which it is known.
+        keys: what is in that JSON file, if it is no record of a result.
 
     Raises:
         OutputError: with the file named.
     """
-    if _is_taken(destination) and not _is_ours(record):
+    if _is_taken(destination) and not (_has(record, keys) if keys else _is_ours(record)):
         raise OutputError(
-            f"{destination} is there already and was not made by this program.",
+            f"{destination} is there already and was not made by this program{' in this way' if keys else ''}.",
             "Move it away, or choose another name or folder for the output.",
         )
 
@@ -239,8 +240,12 @@ def _is_ours(file: Path) -> bool:
     # Imported here: it knows measurements, and with them scipy, which Slicer need not load when it starts.
     from ..domain.result_record import is_record
 
+    return is_record(_content(file)) or _has(file, _PREPROCESSED)
+
+
+def _has(file: Path, keys: Collection[str]) -> bool:
     values = _content(file)
-    return is_record(values) or (isinstance(values, dict) and set(values) >= _PREPROCESSED)
+    return isinstance(values, dict) and set(values) >= set(keys)
 
 
 def _content(file: Path) -> Any:

@@ -107,3 +107,16 @@ def test_the_command(
     assert (
         "mine.ts" in capsys.readouterr().out and (tmp_path / "mine.ts").is_file() and (tmp_path / "mine.json").is_file()
     )
+    assert cli.main(["models", "export", str(model), "--format", "torchscript"]) == 0, "over its own earlier export"
+
+
+@pytest.mark.parametrize(("kind", "beside"), [("torchscript", "mine.json"), ("openvino", "mine.bin")])
+def test_what_lies_beside_the_file_stays(
+    tmp_path: Path, tiny_checkpoint: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, kind: str, beside: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = tiny_checkpoint(id="mine")
+    (tmp_path / beside).write_text('{"schema": 2, "case": "of a result"}', "utf-8")
+    before = {file: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()}
+    assert cli.main(["models", "export", str(model), "--format", kind]) == 2
+    assert {file: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()} == before
