@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from .domain.case import Case
+from .domain.errors import GeometryError
+from .domain.labels import read_labels
 from .domain.options import DEFAULT_MODEL, RunOptions
 from .domain.progress import Progress
 from .domain.segmentation import Segmentation
@@ -16,6 +18,7 @@ from .domain.volume import Volume
 from .evaluation import Settings, compare_labels
 from .evaluation.metrics.measures import DEFAULT_MEASURES
 from .evaluation.metrics.policy import DEFAULT_POLICY
+from .evaluation.pairs import difference_of
 from .inference.pipeline import segment_case
 from .io.case_folder import case_of
 from .models.catalogue import load_model
@@ -89,8 +92,10 @@ def evaluate(
     convention: str = DEFAULT_POLICY,
     hd95: str = "directed",
     tolerance: float = 1.0,
+    prediction_labels: str = "brats2023",
+    reference_labels: str = "brats2023",
 ) -> dict[str, dict[str, float]]:
-    """Compare two label maps ``(Z, Y, X)`` in the convention of this library.
+    """Compare two label maps ``(Z, Y, X)``.
 
     Args:
         prediction: what a model gave.
@@ -100,19 +105,37 @@ def evaluate(
         convention: what empty masks count as: ``brats2021``, ``brats2023``, ``nnunet`` or ``monai``.
         hd95: definition of HD95: ``directed``, ``pooled`` or ``surfel``.
         tolerance: of surface Dice, in mm.
+        prediction_labels, reference_labels: label conventions, such as ``brats2021`` of a file that was read as it is;
+            by default that of this library, which every :class:`Segmentation` has.
 
     Returns:
         Region → measure → value; NaN where the convention leaves a value out.
 
     Raises:
-        GeometryError: the shapes differ, or the spacing is not positive.
+        InputError: labels that the convention does not have.
+        GeometryError: the shapes differ, two volumes lie on different grids, or the spacing is not positive.
         RequestError: a name is not known.
     """
-    settings = Settings(tuple(measures), convention, hd95, tolerance)
+    settings = Settings(
+        *(tuple(measures), convention, hd95, tolerance),
+        prediction_labels=prediction_labels,
+        reference_labels=reference_labels,
+    )
+    first = prediction.labels if isinstance(prediction, Segmentation) else prediction
+    if isinstance(first, Volume) and isinstance(reference, Volume) and (apart := difference_of(first, reference)):
+        raise GeometryError(
+            f"{first.source} and {reference.source} are on different grids: {apart}.",
+            "Compare them on one grid, or give arrays whose voxels belong together.",
+        )
     if spacing is None:
         spacing = reference.spacing if isinstance(reference, Volume) else (1.0, 1.0, 1.0)
-    arrays: list[Any] = [
-        item.labels.array if isinstance(item, Segmentation) else item.array if isinstance(item, Volume) else item
-        for item in (prediction, reference)
-    ]
-    return compare_labels(np.asarray(arrays[0]), np.asarray(arrays[1]), spacing, settings)
+    predicted = _labels(prediction, prediction_labels, "The prediction")
+    return compare_labels(predicted, _labels(reference, reference_labels, "The reference"), spacing, settings)
+
+
+def _labels(given: np.ndarray | Volume | Segmentation, convention: str, name: str) -> np.ndarray:
+    """A label map in the convention of this library; a segmentation has it, and labels of a model's own with it."""
+    if isinstance(given, Segmentation):
+        return given.labels.array
+    values = np.asarray(given.array if isinstance(given, Volume) else given)
+    return read_labels(values.astype(np.uint8) if values.dtype == bool else values, convention, name)

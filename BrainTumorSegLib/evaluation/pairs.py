@@ -174,7 +174,7 @@ def with_conventions(
 
 def _together(predicted: Volume, truth: Volume, settings: Settings) -> tuple[Volume, Volume, tuple[str, ...]]:
     """Both on the reference's grid, and what was done for it."""
-    difference = _difference(predicted, truth)
+    difference = difference_of(predicted, truth)
     if not difference:
         return predicted, truth, ()
     cause = _lost_header(predicted, truth)
@@ -217,7 +217,7 @@ def _says_nothing(affine: np.ndarray) -> bool:
     return bool(np.allclose(np.abs(affine), np.eye(4), atol=1e-6))
 
 
-def _difference(prediction: Volume, reference: Volume) -> str:
+def difference_of(prediction: Volume, reference: Volume) -> str:
     """What tells the grids apart, in words; empty where they are one grid."""
     if prediction.shape != reference.shape:
         words = ["×".join(map(str, volume.shape[::-1])) for volume in (prediction, reference)]

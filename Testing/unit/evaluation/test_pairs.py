@@ -100,6 +100,29 @@ def test_the_public_call() -> None:
         BrainTumorSegLib.evaluate(prediction, labels(0, 2, 1, 3), (1, 1, 1))
 
 
+def test_the_public_call_reads_no_label_of_another_convention_as_background() -> None:
+    prediction = labels(0, 2, 1, 3, 3)
+    for dtype in (np.uint8, np.float64):
+        reference = labels(0, 2, 1, 4, 4).astype(dtype)
+        with pytest.raises(InputError, match="reference holds label 4"):
+            BrainTumorSegLib.evaluate(prediction, reference)
+        found = BrainTumorSegLib.evaluate(prediction, reference, reference_labels="brats2021", measures=("dice",))
+        assert found == {region: {"dice": 1.0} for region in ("ET", "TC", "WT")}
+    mask = prediction > 0
+    found = BrainTumorSegLib.evaluate(prediction, mask, reference_labels="whole", measures=("dice",))
+    assert found == {"WT": {"dice": 1.0}}
+    with pytest.raises(InputError, match="not whole numbers"):
+        BrainTumorSegLib.evaluate(prediction * 0.5, prediction)
+
+
+def test_the_public_call_compares_no_volumes_that_lie_elsewhere() -> None:
+    array = labels(0, 2, 1, 3, 3)
+    first, turned = Volume(array, AFFINE), Volume(array, np.diag([-1.0, 2.0, 3.0, 1.0]))
+    assert BrainTumorSegLib.evaluate(first, first, measures=("dice",))["ET"] == {"dice": 1.0}
+    with pytest.raises(GeometryError, match="different grids"):
+        BrainTumorSegLib.evaluate(first, turned)
+
+
 def test_grids_that_differ_are_named_and_resampled_on_request(tmp_path: Path) -> None:
     array = np.zeros((12, 10, 14), np.uint8)
     array[2:9, 3:8, 4:12] = 3
