@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from BrainTumorSegLib.models.catalogue import find
 from BrainTumorSegLib.models.checkpoint_file import load_checkpoint
 from Testing.image_data import write_coco, write_lgg, write_lgg1p19q
 from Testing.training_data import write_brats
@@ -149,6 +150,19 @@ def test_compared_recipes_differ_in_network_loss_and_optimiser_alone() -> None:
         allowed = rf"id$|network\.|optimisation\.(loss|optimiser)${own}"
         assert [name for name in changed if not re.match(allowed, name)] == []
         assert recipe.network != first.network
+
+
+def test_the_recipe_of_the_how_to_goes_on_from_what_it_names(tmp_path: Path) -> None:
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "train.md"
+    (text,) = re.findall(r"```toml\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    file = tmp_path / "own.toml"
+    file.write_text(text, "utf-8")
+    recipe = load_recipe(file)
+    before = find(recipe.init).description
+    assert (recipe.network.family, recipe.network.arguments) == (before.network.family, before.network.arguments)
+    assert recipe.outputs == before.outputs
+    assert recipe.preprocessing == before.preprocessing and recipe.tiling == before.tiling
+    assert (recipe.modalities, recipe.optional_modalities) == (before.modalities, before.optional_modalities)
 
 
 def test_what_is_trained_on_lgg_masks_is_not_for_commerce() -> None:
