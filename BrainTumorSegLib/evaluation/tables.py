@@ -75,7 +75,7 @@ def case_lines(evaluation: Evaluation, form: Format = rounded, columns: Sequence
 
 
 def brats_lines(evaluation: Evaluation, form: Format = rounded) -> Lines:
-    """Mean, standard deviation, median and quartiles of each measure in ET, WT and TC."""
+    """Mean, standard deviation, median and quartiles of each measure in ET, WT and TC, then of all else."""
     columns = _brats_columns(evaluation)
     header = ["", *(f"{_BRATS_NAMES.get(measure.name, measure.name)}_{region}" for region, measure in columns)]
     return [header, *_statistics(evaluation, _BRATS_ROWS, form, columns)]
@@ -84,7 +84,8 @@ def brats_lines(evaluation: Evaluation, form: Format = rounded) -> Lines:
 def _brats_columns(evaluation: Evaluation) -> list[tuple[str, Measure]]:
     found = {(region, measure.name): measure for region, measure in evaluation.columns()}
     names = dict.fromkeys((*BRATS_MEASURES, *evaluation.settings.measures))
-    keys = [(region, name) for name in names for region in _BRATS_REGIONS]
+    regions = dict.fromkeys((*_BRATS_REGIONS, *(region for region, _ in found)))
+    keys = [(region, name) for name in names for region in regions]
     return [(region, found[region, name]) for region, name in keys if (region, name) in found]
 
 
