@@ -8,6 +8,7 @@ from pathlib import Path
 from ..domain.errors import RequestError
 from ..domain.modalities import case_of_segmentation, stem
 from ..io.evidence import reachable
+from ..io.outputs import is_on_other_grid
 from ..io.registry import is_image
 
 
@@ -16,7 +17,8 @@ def match(prediction: Path, reference: Path) -> dict[str, tuple[Path, Path]]:
 
     ``<case>.nii.gz`` (or ``<case>_seg``, ``<case>-seg``, ``<case>.seg.nrrd``) matches ``<case>/<case>_seg.nii.gz``,
     ``<case>/<case>-seg.nii.gz``, ``<case>.seg.nrrd`` and ``<case>.nii.gz``; and ``<case>/<other>_Segm.nii``, where the
-    folder alone has the name of the case. References without a prediction are left alone.
+    folder alone has the name of the case. References without a prediction are left alone, and so are results of this
+    program on the grids of other sequences, beside those on the reference's.
 
     Raises:
         RequestError: a path is missing, one is a folder and the other a file, nothing is there to compare,
@@ -58,7 +60,8 @@ def _matched(prediction: Path, reference: Path) -> dict[str, tuple[Path, Path]]:
 
 
 def _images(paths: Iterable[Path]) -> list[Path]:
-    return sorted(path for path in paths if path.is_file() and is_image(path) and not path.name.startswith("."))
+    found = (path for path in paths if path.is_file() and is_image(path) and not path.name.startswith("."))
+    return sorted(path for path in found if not is_on_other_grid(path))
 
 
 def _case_of(path: Path) -> str:

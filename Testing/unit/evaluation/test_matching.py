@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from BrainTumorSegLib.domain.errors import RequestError
+from BrainTumorSegLib.domain.result_record import ResultRecord
 from BrainTumorSegLib.evaluation import match
 
 
@@ -34,6 +35,16 @@ def test_every_way_to_name_a_reference(tmp_path: Path) -> None:
 def test_predictions_in_case_folders(tmp_path: Path) -> None:
     predictions, references = touch(tmp_path / "p", "A/A_seg.nii.gz"), touch(tmp_path / "r", "A.nii.gz")
     assert match(predictions, references) == {"A": (predictions / "A/A_seg.nii.gz", references / "A.nii.gz")}
+
+
+def test_results_on_the_grids_of_other_sequences_are_no_predictions(tmp_path: Path) -> None:
+    predictions = touch(tmp_path / "p", "A.nii.gz", "A_on_t1.nii.gz", "A_on_flair.nii.gz")
+    references = touch(tmp_path / "r", "A.nii.gz")
+    ResultRecord("A", {"0": "background"}, "brats2023", ("WT",), {}).write(predictions / "A.json")
+    assert list(match(predictions, references)) == ["A"]
+    touch(predictions, "B_on_t1.nii.gz")  # of another program, which has no record
+    with pytest.raises(RequestError, match="B_on_t1"):
+        match(predictions, references)
 
 
 def test_two_files_match_whatever_their_names(tmp_path: Path) -> None:
