@@ -14,6 +14,10 @@ from .foreign_windows import ForeignWindows
 from .slicewise import Slicewise
 from .sliding_window import SlidingWindow
 
+# Networks that take any size halve small ones down to single voxels, of whose pooling OpenVINO makes nothing, or ends
+# the process: they get slices of at least so many voxels along an axis.
+SMALLEST_SLICE = 32
+
 # Called with done and total parts of the work; may raise to end it.
 Tick = Callable[[int, int], None]
 
@@ -62,5 +66,6 @@ def predictor_of(description: Description, divisor: int) -> Slicewise | SlidingW
     if description.dimensions == 2:
         names = [output.name for output in description.outputs]
         dense = tuple(names.index(name) for name in tiling.every_slice)
-        return Slicewise(tiling.patch, divisor, distance=tiling.slice_distance, dense=dense)
+        patch = tiling.patch if divisor > 1 else tuple(max(size, SMALLEST_SLICE) for size in tiling.patch)
+        return Slicewise(patch, divisor, distance=tiling.slice_distance, dense=dense)
     return SlidingWindow(tiling.patch, tiling.overlap, divisor)

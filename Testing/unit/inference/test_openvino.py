@@ -25,6 +25,7 @@ from BrainTumorSegLib.domain.progress import Progress
 from BrainTumorSegLib.inference.backends import conversions, create_backend, openvino_runtime, ready_backend
 from BrainTumorSegLib.inference.backends.torch_backend import TorchBackend
 from BrainTumorSegLib.inference.pipeline import segment_case
+from BrainTumorSegLib.inference.predictors import predictor_of
 from BrainTumorSegLib.models.checkpoint_file import Checkpoint, load_checkpoint, save_checkpoint
 from BrainTumorSegLib.models.description import NetworkSpec
 from BrainTumorSegLib.networks import create_network
@@ -76,6 +77,19 @@ def test_the_same_probabilities_as_pytorch(
         assert found.dtype == np.float32 and found.shape == expected.shape
         np.testing.assert_allclose(found, expected, atol=2e-5)
         sizes = sizes[::-1]
+
+
+def test_slices_of_fewer_voxels_than_a_network_halves(tmp_path: Path) -> None:
+    checkpoint = stored(tmp_path / "model.safetensors", "u2net", 2, {"form": "small"})
+    image = np.random.default_rng(1).normal(size=(4, 2, 14, 9)).astype(np.float32)
+    found = []
+    for name in ("openvino", "torch"):
+        backend = create_backend(name, "cpu", "fp32")
+        predictor = predictor_of(checkpoint.description, backend.prepare(checkpoint, Progress()))
+        backend.load(checkpoint)
+        found.append(predictor(backend, image, lambda done, total: None))
+    assert found[0].shape == (3, 2, 14, 9)
+    np.testing.assert_allclose(found[0], found[1], atol=2e-5)
 
 
 def test_the_same_label_map_and_it_says_what_computed(patient: Patient, tiny_checkpoint: Callable[..., Path]) -> None:
