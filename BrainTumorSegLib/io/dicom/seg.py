@@ -25,6 +25,11 @@ _MAKER = "BrainTumorSeg"
 _USE = "For research, not for clinical use"
 # What a source series must have that results refer to.
 _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPClassUID", "SOPInstanceUID")
+# What it must have, if empty.
+_WANTED = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID"),
+    *("StudyDate", "StudyTime", "ReferringPhysicianName", "PositionReferenceIndicator"),
+)
 # Series of results are numbered apart from the scanner's own, which rarely reach hundreds.
 _SERIES_NUMBERS = 1000
 
@@ -108,17 +113,43 @@ def _highdicom(output: Path) -> Any:
 
 
 def _headers(files: Sequence[Path]) -> list[Any]:
-    """The source's headers, with what the standard wants to be there, if empty, where anonymisation removed it."""
+    """The source's headers, with what the standard wants to be there, if empty, where anonymisation removed it.
+
+    What holds no value of its kind is emptied, too, and texts of several character sets, or of one that highdicom does
+    not know, are put into UTF-8: highdicom refuses them as they are.
+    """
     found = []
     for file in files:
-        with BoundedFile(file) as stream:
+        with quiet(), BoundedFile(file) as stream:
             dataset = read_dataset(stream, stop_before_pixels=True)
-        for keyword in ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
-                        "StudyDate", "StudyTime", "ReferringPhysicianName", "PositionReferenceIndicator"):  # fmt: skip
-            if keyword not in dataset:
-                setattr(dataset, keyword, "")
+            if not _has_known_characters(dataset):
+                dataset.decode()
+                dataset.SpecificCharacterSet = "ISO_IR 192"
+            for keyword in _WANTED:
+                if keyword not in dataset or not _has_sense(dataset[keyword]):
+                    setattr(dataset, keyword, "")
         found.append(dataset)
     return found
+
+
+def _has_known_characters(dataset: Any) -> bool:
+    from highdicom import SpecificCharacterSetValues
+
+    return dataset.get("SpecificCharacterSet") in (None, *(each.value for each in SpecificCharacterSetValues))
+
+
+def _has_sense(element: Any) -> bool:
+    """Whether a date, a time or a sex is one."""
+    from pydicom.valuerep import DA, TM
+
+    if element.keyword == "PatientSex":
+        return element.value in (None, "", "M", "F", "O")
+    kind = {"DA": DA, "TM": TM}.get(element.VR, str)
+    try:
+        kind(element.value)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def _segmentation(result: Segmentation, sources: Sequence[Any]) -> Any:

@@ -189,6 +189,36 @@ def test_a_source_whose_tags_were_removed(tmp_path: Path) -> None:
     assert np.array_equal(masks["WT"], result.mask("WT"))
 
 
+def test_a_source_with_values_that_are_none_of_their_kind(tmp_path: Path, patient: Patient) -> None:
+    case = case_of(tmp_path / "P", patient)
+    for file in (tmp_path / "P").rglob("0*"):
+        dataset = pydicom.dcmread(file)
+        with pydicom.config.disable_value_validation():
+            dataset.PatientSex, dataset.PatientBirthDate, dataset.StudyTime = "male", "unknown", "10:15:00"
+            dataset.save_as(file)
+    for made in map(pydicom.dcmread, write(result_on(case, patient.labels.array), tmp_path)[:2]):
+        assert (made.PatientSex, made.PatientBirthDate, made.StudyTime) == ("", "", "")
+        assert made.StudyDate == STUDY["StudyDate"] and made.PatientID == STUDY["PatientID"]
+
+
+@pytest.mark.parametrize(
+    ("characters", "name"),
+    [
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎"),
+        ("ISO_IR 100", "Müller^Jörg"),
+        ("ISO_IR 192", "Wang^XiaoDong=王^小東"),
+    ],
+)
+def test_names_of_other_characters(tmp_path: Path, patient: Patient, characters: Any, name: str) -> None:
+    case = case_of(tmp_path / "P", patient)
+    for file in (tmp_path / "P").rglob("0*"):
+        dataset = pydicom.dcmread(file)
+        dataset.SpecificCharacterSet, dataset.PatientName = characters, name
+        dataset.save_as(file)
+    for file in write(result_on(case, patient.labels.array), tmp_path)[:2]:
+        assert str(pydicom.dcmread(file).PatientName) == name and violations(file) == []
+
+
 def test_what_has_no_dicom_images_to_refer_to(tmp_path: Path, patient: Patient) -> None:
     with pytest.raises(RequestError, match="refers to DICOM images; flair is none"):
         check_result(tmp_path / "o.dcm", patient.images["flair"])
