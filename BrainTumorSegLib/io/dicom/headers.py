@@ -26,6 +26,8 @@ DAMAGE = (
     OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError,
     struct.error, OverflowError, ArithmeticError, RuntimeError, zlib.error,
 )  # fmt: skip
+# Transfer syntaxes that pixels are written in as they are (PS3.5 Annex A).
+_PLAIN = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 
 # What tells a series' kind; in enhanced objects some bear other names and lie deeper.
 _KIND_TAGS: Mapping[str, tuple[str, ...]] = {
@@ -238,13 +240,13 @@ def _frames(dataset: Any, file: Path) -> Iterator[Frame]:
 def _damage(dataset: Any, left: int) -> str:
     """What is wrong with the pixels: slices of an enhanced object that nothing describes, or too few bytes left.
 
-    Pixels that are compressed, or in a file that is deflated as a whole, are known when they are unpacked.
+    Pixels that are compressed, in a file that is deflated as a whole, or written in a maker's own way, are known when
+    they are unpacked.
     """
     count, described = int(dataset.get("NumberOfFrames") or 1), len(dataset.get(_GROUPS[1]) or ())
     if described not in (0, count):
         return f"is damaged: it holds {count} slices and describes {described}"
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax.is_compressed or syntax.is_deflated or not dataset.get("Rows"):
+    if dataset.file_meta.TransferSyntaxUID not in _PLAIN or not dataset.get("Rows"):
         return ""
     pixels = int(dataset.Rows) * int(dataset.Columns) * count
     size = pixels * int(dataset.get("SamplesPerPixel") or 1) * int(dataset.get("BitsAllocated") or 16) // 8

@@ -237,7 +237,7 @@ def _pixels(file: Path) -> np.ndarray:
         with quiet(), BoundedFile(file) as stream:
             dataset = read_dataset(stream)
             syntax = dataset.file_meta.TransferSyntaxUID
-            if syntax.is_compressed:
+            if syntax.is_private or syntax.is_compressed:
                 how, remedy = f" as {syntax.name}", "Export the series again, uncompressed."
             by_pydicom = pydicom.pixels.get_decoder(syntax).is_available
             if not by_pydicom and syntax not in _GDCM:

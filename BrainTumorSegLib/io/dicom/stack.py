@@ -18,6 +18,8 @@ _ROUNDING_MM = 0.05
 _UNEVEN, _GAP = 0.2, 0.5
 # Slices shifted along their own plane by more than this angle are said to be.
 _SHEAR_DEGREES = 0.1
+# By so much the axes of a slice may miss unit length and the right angle.
+_AXES = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +90,10 @@ def stack(frames: Sequence[Frame]) -> Stack:
 
 def _check_alike(frames: Sequence[Frame]) -> None:
     first = frames[0]
+    if not np.allclose(first.axes @ first.axes.T, np.eye(2), atol=_AXES):
+        raise InputError("does not say how its slices lie: their axes are no unit vectors at a right angle")
+    if min(first.spacing) <= 0:
+        raise InputError("has pixels without a size")
     sizes = sorted({frame.size for frame in frames})
     if len(sizes) > 1:
         raise InputError(f"has slices of {' and '.join(f'{x} × {y}' for y, x in sizes)} pixels")

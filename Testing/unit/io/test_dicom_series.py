@@ -309,6 +309,16 @@ def test_a_compression_that_nothing_unpacks(tmp_path: Path, patient: Patient) ->
     assert "uncompressed" in caught.value.remedy
 
 
+def test_a_makers_own_way_of_writing_is_named(tmp_path: Path, patient: Patient) -> None:
+    for file in write_series(patient.images["t1"], tmp_path / "s"):
+        dataset = pydicom.dcmread(file)
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID("1.2.840.113619.5.2")
+        dataset.save_as(file, implicit_vr=True, little_endian=True)
+    with pytest.raises(InputError, match=r"cannot be read as 1\.2\.840\.113619\.5\.2") as caught:
+        read(tmp_path / "s")
+    assert "uncompressed" in caught.value.remedy
+
+
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, None])
 def test_files_without_the_preamble(tmp_path: Path, patient: Patient, syntax: pydicom.uid.UID | None) -> None:
     """With the words that say how the rest is written, or without."""
@@ -336,6 +346,9 @@ def test_files_without_the_preamble(tmp_path: Path, patient: Patient, syntax: py
         ({"Modality": "CT"}, "is CT, not MR"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]}, "is a mosaic"),
         ({"FrameOfReferenceUID": "1.2", "ImagePositionPatient": None}, "does not say where its slices lie"),
+        ({"ImageOrientationPatient": [2, 0, 0, 0, 2, 0]}, "does not say how its slices lie"),
+        ({"ImageOrientationPatient": [1, 0, 0, 1, 0, 0]}, "does not say how its slices lie"),
+        ({"PixelSpacing": [0, 0]}, "has pixels without a size"),
     ],
 )
 def test_what_makes_no_volume_even_if_it_was_named(
