@@ -63,8 +63,8 @@ _NO_SEQUENCE = {
 _ONTO = {"to", "onto"}
 _COREGISTERED = {"reg", "coreg", "registered", "coregistered"}
 # Label maps that say so at the end of their names: ``<case>_seg``, ``<case>-seg``, Slicer's ``<case>.seg``, and the
-# ``_Segm`` of BraTS 2020's patient 355.
-_SEGMENTATION = re.compile(r"(?:^|[-_. ])seg(?:m|mentation)?$", re.IGNORECASE)
+# ``_Segm`` of BraTS 2020's patient 355; in BIDS ``_dseg``, behind what else tells label maps of one session apart.
+_SEGMENTATION = re.compile(r"(?:(?:^|[-_. ])seg(?:m|mentation)?|(?:_(?:space|desc)-[a-z0-9]+)*_dseg)$", re.IGNORECASE)
 # Words beside a sequence's that make it something else: susceptibility, maps, diffusion.
 _OTHERWISE = {
     *("swi", "swan", "hemo", "heme", "haemo", "map", "maps", "mapping", "mapit", "adc", "dwi", "mip"),
@@ -101,7 +101,8 @@ def is_segmentation(name: str) -> bool:
 def case_of_segmentation(path: Path | str) -> str | None:
     """The case that a file is the segmentation of, by what its name ends with; None for other files and for masks.
 
-    ``P1`` for ``P1_seg.nii.gz``, ``P1-seg.nii.gz``, ``P1.seg.nrrd`` and ``P1_Segm.nii``.
+    ``P1`` for ``P1_seg.nii.gz``, ``P1-seg.nii.gz``, ``P1.seg.nrrd`` and ``P1_Segm.nii``; of BIDS, ``sub-1_ses-1`` for
+    ``sub-1_ses-1_space-orig_dseg.nii.gz``.
     """
     name = stem(path)
     return _SEGMENTATION.sub("", name) if _SEGMENTATION.search(name) else None

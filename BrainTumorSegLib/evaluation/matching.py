@@ -17,8 +17,8 @@ def match(prediction: Path, reference: Path) -> dict[str, tuple[Path, Path]]:
 
     ``<case>.nii.gz`` (or ``<case>_seg``, ``<case>-seg``, ``<case>.seg.nrrd``) matches ``<case>/<case>_seg.nii.gz``,
     ``<case>/<case>-seg.nii.gz``, ``<case>.seg.nrrd`` and ``<case>.nii.gz``; and ``<case>/<other>_Segm.nii``, where the
-    folder alone has the name of the case. References without a prediction are left alone, and so are results of this
-    program on the grids of other sequences, beside those on the reference's.
+    folder alone has the name of the case; in BIDS ``sub-…_space-orig_dseg.nii.gz`` matches ``sub-…_dseg.nii.gz``.
+    References without a prediction are left alone, and so are results on the grids of other images.
 
     Raises:
         RequestError: a path is missing, one is a folder and the other a file, nothing is there to compare,
@@ -60,8 +60,8 @@ def _matched(prediction: Path, reference: Path) -> dict[str, tuple[Path, Path]]:
 
 
 def _images(paths: Iterable[Path]) -> list[Path]:
-    found = (path for path in paths if path.is_file() and is_image(path) and not path.name.startswith("."))
-    return sorted(path for path in found if not is_on_other_grid(path))
+    images = (path for path in paths if is_image(path) and path.name[0] != "." and path.is_file())
+    return sorted(path for path in images if not is_on_other_grid(path))
 
 
 def _case_of(path: Path) -> str:

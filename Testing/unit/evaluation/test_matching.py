@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from BrainTumorSegLib.domain.errors import RequestError
-from BrainTumorSegLib.domain.result_record import ResultRecord
 from BrainTumorSegLib.evaluation import match
 
 
@@ -37,14 +37,19 @@ def test_predictions_in_case_folders(tmp_path: Path) -> None:
     assert match(predictions, references) == {"A": (predictions / "A/A_seg.nii.gz", references / "A.nii.gz")}
 
 
-def test_results_on_the_grids_of_other_sequences_are_no_predictions(tmp_path: Path) -> None:
-    predictions = touch(tmp_path / "p", "A.nii.gz", "A_on_t1.nii.gz", "A_on_flair.nii.gz")
-    references = touch(tmp_path / "r", "A.nii.gz")
-    ResultRecord("A", {"0": "background"}, "brats2023", ("WT",), {}).write(predictions / "A.json")
-    assert list(match(predictions, references)) == ["A"]
-    touch(predictions, "B_on_t1.nii.gz")  # of another program, which has no record
-    with pytest.raises(RequestError, match="B_on_t1"):
-        match(predictions, references)
+def test_label_maps_of_bids(tmp_path: Path) -> None:
+    predictions = touch(tmp_path / "p", "sub-1/ses-2/anat/sub-1_ses-2_space-orig_dseg.nii.gz", "dseg.tsv")
+    references = touch(tmp_path / "r", "sub-1/ses-2/anat/sub-1_ses-2_dseg.nii.gz", "sub-2/anat/sub-2_dseg.nii.gz")
+    assert list(match(predictions, references)) == ["sub-1_ses-2"]
+    assert list(match(predictions, touch(tmp_path / "plain", "sub-1_ses-2.nii.gz"))) == ["sub-1_ses-2"]
+
+
+def test_results_on_the_grids_of_other_images_are_no_cases(tmp_path: Path) -> None:
+    predictions = touch(tmp_path / "p", "A.nii.gz", "A_on_flair.nii.gz", "B_on_t2.nii.gz")
+    record = {"case": "A", "measurements": {}, "provenance": {}, "use": ""}
+    (predictions / "A.json").write_text(json.dumps(record))
+    references = touch(tmp_path / "r", "A.nii.gz", "B_on_t2.nii.gz")
+    assert list(match(predictions, references)) == ["A", "B_on_t2"]  # the latter's name is all that speaks for it
 
 
 def test_two_files_match_whatever_their_names(tmp_path: Path) -> None:
