@@ -13,8 +13,9 @@ from ..domain.options import check_report_name
 from ..domain.progress import Progress
 from ..domain.result_record import record_path
 from ..domain.text_table import text_table
+from ..io.outputs import check_json
 from ..io.staging import staged
-from ..longitudinal import Change, TimePoint, compare, read_time_point
+from ..longitudinal import JSON_KEYS, Change, TimePoint, compare, read_time_point
 from .common import check_label_maps
 from .console import Console
 
@@ -40,6 +41,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         raise RequestError(f"{arguments.output.name} is no name of a JSON file.", "Use one that ends in .json.")
     if arguments.report:
         check_report_name(arguments.report)
+    check_json(arguments.output, JSON_KEYS)
     labels = [arguments.earlier, arguments.later]
     images = [arguments.earlier_image, arguments.later_image]
     check_label_maps(labels)

@@ -14,6 +14,7 @@ from ..evaluation.metrics.measures import DEFAULT_MEASURES, HD95_DEFINITIONS, ME
 from ..evaluation.metrics.policy import DEFAULT_POLICY, POLICIES
 from ..evaluation.tables import (
     BRATS_MEASURES,
+    JSON_KEYS,
     LAYOUTS,
     PairedTable,
     aligned,
@@ -23,7 +24,7 @@ from ..evaluation.tables import (
     text,
     write_table,
 )
-from ..io.outputs import check_outputs
+from ..io.outputs import check_json
 from ..io.staging import Staging, staged
 from ..models.catalogue import find
 from .common import check_label_maps
@@ -67,21 +68,25 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     _check_report(arguments)
     inputs = [arguments.prediction, arguments.reference, *([arguments.against] if arguments.against else [])]
     check_label_maps(inputs)
-    check_outputs([path for path in (arguments.output, arguments.report) if path], inputs)
     if arguments.jobs is not None and arguments.jobs < 1:
         raise RequestError(f"{arguments.jobs} processes are not possible.", "Give --jobs 1 or more.")
-    evaluation, other = _evaluate(arguments, progress)
-    pairing = paired_evaluations(evaluation, other) if other and other.results and evaluation.results else None
-    if evaluation.results:
+    if suffix == ".json":
+        check_json(arguments.output, JSON_KEYS)
+    with staged(inputs) as staging:  # before the work: what cannot be written ends the run now
+        table = staging.path(arguments.output) if arguments.output else None
+        page = staging.path(arguments.report) if arguments.report else None
+        evaluation, other = _evaluate(arguments, progress)
+        evaluations = [evaluation, *([other] if other else [])]
+        if not evaluation.results:
+            _complain(evaluations, console)
+        pairing = paired_evaluations(evaluation, other) if other and other.results else None
         _tell(evaluation, other, pairing, arguments.layout, console)
-        with staged(inputs) as staging:
-            if arguments.output:
-                part = staging.path(arguments.output)
-                write_table(part, suffix, evaluation, arguments.layout, pairing, other)
-            if arguments.report:
-                progress.report("report", 1.0, "Drawing the report")
-                _report(arguments, evaluation, (pairing, other.title) if pairing and other else None, staging)
-    _complain([evaluation, *([other] if other else [])], console)
+        if table:
+            write_table(table, suffix, evaluation, arguments.layout, pairing, other)
+        if page:
+            progress.report("report", 1.0, "Drawing the report")
+            _report(arguments, evaluation, (pairing, other.title) if pairing and other else None, page, staging)
+    _complain(evaluations, console)
     if arguments.output:  # which holds all that is said
         console.placed()
     console.result(as_json(evaluation, pairing, other))
@@ -170,6 +175,7 @@ def _report(
     arguments: argparse.Namespace,
     evaluation: Evaluation,
     against: tuple[PairedTable, str] | None,
+    page: Path,
     staging: Staging,
 ) -> None:
     """The one place where the report of a cohort is asked for; it appears together with the table."""
@@ -183,7 +189,7 @@ def _report(
         comparisons=against,
         figure=(lambda name: staging.path(folder / name)) if folder else None,
     )
-    write_cohort_report(evaluation, staging.path(arguments.report), options)
+    write_cohort_report(evaluation, page, options)
 
 
 def _complain(evaluations: list[Evaluation], console: Console) -> None:

@@ -26,6 +26,8 @@ LAYOUTS = {
 BRATS_MEASURES = ("sensitivity", "specificity", "hd95")
 _BRATS_NAMES = {"dice": "Dice", "sensitivity": "Sensitivity", "specificity": "Specificity", "hd95": "Hausdorff95"}
 _BRATS_REGIONS = ("ET", "WT", "TC")
+# By which the JSON of an evaluation is known.
+JSON_KEYS = frozenset(("settings", "conventions", "cases", "summary"))
 _STATISTICS: dict[str, Callable[[Summary], float]] = {
     "mean": lambda summary: summary.mean,
     "sd": lambda summary: summary.sd,

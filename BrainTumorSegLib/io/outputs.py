@@ -111,6 +111,20 @@ def check_record(destination: Path) -> None:
         )
 
 
+def check_json(destination: Path, keys: Collection[str]) -> None:
+    """Refuse to replace a JSON file that is none of a kind of ours.
+
+    Args:
+        destination: file that is to be written.
+        keys: that each file of its kind has.
+
+    Raises:
+        OutputError: with the file named.
+    """
+    if _is_taken(destination) and not _has(destination, keys):
+        raise OutputError(f"{destination} is there already and holds something else.", _ELSEWHERE)
+
+
 def check_derived(destination: Path, record: Path, keys: Collection[str] = ()) -> None:
     """Refuse to replace a file whose name follows from another output's, unless an earlier run wrote it.
 

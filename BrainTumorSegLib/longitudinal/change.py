@@ -27,6 +27,8 @@ from .rano import PRODUCTS, UNMEASURABLE, VOLUMES, response, sum_of_products
 from .timepoints import Overlaid, TimePoint, overlay
 
 SCHEMA = 1
+# By which the JSON of a comparison is known.
+JSON_KEYS = frozenset(("kind", "earlier", "later", "regions"))
 # Pieces up to this volume are no lesions, as BraTS counts them; what lies nearer than the second is the same one:
 # registration and outlines are off by as much.
 _SMALLEST_MM3, _SAME_MM = 50.0, 3.0

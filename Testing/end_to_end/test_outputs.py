@@ -131,3 +131,31 @@ def test_evaluate_overwrites_neither_labels_nor_its_own_table(cli: Cli, tmp_path
         done = cli("evaluate", prediction, labels, *options)
         assert done.returncode == 2, done.stderr
         assert content(tmp_path) == before
+
+
+def test_tables_and_changes_replace_no_json_of_others(cli: Cli, tmp_path: Path) -> None:
+    labels = next(samples.write_patient(tmp_path).glob("*_seg.nii.gz"))
+    other = tmp_path / "later.nii.gz"
+    other.write_bytes(labels.read_bytes())
+    record = tmp_path / "of_another.json"
+    commands = {
+        "evaluate": ("evaluate", other, labels, "--measures", "dice"),
+        "compare": ("compare", labels, other, "--labels", "brats2021"),
+    }
+    for command in commands.values():
+        record.write_text('{"case": "A", "measurements": {}, "provenance": {}, "use": ""}')
+        before = content(tmp_path)
+        done = cli(*command, "-o", record)
+        assert done.returncode == 2 and f"{record} is there already" in done.stderr, done.stderr
+        assert content(tmp_path) == before
+    for name, command in commands.items():
+        for _ in range(2):  # our own is replaced
+            done = cli(*command, "-o", tmp_path / f"{name}.json")
+            assert done.returncode == 0, done.stderr
+
+
+def test_a_table_that_cannot_be_written_ends_the_run_before_its_work(cli: Cli, tmp_path: Path) -> None:
+    labels = next(samples.write_patient(tmp_path).glob("*_seg.nii.gz"))
+    (tmp_path / "file").touch()
+    done = cli("evaluate", labels, labels, "-o", tmp_path / "file" / "table.csv")
+    assert done.returncode == 2 and "Comparing" not in done.stderr and not done.stdout
