@@ -109,6 +109,14 @@ class Outcome:
         changed = {name: stamp for name, stamp in self.inputs.items() if stamp != other.inputs[name]}
         return all(stamp == _former_stamp(Path(name)) for name, stamp in changed.items())
 
+    def is_of_others(self, other: Outcome) -> bool:
+        """Whether it is the result of none of the images of ``other``, but of some that are there still.
+
+        Then another patient has that name; images that were moved are gone from where they were.
+        """
+        mine, others = ({os.path.realpath(name) for name in each.inputs} for each in (self, other))
+        return self.is_done and mine.isdisjoint(others) and any(map(os.path.exists, mine))
+
     def write(self, output: Path) -> None:
         """Write the file, whole or not at all.
 

@@ -73,7 +73,7 @@ def plan(cohort: Cohort, request: Request, checkpoint: Checkpoint) -> Plan:
     """What is to be done of a cohort, and what is done already.
 
     A case is done where its outcome says so, its results are there, and its images, the model's weights and the
-    options are the same. One whose results would replace files of others cannot be run.
+    options are the same. One whose results would replace files of others, or another patient's, cannot be run.
     """
     tasks, done, failed = [], [], []
     taken: dict[Path, str] = {}
@@ -86,7 +86,7 @@ def plan(cohort: Cohort, request: Request, checkpoint: Checkpoint) -> Plan:
             continue
         before = read_outcome(task.output, case.id)
         try:
-            _check_free(task, before)
+            _check_free(task, before, request.force)
         except OutputError as error:
             failed.append(dataclasses.replace(task.expected, attempts=0, failure=Failure.of(error)))
             continue
@@ -98,12 +98,17 @@ def plan(cohort: Cohort, request: Request, checkpoint: Checkpoint) -> Plan:
     return Plan(tuple(tasks), tuple(done), tuple(failed))
 
 
-def _check_free(task: Task, before: Outcome | None) -> None:
-    """Refuse to replace what no earlier run wrote: nobody typed the names.
+def _check_free(task: Task, before: Outcome | None, force: bool) -> None:
+    """Refuse to replace what no earlier run wrote, or wrote of other images: nobody typed the names.
 
     Raises:
         OutputError: with the file named.
     """
+    if before and not force and before.is_of_others(task.expected):
+        raise OutputError(
+            f"{task.label_map} is the result of other images: {next(iter(before.inputs))}.",
+            "Choose another output folder, or give --force to replace it.",
+        )
     known = before.outputs if before else {}
     for file in task.files:
         if file.relative_to(task.output).as_posix() not in known:
@@ -169,7 +174,9 @@ class CohortRun:
         for outcome in planned.done:
             self._take(outcome, is_old=True)
         for outcome in planned.failed:
-            self._place(outcome)
+            before = read_outcome(output, outcome.case)
+            if not (before and before.is_done):  # what is known of a result stays with it
+                self._place(outcome)
             self._take(outcome)
 
     @property

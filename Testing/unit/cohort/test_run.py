@@ -242,6 +242,25 @@ def test_results_of_others_are_not_replaced(tmp_path: Path) -> None:
         assert f"{output / 'P1.nii.gz'} is there already" in refused.failure.message
 
 
+def test_another_patient_of_the_same_name_takes_no_results_place(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    for site in ("a", "b"):
+        samples.write_patient(tmp_path / site, case_id="P")
+    finish(planned(tmp_path / "a", output))
+    for _ in range(2):  # what is known of the first one's result stays
+        run = planned(tmp_path / "b", output)
+        (refused,) = run.failed
+        assert not run.tasks and refused.failure.code == "output"
+        assert str(tmp_path / "a" / "P") in refused.failure.message and "--force" in refused.failure.remedy
+        assert not CohortRun(run, output, lambda outcome, before: None).outcomes["P"].is_done
+        assert [each.case for each in planned(tmp_path / "a", output).done] == ["P"]
+    assert [each.case for each in planned(tmp_path / "b", output, force=True).tasks] == ["P"]
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    assert not planned(tmp_path / "link", output).failed
+    (tmp_path / "a").rename(tmp_path / "moved")
+    assert [each.case for each in planned(tmp_path / "moved", output).tasks] == ["P"]
+
+
 def test_results_of_ours_are_known_by_their_outcome_too(tmp_path: Path) -> None:
     study, output = tmp_path / "study", tmp_path / "out"
     samples.write_patient(study, case_id="P")
