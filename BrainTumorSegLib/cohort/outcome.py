@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from ..domain.errors import BrainTumorSegError, InputError, error_of
 from ..domain.json_values import read_json
-from ..domain.result_record import ResultRecord
+from ..domain.result_record import ResultRecord, record_path
 from ..domain.structure import from_json
 from ..io.case_folder import CaseFiles
 from ..io.evidence import reachable
@@ -116,6 +116,13 @@ class Outcome:
         """
         mine, others = ({os.path.realpath(name) for name in each.inputs} for each in (self, other))
         return self.is_done and mine.isdisjoint(others) and any(map(os.path.exists, mine))
+
+    def was_mended(self, label_map: Path, output: Path) -> bool:
+        """Whether somebody has changed the label map since, and not its record: a run that was killed changes both."""
+        files = (label_map, record_path(label_map))
+        return all(map(_is_filled, files)) and [
+            digest == self.outputs.get(name) for name, digest in digests(files, output).items()
+        ] == [False, True]
 
     def write(self, output: Path) -> None:
         """Write the file, whole or not at all.

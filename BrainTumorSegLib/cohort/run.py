@@ -73,7 +73,8 @@ def plan(cohort: Cohort, request: Request, checkpoint: Checkpoint) -> Plan:
     """What is to be done of a cohort, and what is done already.
 
     A case is done where its outcome says so, its results are there, and its images, the model's weights and the
-    options are the same. One whose results would replace files of others, or another patient's, cannot be run.
+    options are the same. One whose results would replace files of others, another patient's result or a mended one
+    cannot be run.
     """
     tasks, done, failed = [], [], []
     taken: dict[Path, str] = {}
@@ -85,30 +86,41 @@ def plan(cohort: Cohort, request: Request, checkpoint: Checkpoint) -> Plan:
             failed.append(task.expected)
             continue
         before = read_outcome(task.output, case.id)
+        known = before if before and not request.force else None
+        stands = known and known.stands_for(task.expected, task.output) and _has_all(task, request, checkpoint)
         try:
-            _check_free(task, before, request.force)
+            _check_free(task, before)
+            if known and not stands:
+                _check_replaceable(task, known)
         except OutputError as error:
             failed.append(dataclasses.replace(task.expected, attempts=0, failure=Failure.of(error)))
             continue
-        stands = before and not request.force and before.stands_for(task.expected, task.output)
-        if before and stands and _has_all(task, request, checkpoint):
-            done.append(before)
+        if known and stands:
+            done.append(known)
         else:
             tasks.append(task)
     return Plan(tuple(tasks), tuple(done), tuple(failed))
 
 
-def _check_free(task: Task, before: Outcome | None, force: bool) -> None:
-    """Refuse to replace what no earlier run wrote, or wrote of other images: nobody typed the names.
+def _check_replaceable(task: Task, before: Outcome) -> None:
+    """Refuse to replace the result of another patient, or one that somebody has mended since.
 
     Raises:
         OutputError: with the file named.
     """
-    if before and not force and before.is_of_others(task.expected):
-        raise OutputError(
-            f"{task.label_map} is the result of other images: {next(iter(before.inputs))}.",
-            "Choose another output folder, or give --force to replace it.",
-        )
+    remedy = "Choose another output folder, or give --force to replace it."
+    if before.is_of_others(task.expected):
+        raise OutputError(f"{task.label_map} is the result of other images: {next(iter(before.inputs))}.", remedy)
+    if before.was_mended(task.label_map, task.output):
+        raise OutputError(f"{task.label_map} was changed since it was made.", remedy)
+
+
+def _check_free(task: Task, before: Outcome | None) -> None:
+    """Refuse to replace what no earlier run wrote: nobody typed the names.
+
+    Raises:
+        OutputError: with the file named.
+    """
     known = before.outputs if before else {}
     for file in task.files:
         if file.relative_to(task.output).as_posix() not in known:

@@ -261,6 +261,20 @@ def test_another_patient_of_the_same_name_takes_no_results_place(tmp_path: Path)
     assert [each.case for each in planned(tmp_path / "moved", output).tasks] == ["P"]
 
 
+def test_a_result_that_an_expert_mended_is_not_replaced(tmp_path: Path) -> None:
+    study, output = tmp_path / "study", tmp_path / "out"
+    samples.write_patient(study, case_id="P")
+    finish(planned(study, output))
+    (output / "P.nii.gz").write_bytes(b"mended")
+    assert [each.case for each in planned(study, output).done] == ["P"]
+    for options in ({"tta": True}, {"preprocessed": tmp_path / "images"}):  # for which it is run again
+        (refused,) = planned(study, output, **options).failed
+        assert f"{output / 'P.nii.gz'} was changed" in refused.failure.message
+        assert [each.case for each in planned(study, output, force=True, **options).tasks] == ["P"]
+    (output / "P.json").write_text("{}")  # both are of a run that was killed before it wrote its outcome
+    assert [each.case for each in planned(study, output, tta=True).tasks] == ["P"]
+
+
 def test_results_of_ours_are_known_by_their_outcome_too(tmp_path: Path) -> None:
     study, output = tmp_path / "study", tmp_path / "out"
     samples.write_patient(study, case_id="P")
