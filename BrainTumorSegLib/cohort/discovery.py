@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -27,7 +27,7 @@ class Cohort:
     Attributes:
         root: the folder.
         cases: in the order of their names; one that cannot be read has a ``problem``.
-        left_out: name of a folder or file directly below the root → why it is no case.
+        left_out: name of a folder or file below the root → why it is no case.
     """
 
     root: Path
@@ -91,35 +91,55 @@ def _told_apart(found: list[CaseFiles]) -> list[CaseFiles]:
 
 
 def _left_out(root: Path, found: list[CaseFiles], passed_over: Mapping[Path, str]) -> dict[str, str]:
-    """Entries of the root in which no case was found → why."""
+    """Entries of the root in which no case was found, or what lies too deep below one → why."""
     shared = {id(case.beside): case.beside for case in found}  # of a folder with many cases once
-    own = (path for case in found for path in (*case.own, *([case.folder] if case.folder else [])))
-    used = chain(own, *shared.values())
-    tops = {path.relative_to(root).parts[:1] for path in used if path.is_relative_to(root)}
+    files = chain((path for case in found for path in case.own), *shared.values())
+    used = chain(((path, path.parent) for path in files), ((each.folder, each.folder) for each in found if each.folder))
+    tops: dict[tuple[str, ...], set[Path]] = {}  # entry of the root → folders of its cases
+    for path, home in used:
+        if path.is_relative_to(root):
+            tops.setdefault(path.relative_to(root).parts[:1], set()).add(home)
     reasons = {}
     for entry in sorted(root.iterdir()):
         hidden = entry.name.startswith(".")
-        if hidden or (entry.name,) in tops or () in tops or not (entry.is_dir() or is_image(entry)):
+        if hidden or () in tops or not (entry.is_dir() or is_image(entry)):
             continue
-        reasons[entry.name] = passed_over.get(entry) or _why(entry, root, passed_over)
+        homes = tops.get((entry.name,))
+        if homes is None:
+            reasons[entry.name] = passed_over.get(entry) or _why(entry, root, passed_over)
+        elif not homes & {entry, root} and (deep := _nearest(root, _held(entry, {*passed_over, *homes}))):
+            outer, image = deep
+            reasons[image.relative_to(root).as_posix()] = _too_deep(outer)
     return reasons
+
+
+def _held(folder: Path, passed_over: Collection[Path]) -> dict[Path, list[Path]]:
+    """Folders with images → these."""
+    folders = ((place, list(filter(is_image, files))) for place, files in folders_below(folder, passed_over))
+    return {place: images for place, images in folders if images}
+
+
+def _too_deep(home: Path) -> str:
+    return f"lies deeper than is looked; give {home} itself as the folder of patients"
 
 
 def _why(entry: Path, root: Path, passed_over: Mapping[Path, str]) -> str:
     if entry.is_file():
         return "its name speaks of no sequence, or of no case"
-    folders = ((folder, list(filter(is_image, files))) for folder, files in folders_below(entry, passed_over))
-    held = {folder: images for folder, images in folders if images}
+    held = _held(entry, passed_over)
     if not held:
         inside = next((why for path, why in passed_over.items() if path.is_relative_to(entry) and path.is_dir()), "")
         return "it holds no image" + (f" but in {inside}" if inside else "")
-    # That nearest to the root: derivatives and the like lie deeper than the images that they are of.
-    deep = min(_deep(root, held), key=lambda each: len(each[0].parts), default=None)
-    if deep:
+    if deep := _nearest(root, held):
         home, image = deep
-        return f"{image.relative_to(entry)} lies deeper than is looked; give {home} itself as the folder of patients"
+        return f"{image.relative_to(entry)} {_too_deep(home)}"
     image = next(iter(held.values()))[0]
     return f"no name of its images speaks of T1, T1ce, T2 or FLAIR, as {image.relative_to(entry)}"
+
+
+def _nearest(root: Path, held: Mapping[Path, list[Path]]) -> tuple[Path, Path] | None:
+    """Of what lies too deep, that nearest to the root: derivatives and the like lie deeper than what they are of."""
+    return min(_deep(root, held), key=lambda each: len(each[0].parts), default=None)
 
 
 def _deep(root: Path, held: Mapping[Path, list[Path]]) -> Iterator[tuple[Path, Path]]:

@@ -97,6 +97,18 @@ def test_a_bids_data_set_one_folder_down_is_said_to_lie_too_deep(tmp_path: Path,
     assert why in find_refused(tmp_path)
 
 
+def test_patients_that_lie_deeper_than_others_are_said(tmp_path: Path, patient: Patient) -> None:
+    put(patient, tmp_path / "site" / "sub-01" / "ses-1" / "sub-01_flair.nii.gz")
+    deep = put(patient, tmp_path / "site" / "more" / "sub-02" / "ses-1" / "sub-02_flair.nii.gz")
+    put(patient, tmp_path / "site" / "sub-01" / "ses-1" / "x" / "y" / "again_flair.nii.gz")  # of a case
+    found = find_cohort(tmp_path, OUT)
+    assert [case.id for case in found.cases] == ["ses-1"]
+    home = tmp_path / "site"
+    why = f"lies deeper than is looked; give {home} itself as the folder of patients"
+    assert found.left_out == {deep.relative_to(tmp_path).as_posix(): why}
+    assert len(find_cohort(home, OUT).cases) == 2
+
+
 @pytest.mark.parametrize("channels", [{}, {"0": "FLAIR"}])
 def test_a_data_set_with_a_folder_of_images_one_folder_down(
     tmp_path: Path, patient: Patient, channels: dict[str, str]
