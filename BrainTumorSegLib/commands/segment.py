@@ -131,8 +131,9 @@ def _stage_label_map(
     record_file = record_path(arguments.output)
     beside = [staging.derived(path, record_file) for path in beside_result(arguments.output)]
     record = staging.path(record_file, record=True)
+    names = {region: f"{region}.nii.gz" for region in checkpoint.description.regions}
     folder = options.probabilities
-    maps = {region: staging.path(folder / f"{region}.nii.gz") for region in checkpoint.description.regions if folder}
+    maps = {region: staging.derived(folder / name, record_file) for region, name in names.items() if folder}
 
     def write(result: Segmentation) -> None:
         write_result(result, options.labels, file, *beside)

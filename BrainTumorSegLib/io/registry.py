@@ -26,7 +26,10 @@ FORMATS: tuple[Format, ...] = (Nifti(), Nrrd(), MetaImage())
 
 # Those of header files whose voxels lie elsewhere are read, not written.
 IMAGE_SUFFIXES = (*(suffix for known in FORMATS for suffix in known.suffixes), ".nhdr", ".mhd")
-_SERIES = "Give the folder of the patient's DICOM series as the case, or a series by its modality: --t1 SERIES."
+_SERIES = (
+    "Give the folder of the patient's DICOM series as the case, or a series by its modality: --t1 SERIES;"
+    " masks are read as .nii.gz, .nii, .nrrd or .mha."
+)
 # What else files with such names turn out to be: how they begin, what that is, what to do.
 _STRANGERS: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
     ((b"version https://git-lfs",), "a pointer of Git LFS, not the file itself", "Fetch the file: git lfs pull."),

@@ -76,6 +76,20 @@ def test_labels_on_other_grids_replace_no_file_of_others(cli: Cli, model: Path, 
         assert done.returncode == 0, done.stderr
 
 
+def test_probability_maps_replace_no_file_of_others(cli: Cli, model: Path, tmp_path: Path) -> None:
+    folder, expert = write_case(tmp_path / "P"), tmp_path / "maps" / "ET.nii.gz"
+    expert.parent.mkdir()
+    expert.write_bytes(b"drawn by an expert")
+    command = ("segment", folder, "-o", tmp_path / "o.nii.gz", "--model", model, "--probabilities", expert.parent)
+    before = content(tmp_path)
+    done = cli(*command)
+    assert done.returncode == 2 and f"{expert} is there already" in done.stderr, done.stderr
+    assert content(tmp_path) == before
+    expert.unlink()
+    for _ in range(2):  # maps of our own are replaced
+        assert cli(*command).returncode == 0
+
+
 def test_a_run_can_be_repeated(cli: Cli, model: Path, tmp_path: Path) -> None:
     folder = write_case(tmp_path / "case")
     more = ["--probabilities", folder, "--report", folder / "r.html", "--native", "all", "--preprocessed", folder / "b"]
