@@ -10,6 +10,8 @@ _FILLED_IF_NOT_STRIPPED = 0.6
 _LARGEST_BRAIN_ML = 2400.0
 # A child's brain has this size before its first birthday; an image that is smaller than the second is of no whole head.
 _SMALLEST_BRAIN_ML, _SMALLEST_HEAD_MM = 650.0, 80.0
+# Nor does any part of a brain that can be segmented measure so little: voxel sizes in centimetres make 1.5 of 1,500 mL.
+_SMALLEST_PART_ML = 3.0
 # A slice through a brain is not longer than this; one through a head with the air around it is.
 _LONGEST_BRAIN_MM = 200.0
 
@@ -22,6 +24,6 @@ def check(examined: Examined) -> list[str]:
         return ["The images do not look skull-stripped; the model was trained on skull-stripped ones."]
     if examined.shows_part:
         return ["The images show a part of a brain; the model was trained on whole ones."]
-    if size[1] > _SMALLEST_HEAD_MM and examined.filled_ml < _SMALLEST_BRAIN_ML:
+    if examined.filled_ml < (_SMALLEST_BRAIN_ML if size[1] > _SMALLEST_HEAD_MM else _SMALLEST_PART_ML):
         return [f"The brain measures {examined.filled_ml:,.0f} mL only: check the voxel size."]
     return []

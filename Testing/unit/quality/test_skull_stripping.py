@@ -19,9 +19,9 @@ def ball(shape_mm: tuple[float, float, float], radius_mm: float) -> np.ndarray:
     return np.asarray(np.linalg.norm(index * MM / radius_mm, axis=-1) < 1, dtype=np.int16) * 300
 
 
-def examined(image: np.ndarray, brain: str = "extracted") -> Examined:
-    volume = Volume(image, np.diag([-MM, -MM, MM, 1]), "image")
-    return Examined(volume, image[None].astype(np.float32), ("t1",), (MM, MM, MM), "LPS", brain)
+def examined(image: np.ndarray, brain: str = "extracted", step: float = MM) -> Examined:
+    volume = Volume(image, np.diag([-step, -step, step, 1]), "image")
+    return Examined(volume, image[None].astype(np.float32), ("t1",), (step, step, step), "LPS", brain)
 
 
 def test_a_brain_is_a_brain() -> None:
@@ -53,6 +53,12 @@ def test_a_part_of_a_brain_is_called_that_and_nothing_worse(part: tuple[slice, .
 def test_a_brain_far_too_small_is_one_of_wrong_voxel_sizes() -> None:
     """A brain of half the size in each direction, as when every second voxel was left out and the header stayed."""
     (found,) = check(examined(ball((120, 120, 120), 35)))
+    assert "voxel size" in found
+
+
+@pytest.mark.parametrize("shape", [(160, 240, 240), (140, 140, 140)])
+def test_voxel_sizes_in_centimetres_are_said(shape: tuple[int, int, int]) -> None:
+    (found,) = check(examined(ball(shape, 70), step=MM / 10))
     assert "voxel size" in found
 
 
