@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import __version__
-from ..domain.errors import BrainTumorSegError, ExecutionError, OutputError, RequestError
+from ..domain.errors import BrainTumorSegError, DeviceError, ExecutionError, OutputError, RequestError
 from ..domain.options import RunOptions
 from ..domain.progress import Progress
 from ..domain.result_record import record_path
@@ -201,6 +201,7 @@ class CohortRun:
 
         Raises:
             CancelledError: through ``progress``.
+            DeviceError: there is no such device or backend.
             ExecutionError: the disk is full.
         """
         try:
@@ -216,8 +217,14 @@ class CohortRun:
             workers.close()
 
     def _hear(self, ended: Ended) -> None:
-        """A case has ended: it is tried once more where its worker died, and else written down."""
+        """A case has ended: it is tried once more where its worker died, and else written down.
+
+        Raises:
+            DeviceError: the first case finds no such device or backend, and so would all.
+        """
         outcome = ended.outcome
+        if outcome.failure.code == DeviceError.code and not self._ended:
+            raise outcome.failure.error
         if ended.is_lost and outcome.attempts < _ATTEMPTS:
             self._waiting.append(ended.task.again())
             return

@@ -24,7 +24,7 @@ from BrainTumorSegLib.cohort.local import Ended, LocalWorkers, threads_each, vis
 from BrainTumorSegLib.cohort.outcome import Failure, Outcome, digests, outcome_file, read_outcome
 from BrainTumorSegLib.cohort.run import CohortRun, Plan, Request, plan, spoken_time
 from BrainTumorSegLib.cohort.tables import FAILURES, PAGE, RESULTS, check_tables, stage_tables
-from BrainTumorSegLib.domain.errors import CancelledError, ExecutionError, OutputError, RequestError
+from BrainTumorSegLib.domain.errors import CancelledError, DeviceError, ExecutionError, OutputError, RequestError
 from BrainTumorSegLib.domain.labels import OWN_FIRST
 from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.domain.progress import Progress
@@ -111,6 +111,15 @@ def test_a_result_that_is_made_anew_is_waited_for_at_rest() -> None:
     assert workers.wait(0.2) == [] and time.monotonic() - since > 0.15
     assert workers.wait(0.01) == [], "and not forgotten"
     assert workers._again == ["A"]
+
+
+def test_a_device_that_is_not_there_ends_the_run_with_the_first_case(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    with pytest.raises(DeviceError):
+        carried_out({"A": ["device"], "B": [""]}, output)
+    assert not output.exists()
+    running, _ = carried_out({"A": [""], "B": ["device"]}, output)  # of one worker of many
+    assert list(running.failed) == ["B"]
 
 
 def test_a_cancel_closes_the_workers(tmp_path: Path) -> None:
