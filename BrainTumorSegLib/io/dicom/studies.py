@@ -12,8 +12,8 @@ from ..tree import folders_below
 from .headers import read_header
 from .series import is_dicom_file
 
-# Files of a folder that are looked at for a first DICOM file; what lies beside series is no long list.
-_LOOKED_AT = 20
+# Files of a folder that are looked at for a first DICOM file: each may have one of another kind beside it, named first.
+_LOOKED_AT = 1000
 
 
 def study_folders(root: Path, passed_over: Collection[Path] = ()) -> dict[Path, str]:

@@ -167,6 +167,13 @@ def test_a_study_of_dicom_series_is_a_case(tmp_path: Path, patient: Patient) -> 
     assert found.cases[0].arguments == [str(tmp_path / "P1")]
 
 
+def test_a_study_with_a_page_a_slice_before_its_files_is_a_case(tmp_path: Path, patient: Patient) -> None:
+    write_series(patient.images["t1"], tmp_path / "P" / "1", names="IM{:04d}")
+    for number in range(200):
+        (tmp_path / "P" / "1" / f"A{number}.json").write_text("{}")
+    assert [case.id for case in find_cohort(tmp_path, OUT).cases] == ["P"]
+
+
 def test_studies_behind_links_are_cases(tmp_path: Path, patient: Patient) -> None:
     root, output = tmp_path / "root", tmp_path / "out"
     for name, uid in (("P1", "1.2.3"), ("P2", "1.2.4")):
