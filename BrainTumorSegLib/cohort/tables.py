@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import importlib.util
 import math
 import os
 from collections.abc import Iterable, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 from ..domain.errors import OutputError
 from ..domain.labels import REGIONS
 from ..domain.measurements import RegionMeasurement
-from ..domain.text_table import spreadsheet_cell
+from ..domain.text_table import spreadsheet_cell, whole_text
 from ..io.staging import Staging
 from .outcome import Outcome, holds_outcomes
 
@@ -42,7 +41,7 @@ def result_row(outcome: Outcome) -> dict[str, Any]:
         values = {**dataclasses.asdict(sizes), "expected_dice": record.confidence.get(region)}
         row |= {f"{region}_{name}": _finite(value) for name, value in values.items()}
     made, label_map = record.provenance, next(iter(outcome.outputs), "")
-    return row | {
+    told: dict[str, Any] = {
         "case": outcome.case,
         "warnings": " | ".join(record.warnings),
         "label_map": label_map,
@@ -61,6 +60,7 @@ def result_row(outcome: Outcome) -> dict[str, Any]:
         "versions": ", ".join(f"{name} {version}" for name, version in made.versions.items()),
         "images": " | ".join(made.inputs.values()),
     }
+    return row | {name: whole_text(value) if isinstance(value, str) else value for name, value in told.items()}
 
 
 def failure_row(outcome: Outcome) -> dict[str, Any]:
@@ -107,12 +107,19 @@ def stage_tables(outcomes: Iterable[Outcome], folder: Path, staging: Staging) ->
     _write(staging.path(folder / RESULTS), RESULT_COLUMNS, results)
     failures = [failure_row(outcome) for outcome in ordered if not outcome.is_done]
     _write(staging.path(folder / FAILURES), FAILURE_COLUMNS, failures)
-    if results and all(importlib.util.find_spec(name) for name in ("pandas", "pyarrow")):
-        import pandas
+    if results:
+        _write_parquet(results, folder, staging)
 
-        table = pandas.DataFrame(results, columns=list(RESULT_COLUMNS))
-        sizes = [name for name in RESULT_COLUMNS if name.startswith(tuple(f"{region}_" for region in REGIONS))]
-        table.astype(dict.fromkeys(sizes, "float64")).to_parquet(staging.path(folder / PARQUET))
+
+def _write_parquet(rows: Sequence[dict[str, Any]], folder: Path, staging: Staging) -> None:
+    try:
+        import pandas
+        import pyarrow  # noqa: F401 — that pandas writes with
+    except (ImportError, AttributeError, ValueError):  # not there, or built for another numpy
+        return
+    table = pandas.DataFrame(rows, columns=list(RESULT_COLUMNS))
+    sizes = [name for name in RESULT_COLUMNS if name.startswith(tuple(f"{region}_" for region in REGIONS))]
+    table.astype(dict.fromkeys(sizes, "float64")).to_parquet(staging.path(folder / PARQUET))
 
 
 def _write(file: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:

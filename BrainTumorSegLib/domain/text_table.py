@@ -51,12 +51,17 @@ def markdown_text(text: str) -> str:
     return _NUMBERED.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\g<0>", one_line(" ".join(text.split()))))
 
 
+def whole_text(text: str) -> str:
+    """A text that any file can hold: names of files need be none, and what is none in them becomes escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def spreadsheet_cell(text: str) -> str:
     """A cell of a CSV file that no spreadsheet takes for a formula, and any file can hold; numbers stay as they are.
 
     Source: OWASP, CSV Injection.
     """
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")  # names of files need be no text
+    text = whole_text(text)
     if not text.startswith(("=", "+", "-", "@", "\t", "\r")):
         return text
     try:

@@ -23,7 +23,7 @@ from BrainTumorSegLib.cohort.layouts import LAYOUTS
 from BrainTumorSegLib.cohort.local import Ended, LocalWorkers, threads_each, visible_gpus
 from BrainTumorSegLib.cohort.outcome import Failure, Outcome, digests, outcome_file, read_outcome
 from BrainTumorSegLib.cohort.run import CohortRun, Plan, Request, plan, spoken_time
-from BrainTumorSegLib.cohort.tables import FAILURES, PAGE, RESULTS, check_tables, stage_tables
+from BrainTumorSegLib.cohort.tables import FAILURES, PAGE, RESULTS, check_tables, result_row, stage_tables
 from BrainTumorSegLib.domain.errors import CancelledError, DeviceError, ExecutionError, OutputError, RequestError
 from BrainTumorSegLib.domain.labels import OWN_FIRST
 from BrainTumorSegLib.domain.options import RunOptions
@@ -337,6 +337,21 @@ def test_tables_hold_no_formulas(tmp_path: Path) -> None:
     with staged() as staging:
         stage_tables([bad], tmp_path, staging)
     assert "'=cmd(),input,'+1 is no file" in (tmp_path / FAILURES).read_text().replace('"', "")
+
+
+def test_a_library_that_is_broken_takes_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("pandas", "pyarrow"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('built for another numpy')")
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with staged() as staging:
+        stage_tables([Outcome("P", result=RECORD.as_json())], tmp_path, staging)
+    assert (tmp_path / RESULTS).is_file()
+
+
+def test_rows_hold_nothing_but_text(tmp_path: Path) -> None:
+    row = result_row(Outcome(os.fsdecode(b"\xff"), outputs={os.fsdecode(b"\xff.nii.gz"): "0"}, result=RECORD.as_json()))
+    assert row["case"].encode() and row["label_map"].encode()
 
 
 @pytest.mark.parametrize(
