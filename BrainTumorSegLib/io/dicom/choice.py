@@ -206,9 +206,13 @@ def _check_usable(modality: str, series: Series, damaged: Sequence[str] = ()) ->
 
 
 def _check_one_patient(series: Iterable[Series]) -> None:
-    patients = sorted({each.first.patient for each in series})
-    if len(patients) > 1:
-        raise InputError(f"The series are of {len(patients)} patients: {listed(patients)}.", "Give those of one.")
+    """Two dates of birth are two patients, also of one identifier: hospitals count alike, and some call all alike."""
+    headers = [each.first for each in series]
+    patients = sorted({header.patient for header in headers})
+    births = sorted({header.birth for header in headers if header.birth})
+    told = patients if len(patients) > 1 else [f"one born {readable_date(birth)}" for birth in births]
+    if len(told) > 1:
+        raise InputError(f"The series are of {len(told)} patients: {listed(told)}.", "Give those of one.")
 
 
 def _check_mr(folder: Path, found: Found) -> None:

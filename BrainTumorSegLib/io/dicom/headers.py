@@ -48,6 +48,7 @@ _TAGS = [
     *{keyword for keywords in _KIND_TAGS.values() for keyword in keywords},
     *_GROUPS,
     *("SOPClassUID", "SOPInstanceUID", "Modality", "ContrastBolusAgentSequence", "PatientID", "PatientName"),
+    "PatientBirthDate",
     *("StudyInstanceUID", "StudyDate", "StudyTime", "SeriesInstanceUID", "SeriesNumber", "SeriesDate", "SeriesTime"),
     *("AcquisitionDate", "AcquisitionTime", "ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing"),
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "RescaleSlope", "RescaleIntercept"),
@@ -64,6 +65,7 @@ class Header:
         series, study: UIDs of what it belongs to.
         modality: ``MR``, ``CT``, ``SEG``, …
         patient: identifier, or name where there is none.
+        birth: the patient's date of birth, as ``YYYYMMDD``.
         number: of the series, as its scanner counts.
         date: of the study, as ``YYYYMMDD``.
         time: when the series was acquired, to be compared.
@@ -79,6 +81,7 @@ class Header:
     study: str
     modality: str
     patient: str
+    birth: str
     number: str
     date: str
     time: str
@@ -170,6 +173,7 @@ def _header(dataset: Any, file: Path, left: int) -> Header:
         study=text("StudyInstanceUID"),
         modality=text("Modality"),
         patient=text("PatientID") or text("PatientName"),
+        birth=text("PatientBirthDate"),
         number=text("SeriesNumber"),
         date=text("StudyDate"),
         time=(text("AcquisitionDate") or text("SeriesDate")) + (text("AcquisitionTime") or text("SeriesTime")),

@@ -116,6 +116,19 @@ def test_two_patients_are_refused_by_name(tmp_path: Path, patient: Patient) -> N
         find_case((), {"t1": tmp_path / "a" / "1-t1", "t2": tmp_path / "b" / "3-t2"})
 
 
+def test_patients_of_one_identifier_are_told_apart_by_their_births(tmp_path: Path, patient: Patient) -> None:
+    series = {}
+    for number, (modality, birth) in enumerate((("t1", "19600101"), ("t2", ""), ("flair", "19710203")), start=1):
+        study: dict[str, Any] = {"StudyInstanceUID": f"1.2.{number}", "PatientID": "ANON", "PatientBirthDate": birth}
+        series[modality] = tmp_path / str(number)
+        write_series(patient.images[modality], series[modality], modality, number=number, **study)
+    with pytest.raises(InputError, match="2 patients: one born 1960-01-01 and one born 1971-02-03"):
+        find_case(tmp_path)
+    with pytest.raises(InputError, match="2 patients"):
+        find_case((), {name: series[name] for name in ("t1", "flair")})
+    assert set(find_case((), {name: series[name] for name in ("t1", "t2")}).files) == {"t1", "t2"}
+
+
 def test_series_of_one_number_and_name_are_told_apart(tmp_path: Path, patient: Patient) -> None:
     for folder in ("a", "b", "c"):
         add(tmp_path / folder, patient.images["t1"], 3, SeriesDescription="t1 (fast)")
