@@ -240,7 +240,15 @@ def candidate(node: Any) -> Candidate:
         reach_mm=0.0 if problem else spacing[2] * node.GetImageData().GetDimensions()[2],
         derived="DERIVED" in tags.get("ImageType", "").upper().split("\\"),
         unusable=problem,
+        file=_file_of(node),
     )
+
+
+def _file_of(node: Any) -> Path | None:
+    """The file that a volume was loaded from; None where there is none."""
+    storage = node.GetStorageNode()
+    name = storage.GetFullNameFromFileName() if storage is not None else ""
+    return Path(name) if name else None
 
 
 def unusable(node: Any) -> str:

@@ -69,6 +69,7 @@ class Candidate:
         derived: whether it was computed from other images.
         fault: what is amiss with an image that is chosen only where there is no other; empty if nothing is.
         unusable: why it cannot be an input, whatever it is called; empty if it can.
+        file: that it was loaded from, where that is known.
     """
 
     source: Any
@@ -80,6 +81,7 @@ class Candidate:
     derived: bool = False
     fault: str = ""
     unusable: str = ""
+    file: Path | None = None
 
     @property
     def modality(self) -> str:
@@ -155,21 +157,41 @@ def _by(origins: Mapping[str, Origin], name: str) -> dict[str, str]:
 
 
 def _sessions(candidates: Iterable[Candidate]) -> dict[tuple[str, ...], list[Candidate]]:
-    """Those of one patient and study together; where nothing tells a study, those whose names begin alike."""
+    """Those of one patient and study together; where nothing tells a study, those of one case."""
     given = list(candidates)
-    # A folder of its own keeps images of the same name apart.
-    untold = {
-        Path(str(number), f"{each.name.replace('/', '-')}.nii"): each
-        for number, each in enumerate(given)
-        if each.origin.is_silent
-    }
-    case_of = {untold[path]: case for case, paths in by_case(untold).items() for path in paths}
+    case_of = _cases([each for each in given if each.origin.is_silent])
     found: dict[tuple[str, ...], list[Candidate]] = {}
     for each in given:
         origin = each.origin
         key = (origin.patient, origin.study or origin.date, case_of.get(each, ""))
         found.setdefault(key, []).append(each)
     return found
+
+
+def _cases(untold: Sequence[Candidate]) -> dict[Candidate, str]:
+    """Image → its case, where names begin differently, or else where files lie in folders of their own; else nothing.
+
+    A folder may be that of a case, or of one of its sequences.
+    """
+    # A folder of its own keeps images of the same name apart.
+    named = {Path(str(number), f"{each.name.replace('/', '-')}.nii"): each for number, each in enumerate(untold)}
+    if groups := by_case(named):
+        return {named[path]: case for case, paths in groups.items() for path in paths}
+    for up in (1, 2):
+        folders: dict[str, list[Candidate]] = {}
+        for each in untold:
+            if each.file is not None:
+                folders.setdefault(str(Path(*each.file.parts[:-up])), []).append(each)
+        if _are_cases(list(folders.values())):
+            return {each: folder for folder, group in folders.items() for each in group}
+    return {}
+
+
+def _are_cases(groups: Sequence[Sequence[Candidate]]) -> bool:
+    """Whether groups hold a sequence twice between them, and one of them more than one sequence."""
+    sequences = [_modalities(group) for group in groups]
+    held = sum(map(len, sequences))
+    return held > len(set().union(*sequences)) and held > len(sequences)
 
 
 def _modalities(group: Iterable[Candidate]) -> set[str]:

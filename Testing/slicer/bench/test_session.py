@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from BrainTumorSegLib.domain.grid import Grid
+from Testing import samples
 
 from .driving import Panel
 from .test_inputs import add_volume, choose, chosen, info
@@ -98,6 +100,23 @@ def test_mixed_days_are_watched_and_stay_with_the_result(panel: Panel, case: Pat
     made = panel.segment()
     assert "different days" in panel.ui.resultInfoLabel.text
     assert "different days" in made.GetAttribute("BrainTumorSeg.provenance")
+
+
+def test_two_patients_whose_files_have_the_same_names(panel: Panel, case: Path, tmp_path: Path) -> None:
+    """The folders that they were loaded from tell them apart."""
+    import slicer
+
+    for patient, sequences in (("A", ("t1", "t1ce")), ("B", ("t1", "t2", "flair"))):
+        (tmp_path / patient).mkdir()
+        for name in sequences:
+            file = tmp_path / patient / f"{name}.nii.gz"
+            shutil.copy(next(case.glob(f"*{samples.STYLES['brats2023'][name]}.nii.gz")), file)
+            slicer.util.loadVolume(str(file))
+    panel.click("assignButton")
+    nodes = {name: getattr(panel.ui, f"{name}Selector").currentNode() for name in ("t1", "t1ce", "t2", "flair")}
+    assert nodes.pop("t1ce") is None
+    assert {Path(node.GetStorageNode().GetFileName()).parent for node in nodes.values()} == {tmp_path / "B"}
+    assert "t1ce (of another case)" in said(panel)
 
 
 def test_what_a_run_made_is_no_input(panel: Panel, case: Path, logic: Any) -> None:

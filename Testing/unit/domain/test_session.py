@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,6 +82,31 @@ def test_by_names_alone_one_case_is_chosen() -> None:
     assert reasons(found)["P2_flair"] == "of another case"
     more = choose_session([image("P1_t1"), image("P1_flair"), *(image(f"P2_{n}") for n in ("t1", "t2", "flair"))])
     assert set(names(more).values()) == {"P2_t1", "P2_t2", "P2_flair"}
+
+
+@pytest.mark.parametrize("place", ["{case}/{name}.nii.gz", "{case}/{name}/image.nii.gz"])
+def test_by_folders_where_the_names_of_two_cases_are_the_same(place: str) -> None:
+    """The thinner T1 of one is none for the other, which lacks nothing; nor does it fill a gap."""
+
+    def case(which: str, *sequences: str, size: float = 1.0) -> list[Candidate]:
+        return [
+            image(f"{name} {which}", size=size, file=Path("data", place.format(case=which, name=name)))
+            for name in sequences
+        ]
+
+    found = choose_session([*case("P1", "T1", "FLAIR", size=0.5), *case("P2", "T1", "T1ce", "FLAIR")])
+    assert set(names(found).values()) == {"T1 P2", "T1ce P2", "FLAIR P2"}
+    assert reasons(found)["T1 P1"] == "of another case"
+    lacking = choose_session([*case("P1", "T2", "FLAIR"), *case("P2", "T1", "T1ce", "FLAIR")])
+    assert set(names(lacking).values()) == {"T1 P2", "T1ce P2", "FLAIR P2"}
+
+
+@pytest.mark.parametrize("folders", [("a", "a", "a"), ("a", "b", "c"), ("a", "a", "b")])
+def test_folders_tell_nothing_where_no_sequence_is_there_twice(folders: tuple[str, ...]) -> None:
+    """A folder a sequence, as converters make it."""
+    given = zip(("T1", "T1ce", "FLAIR"), folders, strict=True)
+    found = choose_session([image(name, file=Path(folder, f"{name}.nii")) for name, folder in given])
+    assert set(names(found).values()) == {"T1", "T1ce", "FLAIR"}
 
 
 def test_images_of_the_same_name_are_two() -> None:
