@@ -22,7 +22,7 @@ def compare_nodes(result: Any, reference: Any) -> dict[str, dict[str, Any]]:
         reference: segmentation or label volume node; brought onto the result's grid (nearest neighbour) if need be.
 
     Raises:
-        BrainTumorSegError: a node holds no known region, or they are one and the same.
+        BrainTumorSegError: a node holds no known region, labels that can be read in two ways, or both are the same.
     """
     from BrainTumorSegLib import evaluate
     from BrainTumorSegLib.domain.grid import Grid, check_overlap
@@ -31,11 +31,12 @@ def compare_nodes(result: Any, reference: Any) -> dict[str, dict[str, Any]]:
 
     if result is reference:
         raise RequestError(_("A segmentation cannot be compared with itself."), _("Choose another reference."))
-    first, second = mrml.labels_of(result), mrml.labels_of(reference)
+    asked = mrml.known_regions(result)
+    first, second = mrml.labels_of(result), mrml.labels_of(reference, asked)
     check_overlap(second, first)
     array = resample(second.array, Grid.of(second), Grid.of(first), nearest=True)
     measures = evaluate(first.array, array, first.spacing)
-    known = set(mrml.known_regions(result)) & set(mrml.known_regions(reference))
+    known = set(asked) & set(mrml.known_regions(reference))
     unknown = set(REGIONS) - known
     return {region: dict(values) for region, values in measures.items() if region not in unknown}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,17 @@ from vtk.util import numpy_support
 
 from ...domain.errors import InputError
 from ...domain.json_values import json_of
-from ...domain.labels import REGIONS, TISSUES, Region, from_masks, read_labels, tissues_of
+from ...domain.labels import (
+    CONVENTIONS,
+    REGIONS,
+    TISSUES,
+    Region,
+    decide_convention,
+    found_values,
+    from_masks,
+    read_labels,
+    tissues_of,
+)
 from ...domain.volume import Volume, bounding_box
 from .translation import tr as _
 from .volumes import ATTRIBUTE, affine_of, own_affine, world_of
@@ -157,24 +167,45 @@ def _show(node: Any, styles: tuple[Region, ...]) -> None:
         display.SetSegmentOpacity3D(style.name, style.opacity)
 
 
-def labels_of(node: Any) -> Volume:
+def labels_of(node: Any, regions: Collection[str] = tuple(REGIONS)) -> Volume:
     """The label map of a segmentation or label volume node, in the convention of this library.
 
     Segments are known by their ids or names: ET, TC and WT, or else NCR, ED and ET. The affine is that of the world.
 
+    Args:
+        node: whose labels they are.
+        regions: those that are asked for: of the whole tumour alone, a mask of 0 and 1 or 255 tells all.
+
     Raises:
-        InputError: it has none of these segments, or its voxels follow no known convention.
+        InputError: it has none of these segments, or its voxels follow no known convention, or more than one.
         GeometryError: under a transform that is not linear.
     """
     if node.IsA("vtkMRMLLabelMapVolumeNode"):
-        if node.GetImageData() is None:
-            raise InputError(_("{name} holds no image.").format(name=node.GetName()), _("Load it again."))
-        array = read_labels(slicer.util.arrayFromVolume(node), "auto", node.GetName())
-        return Volume(array, affine_of(node), node.GetName())
+        return _labels_of_volume(node, regions)
     masks, affine = masks_of(node)
-    regions = {name: masks[name] for name in REGIONS if name in masks}
-    labels = from_masks(regions if set(regions) - {"ET"} else masks)  # ET is a tissue class as well
+    found = {name: masks[name] for name in REGIONS if name in masks}
+    labels = from_masks(found if set(found) - {"ET"} else masks)  # ET is a tissue class as well
     return Volume(labels, affine, node.GetName())
+
+
+def _labels_of_volume(node: Any, regions: Collection[str]) -> Volume:
+    name = node.GetName()
+    if node.GetImageData() is None:
+        raise InputError(_("{name} holds no image.").format(name=name), _("Load it again."))
+    values = slicer.util.arrayFromVolume(node)
+    found = found_values(values, name)
+    whole = set(regions) == {"WT"} and CONVENTIONS["whole"].fits(found)
+    try:
+        convention = decide_convention({name: found}, "whole" if whole else "auto", reference=True)
+    except InputError as error:
+        raise InputError(
+            str(error),
+            _(
+                "Convert it to a segmentation (module Data, right click), and call its segments what they are: ET, TC "
+                "and WT, or NCR, ED and ET; that of the whole tumour alone WT."
+            ),
+        ) from error
+    return Volume(read_labels(values, convention, name), affine_of(node), name)
 
 
 def masks_of(node: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from BrainTumorSegLib.domain.errors import InputError
 from BrainTumorSegLib.domain.labels import to_regions
 from BrainTumorSegLib.domain.measurements import measure
 from Testing import samples
@@ -187,6 +188,26 @@ def test_comparison_across_grids(panel: Panel, result: Any, truth: Any, patient:
         second = np.roll(first, 2, axis=0)
         dice = 2 * (first & second).sum() / (first.sum() + second.sum())
         assert measures[name]["dice"] == pytest.approx(dice)
+
+
+@pytest.mark.parametrize("value", [1, 255])
+def test_a_mask_of_the_whole_tumour_as_a_reference(
+    panel: Panel, result: Any, truth: Any, models: dict[str, Path], value: int
+) -> None:
+    """It tells all of a result that is the whole tumour alone, and nothing of the regions of another one."""
+    import slicer
+
+    slicer.util.updateVolumeFromArray(truth, (slicer.util.arrayFromVolume(truth) > 0).astype(np.uint8) * value)
+    panel.ui.referenceSelector.setCurrentNode(truth)
+    panel.click("compareButton")
+    assert "truth holds labels" in (text := only_message(panel.desk).text)
+    assert "convention" not in text, "it cannot be named here"
+    assert not panel.ui.comparisonTable.visible
+    with pytest.raises(InputError, match="truth holds labels"):
+        panel.widget.logic.measurements(truth)
+    flair = panel.ui.flairSelector.currentNode()
+    whole = panel.widget.logic.segment(flair=flair, model=models["flair-only"], device="cpu", inProcess=True)
+    assert {name: measures["dice"] for name, measures in panel.widget.logic.compare(whole, truth).items()} == {"WT": 1}
 
 
 def test_a_segmentation_is_no_reference_for_itself(panel: Panel, result: Any) -> None:
