@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,12 @@ def add_volume(name: str, volume: Volume, place: mrml.Place, *, made: str, label
 
     Args:
         name: of the node; made unique.
-        volume: what it shows.
+        volume: what it shows, where the reference lay when it was read.
         place: where the result lies.
         made: what of a run it is; keeps it from being taken for a scan.
         labels: make it a label volume.
     """
-    reference = place.reference
+    reference, volume = place.reference, dataclasses.replace(volume, affine=place.motion @ volume.affine)
     on_it = reference is not None and same_grid(Grid.of(volume), mrml.grid_of_volume(reference))
     kind = "vtkMRMLLabelMapVolumeNode" if labels else "vtkMRMLScalarVolumeNode"
     voxels = volume.array.astype(np.uint8 if labels else np.float32)
@@ -37,9 +38,15 @@ def add_volume(name: str, volume: Volume, place: mrml.Place, *, made: str, label
 
 
 def add_transform(name: str, matrix: np.ndarray, place: mrml.Place) -> Any:
-    """A linear transform; a scan that is put under it lies over the reference."""
+    """A linear transform; a scan that is put under it lies over the reference.
+
+    Args:
+        name: of the node; made unique.
+        matrix: 4×4, from the scan's own coordinates to where the reference lay when it was read.
+        place: where the result lies.
+    """
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", slicer.mrmlScene.GenerateUniqueName(name))
-    node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
+    node.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(place.motion @ matrix))
     if place.reference is not None:
         mrml.place_beside(node, place.reference)
     return node

@@ -6,6 +6,7 @@ import dataclasses
 import time
 import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from BrainTumorSegLib.domain.alignment_record import Motion
-from BrainTumorSegLib.domain.errors import BrainTumorSegError, ExecutionError
+from BrainTumorSegLib.domain.errors import BrainTumorSegError, ExecutionError, GeometryError
 from BrainTumorSegLib.domain.grid import Grid
 from BrainTumorSegLib.domain.modalities import TITLES, reference_of
 from BrainTumorSegLib.domain.result_record import ResultRecord
@@ -60,7 +61,7 @@ class SegmentationRun:
         """
         self._sources, self._wish, self._segmentation = dict(sources), wish, segmentation
         self._reference = self._sources[reference_of(self._sources)]
-        self._voxels = None if segmentation is None else mrml.fingerprint(segmentation)
+        self._voxels = None if segmentation is None else _voxels_of(segmentation)
         self._grid = None if isinstance(self._reference, Path) else _own_grid(self._reference)
         self._node: Any = None
         self._problem: BrainTumorSegError | None = None
@@ -233,11 +234,16 @@ class SegmentationRun:
         return node
 
     def _place(self, affine: np.ndarray) -> mrml.Place:
-        """On the reference, which may have been put under a transform; where it lay if its own grid is another now."""
+        """On the reference, which may have been put under a transform; where it lay if it is on another grid now.
+
+        Nothing can be put under a transform that is not linear.
+        """
         if self._grid is None:
             return mrml.Place(affine)
-        if _own_grid(self._reference) == self._grid:
-            return mrml.Place(mrml.affine_of(self._reference), self._reference)
+        with suppress(GeometryError):
+            now, was = mrml.affine_of(self._reference), self._affines[reference_of(self._sources)]
+            if _own_grid(self._reference) == self._grid:
+                return mrml.Place(now, self._reference, np.eye(4) if (now == was).all() else now @ np.linalg.inv(was))
         text = _("{name} has other voxels or another place now; the result lies where it was when the run began.")
         self.warnings.append(text.format(name=self._reference.GetName()))
         return mrml.Place(affine)
@@ -245,14 +251,19 @@ class SegmentationRun:
     def _add_preprocessed(self, preprocessed: Preprocessed, moves: Mapping[str, Motion], place: mrml.Place) -> None:
         """The brain, the registered images and the transforms, where asked for; and where the scans have moved."""
         reference, title = self._reference, TITLES[reference_of(self._sources)]
-        for modality, motion in moves.items():
-            source, matrix = self._sources.get(modality), np.asarray(motion.matrix)
-            if place.reference is not None and source is not None and not isinstance(source, Path):
-                was, fixed = self._affines[modality], self._affines[reference_of(self._sources)]
-                self.moved[source.GetID(), reference.GetID()] = Moved(was, fixed, matrix @ was)
-            if self._wish.registered and source is not None:
+        for modality, source in self._sources.items():
+            if modality not in moves:
+                continue
+            put = np.asarray(moves[modality].matrix)
+            if not isinstance(source, Path):
+                was, put = self._affines[modality], put @ self._affines[modality]
+                if place.reference is not None:
+                    fixed = self._affines[reference_of(self._sources)]
+                    self.moved[source.GetID(), reference.GetID()] = Moved(was, fixed, put)
+                put = put @ np.linalg.inv(mrml.own_affine(source))  # in place of a transform that it is under
+            if self._wish.registered:
                 name = _("{name} to {reference}").format(name=_stem(source), reference=title)
-                self.transform_nodes[modality] = add_transform(name, matrix, place)
+                self.transform_nodes[modality] = add_transform(name, put, place)
         if self._wish.brain and preprocessed.brain is not None:
             name = _("{name} brain").format(name=_stem(reference))
             self.brain_node = add_volume(name, preprocessed.brain, place, made="brain mask", labels=True)
@@ -289,8 +300,8 @@ class SegmentationRun:
 
     def _is_as_it_was(self, chosen: Any) -> bool:
         try:
-            return mrml.fingerprint(chosen) == self._voxels
-        except BrainTumorSegError:  # made something else that cannot be read
+            return _voxels_of(chosen) == self._voxels
+        except BrainTumorSegError:  # made something else that cannot be read or replaced
             return False
 
     def _provenance(self, record: ResultRecord) -> dict[str, Any]:
@@ -328,6 +339,13 @@ def _make_folder() -> RunFolder:
             _("There is no place for temporary files ({reason}).").format(reason=error.strerror or error),
             _("Make room on the disk."),
         ) from error
+
+
+def _voxels_of(segmentation: Any) -> str:
+    """A digest of what an output holds; refuses one that could not take a result."""
+    if segmentation.GetSegmentation().GetNumberOfSegments():  # an empty one is put where the reference is
+        mrml.world_of(segmentation)
+    return mrml.fingerprint(segmentation)
 
 
 def _own_grid(volume: Any) -> tuple[tuple[int, ...], tuple[float, ...]]:

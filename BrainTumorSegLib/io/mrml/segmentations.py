@@ -9,7 +9,7 @@ import datetime
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -69,10 +69,12 @@ class Place:
     Attributes:
         affine: from voxel index to RAS millimetres of the world.
         reference: the volume node, if there is one.
+        motion: 4×4, of the world: what has become of the reference's place since it was read.
     """
 
     affine: np.ndarray
     reference: Any = None
+    motion: np.ndarray = field(default_factory=lambda: np.eye(4))
 
 
 def write_segments(node: Any, labels: np.ndarray, styles: tuple[Region, ...], place: Place) -> None:

@@ -82,7 +82,9 @@ def world_of(node: Any) -> np.ndarray:
             _("{name} is under the transform {transform}, which is not linear.").format(
                 name=node.GetName(), transform=transform.GetName()
             ),
-            _("Harden it on a copy of the volume (Data module, right click), or take the volume out of it."),
+            _("Harden the transform on a copy (module Data, right click), or take {name} out of it.").format(
+                name=node.GetName()
+            ),
         )
     transform.GetMatrixTransformToWorld(matrix)
     return slicer.util.arrayFromVTKMatrix(matrix)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import slicer
+import vtk
 
 from BrainTumorSegLib import engine_process
 from Testing.slicer.harness.dialogs import DESK, Desk, Shown
@@ -171,6 +172,19 @@ def remove(node: Any) -> None:
     for one in (node, *belongings):
         if one is not None:
             slicer.mrmlScene.RemoveNode(one)
+
+
+def bend(node: Any) -> None:
+    """Put a node under a transform that is not linear."""
+    warp = vtk.vtkThinPlateSplineTransform()
+    warp.SetBasisToR()
+    for points, shift in ((vtk.vtkPoints(), 0), (vtk.vtkPoints(), 2)):
+        for corner in ((0, 0, 0), (9, 0, 0), (0, 8, 0), (0, 0, 7 + shift), (5, 5, 5)):
+            points.InsertNextPoint(corner)
+        (warp.SetTargetLandmarks if shift else warp.SetSourceLandmarks)(points)
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "warp")
+    transform.SetAndObserveTransformToParent(warp)
+    node.SetAndObserveTransformNodeID(transform.GetID())
 
 
 def only_message(desk: Desk) -> Shown:

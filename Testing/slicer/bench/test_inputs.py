@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .driving import SEQUENCES, Panel, only_message, snapshot
+from .driving import SEQUENCES, Panel, bend, only_message, snapshot
 
 REFERENCE = "Reference: the result lies on its grid."
 
@@ -281,19 +281,8 @@ def _coloured() -> dict[str, Any]:
 
 
 def _bent() -> dict[str, Any]:
-    import slicer
-    import vtk
-
-    warp = vtk.vtkThinPlateSplineTransform()
-    warp.SetBasisToR()
-    for points, shift in ((vtk.vtkPoints(), 0), (vtk.vtkPoints(), 2)):
-        for corner in ((0, 0, 0), (9, 0, 0), (0, 8, 0), (0, 0, 7 + shift), (5, 5, 5)):
-            points.InsertNextPoint(corner)
-        (warp.SetTargetLandmarks if shift else warp.SetSourceLandmarks)(points)
-    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode", "warp")
-    transform.SetAndObserveTransformToParent(warp)
     node = add_volume("x")
-    node.SetAndObserveTransformNodeID(transform.GetID())
+    bend(node)
     return {"flair": node}
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from BrainTumorSegLib.domain.errors import GeometryError
 from BrainTumorSegLib.domain.labels import to_regions
 from Testing import samples
 
-from .driving import Panel, mask, segment_names
+from .driving import Panel, bend, mask, segment_names
 from .test_editing import paint
 
 
@@ -97,13 +98,44 @@ def test_another_grid_of_the_reference(
 def test_a_transform_of_the_reference_is_followed(
     panel: Panel, case: Path, models: dict[str, Path], patient: samples.Patient
 ) -> None:
+    """By the segments, and by the volumes beside them."""
     import slicer
+
+    from BrainTumorSegLib.io import mrml
 
     nodes = panel.load(case)
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
-    run = panel.widget.logic.segment(**nodes, model=models["exact"], device="cpu", wait=False)
+    run = panel.widget.logic.segment(**nodes, model=models["exact"], device="cpu", probabilities=True, wait=False)
     nodes["t1ce"].SetAndObserveTransformNodeID(transform.GetID())
+    motion = np.eye(4)
+    motion[:3, 3] = 10, 20, 30
+    transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(motion))
     made = run.result()
     assert made.GetTransformNodeID() == transform.GetID()
     assert not any("when the run began" in line for line in run.warnings)
     np.testing.assert_array_equal(mask(made, "WT", nodes["t1ce"]), patient.labels.array > 0)
+    np.testing.assert_allclose(mrml.affine_of(run.probability_nodes["WT"]), mrml.affine_of(nodes["t1ce"]), atol=1e-4)
+
+
+@pytest.mark.parametrize("bent", ["reference", "output"])
+def test_a_transform_that_is_not_linear_loses_no_result(
+    panel: Panel, case: Path, models: dict[str, Path], patient: samples.Patient, bent: str
+) -> None:
+    """It lies where the image was, or in a new segmentation; an output that is under one is refused at once."""
+    from BrainTumorSegLib.io import mrml
+
+    nodes = panel.load(case)
+    before, logic = mrml.affine_of(nodes["t1ce"]), panel.widget.logic
+    asked = {**nodes, "model": models["exact"], "device": "cpu"}
+    output = logic.segment(**asked, inProcess=True)
+    run = logic.segment(**asked, outputSegmentation=output, wait=False)
+    bend(nodes["t1ce"] if bent == "reference" else output)
+    made = run.result()
+    assert len(run.warnings) == 1
+    labels = mrml.labels_of(made)
+    np.testing.assert_array_equal(labels.array, patient.labels.array)
+    np.testing.assert_allclose(labels.affine, before, atol=1e-4)
+    if bent == "output":
+        assert made is not output
+        with pytest.raises(GeometryError, match="not linear"):
+            logic.segment(**asked, outputSegmentation=output, wait=False)

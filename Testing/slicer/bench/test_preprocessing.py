@@ -129,6 +129,34 @@ def test_what_a_run_leaves_of_raw_scans(panel: Panel, pair: dict[str, Any]) -> N
     panel.click("alignmentButton")
 
 
+def test_a_transform_takes_the_place_of_the_scans_own(panel: Panel, pair: dict[str, Any], logic: Any) -> None:
+    """The scan is under one when it is registered, and the reference is put under another one meanwhile."""
+    import slicer
+
+    from BrainTumorSegLib.io import mrml
+
+    transforms = [slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode") for _ in range(2)]
+    for number, transform in enumerate(transforms, start=1):
+        motion = np.eye(4)
+        motion[:3, 3] = 3 * number, -2, 1
+        transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(motion))
+    scan, reference = pair["flair"], pair["t1ce"]
+    scan.SetAndObserveTransformNodeID(transforms[0].GetID())
+    run = logic.segment(
+        t1ce=reference, flair=scan, model="flair-only", preprocess="register", registered=True, brain=True, wait=False
+    )
+    reference.SetAndObserveTransformNodeID(transforms[1].GetID())
+    run.result()
+    scan.SetAndObserveTransformNodeID(run.transform_nodes["flair"].GetID())
+    unmoved = mrml.affine_of(reference) @ np.linalg.inv(pair["motion"] @ mrml.own_affine(reference))
+    np.testing.assert_allclose(mrml.affine_of(scan), unmoved @ mrml.own_affine(scan), atol=1.0)
+    centre = [*np.divide(slicer.util.arrayFromVolume(reference).shape[::-1], 2), 1]
+    for node in (run.brain_node, run.registered_nodes["t1ce"]):
+        middle = [*np.divide(slicer.util.arrayFromVolume(node).shape[::-1], 2), 1]
+        there = mrml.affine_of(node) @ middle
+        np.testing.assert_allclose(there, mrml.affine_of(reference) @ centre, atol=3)
+
+
 def test_a_cancelled_registration_leaves_the_scene_as_it_was(
     application: Traces, panel: Panel, pair: dict[str, Any]
 ) -> None:
