@@ -266,6 +266,28 @@ def test_segments_that_were_made_by_hand_are_replaced_by_name(scene: Any, labels
     np.testing.assert_array_equal(mrml.labels_of(node).array, labels)
 
 
+def test_a_segment_of_a_result_that_was_renamed_is_kept(scene: Any, labels: np.ndarray) -> None:
+    """It is somebody's own then: it is nothing of the result that is measured, and stays where another one comes."""
+    volume, node = add_volume(scene), add_segmentation(scene)
+    place = mrml.Place(mrml.affine_of(volume), volume)
+    mrml.write_segments(node, labels, styles(), place)
+    mrml.write_provenance(node, {}, ALL)
+    segmentation = node.GetSegmentation()
+    segmentation.GetSegment(segmentation.GetSegmentIdBySegmentName("ET")).SetName("ET of last year")
+    assert set(mrml.known_regions(node)) == {"TC", "WT"} == set(mrml.segment_ids(node))
+    assert mrml.holds_other_work(node)
+    before, _affine = mrml.masks_of(node)
+    mrml.write_segments(node, np.where(labels == 3, 2, labels), styles(), place)
+    names = [segmentation.GetNthSegment(index).GetName() for index in range(segmentation.GetNumberOfSegments())]
+    assert sorted(names) == ["ET", "ET of last year", "TC", "WT"]
+    after, _affine = mrml.masks_of(node)
+    assert not after["ET"].any()
+    np.testing.assert_array_equal(after["WT"], before["WT"])
+    segmentation.GetSegment(mrml.segment_ids(node)["ET"]).SetName("x")
+    segmentation.GetSegment(segmentation.GetSegmentIdBySegmentName("ET of last year")).SetName("ET")
+    np.testing.assert_array_equal(mrml.masks_of(node)[0]["ET"], labels == 3)
+
+
 def test_a_provenance_is_read_as_it_was_written(scene: Any) -> None:
     node = add_segmentation(scene)
     assert mrml.provenance_of(node) == {}

@@ -95,7 +95,7 @@ def write_segments(node: Any, labels: np.ndarray, styles: tuple[Region, ...], pl
         _set_geometry(node, affine, labels.shape, place.reference)
         own = [style.name for style in styles if style.name not in STYLES]
         for name in (*_names(node), *own):  # a former result goes whole, also what this one lacks
-            while identifier := _segment_id(segmentation, name):
+            while identifier := segmentation.GetSegmentIdBySegmentName(name):
                 segmentation.RemoveSegment(identifier)
         segmentation.SetSourceRepresentationName("Binary labelmap")
         for style in styles:
@@ -105,7 +105,7 @@ def write_segments(node: Any, labels: np.ndarray, styles: tuple[Region, ...], pl
             segment.SetTerminology(terminology_of(style))
             segment.SetTag("Description", style.title)
             segment.AddRepresentation("Binary labelmap", _labelmap(np.isin(labels, list(style.labels)), affine))
-            segmentation.AddSegment(segment, style.name)
+            segmentation.AddSegment(segment, segmentation.GenerateUniqueSegmentID(style.name))
     node.SetAttribute(f"{ATTRIBUTE}own", "\n".join(own))
     node.SetAttribute(f"{ATTRIBUTE}fingerprint", fingerprint(node))
     _show(node, styles)
@@ -165,14 +165,15 @@ def _show(node: Any, styles: tuple[Region, ...]) -> None:
         return
     display.SetVisibility2DFill(False)
     display.SetVisibility2DOutline(True)
+    ids = segment_ids(node)
     for style in styles:
-        display.SetSegmentOpacity3D(style.name, style.opacity)
+        display.SetSegmentOpacity3D(ids[style.name], style.opacity)
 
 
 def labels_of(node: Any, regions: Collection[str] = tuple(REGIONS)) -> Volume:
     """The label map of a segmentation or label volume node, in the convention of this library.
 
-    Segments are known by their ids or names: ET, TC and WT, or else NCR, ED and ET. The affine is that of the world.
+    Segments are known by their names: ET, TC and WT, or else NCR, ED and ET. The affine is that of the world.
 
     Args:
         node: whose labels they are.
@@ -272,7 +273,7 @@ def replace_mask(node: Any, name: str, mask: np.ndarray) -> None:
 
 def segment_ids(node: Any) -> dict[str, str]:
     """Region, class or region of the model's own → id of its segment, for those that the segmentation has."""
-    found = {name: _segment_id(node.GetSegmentation(), name) for name in _names(node)}
+    found = {name: node.GetSegmentation().GetSegmentIdBySegmentName(name) for name in _names(node)}
     return {name: identifier for name, identifier in found.items() if identifier}
 
 
@@ -281,19 +282,16 @@ def _names(node: Any) -> tuple[str, ...]:
     return (*STYLES, *filter(None, (node.GetAttribute(f"{ATTRIBUTE}own") or "").split("\n")))
 
 
-def _segment_id(segmentation: Any, name: str) -> str:
-    """The id of the segment with this id or name; empty where there is none."""
-    return name if segmentation.GetSegment(name) is not None else segmentation.GetSegmentIdBySegmentName(name) or ""
-
-
 def known_regions(node: Any) -> tuple[str, ...]:
-    """Regions that a result speaks of: those its model knew, else those that its segments make up."""
+    """Regions that a result speaks of: those that its segments make up, of those its model knew."""
     if not node.IsA("vtkMRMLSegmentationNode"):
         return tuple(REGIONS)
-    stored = node.GetAttribute(f"{ATTRIBUTE}regions")
+    ids, stored = segment_ids(node), node.GetAttribute(f"{ATTRIBUTE}regions")
     if stored:
-        return tuple(stored.split(","))
-    found = tuple(name for name in REGIONS if name in segment_ids(node))
+        told = frozenset[int]().union(*(TISSUES[name].labels for name in ids if name in TISSUES))
+        made = [name for name, region in REGIONS.items() if name in ids or region.labels <= told]
+        return tuple(name for name in made if name in stored.split(","))
+    found = tuple(name for name in REGIONS if name in ids)
     return found if set(found) - {"ET"} else tuple(REGIONS)  # ET is a tissue class as well
 
 
