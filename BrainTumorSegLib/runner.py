@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
+from .domain.errors import ExecutionError
 from .engine_run import POLL_SECONDS, EngineRun
 from .io.run_folder import RunFolder
 
-__all__ = ["POLL_SECONDS", "EngineRun", "LocalRun", "clean_up"]
+__all__ = ["POLL_SECONDS", "EngineRun", "LocalRun", "begin"]
 
 
 class LocalRun(EngineRun):
@@ -41,8 +45,38 @@ class LocalRun(EngineRun):
         """It has ended already."""
 
 
-def clean_up(engines: Sequence[EngineRun], folder: RunFolder) -> None:
-    """End these runs and remove their folder."""
-    for engine in engines:
-        engine.stop()
+def begin(
+    owner: object,
+    arguments: Callable[[Path], Sequence[str]],
+    run: Callable[[Sequence[str], Path], EngineRun] = EngineRun,
+) -> tuple[EngineRun, weakref.finalize[..., Any]]:
+    """Start a run that has a folder for temporary files.
+
+    Args:
+        owner: for whom it runs: where it goes, run and folder go with it.
+        arguments: gives the command line; takes the folder, where it may write files for the run.
+        run: starts it; takes the command line and the cancel file.
+
+    Returns:
+        The run, and what ends it and removes the folder.
+
+    Raises:
+        BrainTumorSegError: there is no place for the folder, no process can be started, or that of ``arguments``.
+    """
+    try:
+        folder = RunFolder.make()
+    except OSError as error:
+        raise ExecutionError(
+            f"There is no place for temporary files ({error.strerror or error}).", "Make room on the disk."
+        ) from error
+    try:
+        engine = run(arguments(folder.path), folder.path / "cancel")
+    except BaseException:
+        folder.remove()
+        raise
+    return engine, weakref.finalize(owner, _clean_up, engine, folder)
+
+
+def _clean_up(engine: EngineRun, folder: RunFolder) -> None:
+    engine.stop()
     folder.remove()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,14 @@ import slicer
 from slicer.i18n import tr as _
 
 from BrainTumorSegLib.cohort.discovery import find_cohort
-from BrainTumorSegLib.domain.errors import InputError, OutputError
+from BrainTumorSegLib.domain.errors import InputError
 from BrainTumorSegLib.domain.measurements import RegionMeasurement
 from BrainTumorSegLib.domain.options import RunOptions
 from BrainTumorSegLib.domain.result_record import ResultRecord, read_record, record_path, recorded_file
 from BrainTumorSegLib.io import mrml
 from BrainTumorSegLib.io.case_folder import CaseFiles
 from BrainTumorSegLib.io.registry import read_label_map
-from BrainTumorSegLib.io.run_folder import RunFolder
-from BrainTumorSegLib.runner import EngineRun, clean_up
+from BrainTumorSegLib.runner import EngineRun, begin
 
 from .run import from_root
 from .sources import load_found
@@ -69,7 +68,7 @@ class FolderRun:
 
         Raises:
             InputError: the folder holds no patient.
-            OutputError: the destination cannot be written to.
+            ExecutionError: no process can be started, or there is no place for temporary files.
         """
         source, destination = source.absolute(), destination.absolute()  # the engine works in another folder
         if not source.is_dir():
@@ -77,14 +76,10 @@ class FolderRun:
         self.cases = [CaseOutcome(case.id, case) for case in find_cohort(source, destination).cases]
         self._by_name = {case.name: case for case in self.cases}
         self._destination, self._heard = destination, 0
-        try:
-            held = RunFolder.make()
-        except OSError as error:
-            raise OutputError(_("There is no place for temporary files."), _("Make room on the disk.")) from error
         options = dataclasses.replace(options, model=from_root(options.model))
         arguments = ["batch", str(source), "-o", str(destination), *options.arguments()]
-        self._engine = EngineRun(arguments, held.path / "cancel", grace_seconds=_GRACE_SECONDS)
-        self._end = weakref.finalize(self, clean_up, [self._engine], held)
+        start = partial(EngineRun, grace_seconds=_GRACE_SECONDS)
+        self._engine, self._end = begin(self, lambda _folder: arguments, start)
 
     @property
     def log(self) -> list[str]:

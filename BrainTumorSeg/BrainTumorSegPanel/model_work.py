@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,8 +9,7 @@ import qt
 from slicer.i18n import tr as _
 
 from BrainTumorSegLib.domain.errors import BrainTumorSegError
-from BrainTumorSegLib.io.run_folder import RunFolder
-from BrainTumorSegLib.runner import POLL_SECONDS, EngineRun, clean_up
+from BrainTumorSegLib.runner import POLL_SECONDS, begin
 
 from .turns import Turns
 from .widgets import errors_shown, show_error, show_text
@@ -28,13 +26,7 @@ class _Work:
         aside: bool,
     ) -> None:
         self.then, self.failed, self.aside = then, failed, aside
-        held = RunFolder.make()
-        try:
-            self.run = EngineRun(["models", *arguments], held.path / "cancel")
-        except BaseException:
-            held.remove()
-            raise
-        self.close = weakref.finalize(self, clean_up, [self.run], held)
+        self.run, self.close = begin(self, lambda _folder: ["models", *arguments])
 
 
 class ModelWork:
@@ -93,8 +85,7 @@ class ModelWork:
             aside: whether it leaves memory and cores to other runs, as a download does; what follows waits for them.
 
         Raises:
-            ExecutionError: no process can be started.
-            OSError: there is no place for temporary files.
+            ExecutionError: no process can be started, or there is no place for temporary files.
         """
         self._work = _Work(arguments, then, failed, aside)
         self._timer.start()

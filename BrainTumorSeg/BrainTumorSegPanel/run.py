@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import time
-import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,16 +14,15 @@ import slicer
 from slicer.i18n import tr as _
 
 from BrainTumorSegLib.domain.alignment_record import Motion
-from BrainTumorSegLib.domain.errors import BrainTumorSegError, ExecutionError, GeometryError
+from BrainTumorSegLib.domain.errors import BrainTumorSegError, ExecutionError, GeometryError, error_of
 from BrainTumorSegLib.domain.grid import Grid
 from BrainTumorSegLib.domain.modalities import TITLES, reference_of
 from BrainTumorSegLib.domain.result_record import ResultRecord
 from BrainTumorSegLib.domain.session import mixed
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io import mrml
-from BrainTumorSegLib.io.run_folder import RunFolder
 from BrainTumorSegLib.models.catalogue import SUFFIX
-from BrainTumorSegLib.runner import EngineRun, LocalRun, clean_up
+from BrainTumorSegLib.runner import EngineRun, LocalRun, begin
 
 from .alignment import Moved
 from .content import Wish
@@ -73,27 +71,19 @@ class SegmentationRun:
         self.transform_nodes: dict[str, Any] = {}
         self.moved: dict[tuple[str, str], Moved] = {}
         self._affines: dict[str, np.ndarray] = {}
+        self._named: dict[str, str] = {}  # file that the engine is given → name of its node
         self.warnings: list[str] = list(mixed(origins_of(self._sources)))
         self._times = {
             modality: time_shown(source) for modality, source in self._sources.items() if not isinstance(source, Path)
         }
-        held = _make_folder()
-        self._folder = held.path
+        # Also where nobody asks for the result, nothing stays behind.
+        self._engine, self._end = begin(self, self._arguments, LocalRun if wish.in_process else EngineRun)
+
+    def _arguments(self, folder: Path) -> list[str]:
+        """The command line; nodes are written to the run's folder."""
+        wish, self._folder = self._wish, folder.resolve()  # as the engine names it
         self._output, self._probabilities = self._folder / "segmentation.nii", self._folder / "probabilities"
         self._preprocessed = self._folder / "preprocessed"
-        try:
-            arguments = self._arguments()
-            start = LocalRun if wish.in_process else EngineRun
-            self._engine = start(arguments, self._folder / "cancel")
-        except BaseException:
-            held.remove()
-            raise
-        # Also where nobody asks for the result: nothing stays behind.
-        self._end = weakref.finalize(self, clean_up, [self._engine], held)
-
-    def _arguments(self) -> list[str]:
-        """The command line; nodes are written to the run's folder."""
-        wish = self._wish
         options = dataclasses.replace(
             wish.options,
             model=from_root(wish.options.model),
@@ -108,7 +98,7 @@ class SegmentationRun:
                 file = self._folder / f"{modality}.nii"
                 volume = mrml.volume_of(source)
                 self._affines[modality] = volume.affine
-                _write(volume, file)
+                self._write(volume, file)
             arguments += [f"--{modality}", str(file.absolute())]
         return arguments
 
@@ -124,8 +114,26 @@ class SegmentationRun:
         grid = mrml.grid_of_volume(self._reference) if in_scene else Grid.of(read_volume(self._reference))
         voxels = resample(given.array, Grid.of(given), grid, nearest=True)
         file = self._folder / "brain_mask.nii"
-        _write(Volume(voxels, grid.affine, given.source), file)
+        self._write(Volume(voxels, grid.affine, given.source), file)
         return file
+
+    def _write(self, volume: Volume, file: Path) -> None:
+        try:
+            mrml.write_image(volume, file)
+        except OSError as error:
+            raise ExecutionError(
+                _("{name} cannot be written to {folder} ({reason}).").format(
+                    name=volume.source, folder=file.parent, reason=error.strerror or error
+                ),
+                _("Make room on the disk."),
+            ) from error
+        self._named[str(file)] = volume.source
+
+    def _in_names(self, text: str) -> str:
+        """A sentence of the engine, with the names of nodes in place of their files'."""
+        for file, name in self._named.items():
+            text = text.replace(file, name)
+        return text
 
     @property
     def state(self) -> str:
@@ -160,7 +168,8 @@ class SegmentationRun:
     @property
     def error(self) -> BrainTumorSegError | None:
         """Why it did not end well; None while it runs and when it did."""
-        return self._problem or self._engine.error
+        error = self._problem or self._engine.error
+        return error and error_of(error.code, self._in_names(str(error)), self._in_names(error.remedy))
 
     def cancel(self) -> None:
         """Ask it to end, which takes two seconds at most; the scene stays as it was."""
@@ -213,7 +222,7 @@ class SegmentationRun:
         labels = read_volume(self._output)
         maps = {file.name.split(".")[0]: read_volume(file) for file in sorted(self._probabilities.glob("*.nii.gz"))}
         self.measurements, self.confidence = dict(record.measurements), dict(record.confidence)
-        self.warnings += record.warnings
+        self.warnings += map(self._in_names, record.warnings)
         known = record.regions
         styles = self._wish.content.styles(known, record.own_regions)
         if not styles:
@@ -317,28 +326,6 @@ class SegmentationRun:
 def from_root(model: str) -> str:
     """A model's file named from the root on, since the engine works in another folder; an id stays as it is."""
     return str(Path(model).absolute()) if model.endswith(SUFFIX) else model
-
-
-def _write(volume: Volume, file: Path) -> None:
-    try:
-        mrml.write_image(volume, file)
-    except OSError as error:
-        raise ExecutionError(
-            _("{name} cannot be written to {folder} ({reason}).").format(
-                name=volume.source, folder=file.parent, reason=error.strerror or error
-            ),
-            _("Make room on the disk."),
-        ) from error
-
-
-def _make_folder() -> RunFolder:
-    try:
-        return RunFolder.make()
-    except OSError as error:
-        raise ExecutionError(
-            _("There is no place for temporary files ({reason}).").format(reason=error.strerror or error),
-            _("Make room on the disk."),
-        ) from error
 
 
 def _voxels_of(segmentation: Any) -> str:

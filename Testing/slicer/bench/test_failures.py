@@ -6,9 +6,13 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+
+from BrainTumorSegLib import engine_process
 
 from .driving import Panel, Traces, engines, only_message, snapshot
 
@@ -144,6 +148,56 @@ def test_no_folder_for_temporary_files(
     panel.click("applyButton")
     assert "no place for temporary files" in only_message(panel.desk).text
     assert panel.ui.applyButton.enabled
+
+
+def test_no_process_can_be_started(
+    application: Traces, panel: Panel, case: Path, models: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sentence, whatever was to be started; no folder stays."""
+    panel.load(case)
+    add_model = panel.ui.addModelButton.menu().actions()[0]
+    panel.ui.cohortInputPath.currentPath = str(case.parent)
+    panel.ui.cohortOutputPath.currentPath = str(case.parent.with_name("results"))
+    for start in (lambda: panel.click("applyButton"), add_model.trigger, lambda: panel.click("cohortRunButton")):
+        engine_process.processes.end_idle()
+        if start == add_model.trigger:
+            panel.desk.answer(str(models["exact"]))
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.executable", str(case / "python"))
+            start()
+        assert "engine cannot be started" in panel.desk.take()[-1].text
+        with monkeypatch.context() as patch:
+            patch.setattr("tempfile.tempdir", str(case / "gone"))
+            if start == add_model.trigger:
+                panel.desk.answer(str(models["exact"]))
+            start()
+        assert "no place for temporary files" in panel.desk.take()[-1].text
+        assert not application.left_files()
+
+
+@pytest.mark.parametrize("faulty", ["image", "mask"])
+def test_a_message_of_the_engine_names_the_node(panel: Panel, case: Path, bench: SimpleNamespace, faulty: str) -> None:
+    """Not the temporary file that it was given."""
+    import slicer
+
+    from BrainTumorSegLib.io import mrml
+
+    reference = panel.load(case)["t1ce"]
+    voxels = slicer.util.arrayFromVolume(reference)
+    if faulty == "image":
+        voxels[:] = 7
+        slicer.util.arrayFromVolumeModified(reference)
+    else:
+        empty = np.zeros(voxels.shape, np.uint8)
+        affine = mrml.own_affine(reference)
+        mask = slicer.util.addVolumeFromArray(empty, affine, "drawn", "vtkMRMLLabelMapVolumeNode")
+        panel.ui.brainMaskSelector.setCurrentNode(mask)
+    panel.segment()
+    text = only_message(panel.desk).text
+    assert (
+        f"T1ce ({reference.GetName()}) has" in text if faulty == "image" else text.startswith("drawn is no brain mask")
+    )
+    assert bench.app.temporaryPath not in text and ".nii" not in text
 
 
 @pytest.mark.parametrize("answer", ["Yes", "No"])
