@@ -107,17 +107,23 @@ class SegmentPart:
         return Kind.of(self._models.model, device, self._inputs.plan, self._parameters().tta)
 
     def cancel(self) -> None:
-        """Stop; the scene stays as it was."""
-        if self._run:
-            self._run.cancel()
+        """Stop; the scene stays as it was, also where the run has just ended and its result is not in it yet."""
+        if self._run is None:
+            return
+        self._run.cancel()
+        if self._run.state != "done":
             show_text(self._ui.statusLabel, _("Cancelling…"))
+            return
+        self.close()
+        show_text(self._ui.statusLabel, _("Cancelled."))
+        self._turns.changed()
 
     def close(self) -> None:
         """The panel goes away."""
         self._timer.stop()
         if self._run:
             self._run.close()
-            self._run = None
+            self._run, self._asked = None, {}
 
     def _on_apply(self) -> None:
         show_text(self._ui.statusLabel, "")

@@ -81,6 +81,25 @@ def test_the_scene_is_closed_during_the_run(panel: Panel, case: Path) -> None:
     assert panel.ui.t1Selector.currentNode() is None
 
 
+@pytest.mark.parametrize("how", ["button", "scene"])
+def test_a_run_is_cancelled_that_has_just_ended(panel: Panel, case: Path, application: Traces, how: str) -> None:
+    """Before the panel has seen that: its result comes no more, and nothing is complained of."""
+    import slicer
+
+    panel.load(case)
+    before = snapshot()
+    panel.click("applyButton")
+    panel.widget.segmenting._run._engine.wait()
+    if how == "button":
+        panel.click("cancelButton")
+    else:
+        slicer.mrmlScene.Clear(0)
+    panel.wait_to_end()
+    assert not slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+    assert how == "scene" or (panel.ui.statusLabel.text, snapshot()) == ("Cancelled.", before)
+    assert not application.left_files()
+
+
 def test_another_module_is_opened_during_the_run(panel: Panel, case: Path) -> None:
     """A run goes on; its result is there when the user comes back."""
     import slicer
