@@ -323,13 +323,13 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
         """Segment images.
 
         Args:
-            t1: volume node, its name, or a file; as the other three; any subset that the model takes.
+            t1: volume node, its name or id, or a file; as the other three; any subset that the model takes.
             t1ce: T1 with contrast agent.
             t2: T2.
             flair: FLAIR.
             model: id or file.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
-            outputSegmentation: segmentation node or its name; its segments of these names are replaced. A new node
+            outputSegmentation: segmentation node, its name or id; its segments of these names are replaced. A new node
                 without it, and where they were edited during the run.
             wait: return when it is done, else at once.
             content: ``regions`` (ET, TC, WT), ``classes`` (NCR, ED, ET) or ``both``.
@@ -362,7 +362,8 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
         options = RunOptions(str(model), device, tta=tta, preprocess=preprocess, brain_extraction=brainExtraction)
         mask = None if brainMask is None else sources.find(brainMask)
         wish = Wish(options, content, mask, probabilities, brain, registered, surfaces, inProcess)
-        run = SegmentationRun(chosen, wish, sources.find_segmentation(outputSegmentation))
+        output = None if outputSegmentation is None else sources.find_segmentation(outputSegmentation)
+        run = SegmentationRun(chosen, wish, output)
         return run.result() if wait else run
 
     def segmentFolder(

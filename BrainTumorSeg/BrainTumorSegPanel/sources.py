@@ -73,6 +73,7 @@ def find(value: Any) -> Any:
 
     Raises:
         InputError: there is none.
+        RequestError: several volumes have the name.
     """
     if not isinstance(value, (str, Path)):
         if not hasattr(value, "IsA"):
@@ -81,7 +82,8 @@ def find(value: Any) -> Any:
             raise InputError(_("{name} is not in the scene.").format(name=value.GetName()), _("Load it again."))
         return value
     if isinstance(value, str):
-        node = slicer.mrmlScene.GetNodeByID(value) or slicer.mrmlScene.GetFirstNodeByName(value)
+        # One of another kind is refused by what it is.
+        node = _node_called(value, "vtkMRMLVolumeNode") or _node_called(value, "vtkMRMLNode")
         if node is not None:
             return node
     path = Path(value)
@@ -92,26 +94,43 @@ def find(value: Any) -> Any:
 
 
 def find_segmentation(value: Any, *, or_labels: bool = False) -> Any:
-    """A segmentation node, from itself or its name; None stays None.
+    """A segmentation node, from itself, its id or its name.
 
     Args:
         value: what is given.
         or_labels: whether a label volume will do.
 
     Raises:
-        RequestError: there is none of that name, or the node is something else.
+        RequestError: there is none of that name, or more than one, or what is given is something else.
     """
     kinds = ("vtkMRMLSegmentationNode", *(("vtkMRMLLabelMapVolumeNode",) if or_labels else ()))
     if isinstance(value, str):
-        found = (slicer.util.getFirstNodeByClassByName(kind, value) for kind in kinds)
-        node = next((one for one in found if one is not None), None)
+        node = _node_called(value, *kinds)
         if node is None:
             raise RequestError(_("There is no segmentation called {name}.").format(name=value), _("Check the name."))
         return node
-    if value is not None and not (hasattr(value, "IsA") and any(value.IsA(kind) for kind in kinds)):
+    if not (hasattr(value, "IsA") and any(value.IsA(kind) for kind in kinds)):
         name = value.GetName() if hasattr(value, "GetName") else repr(value)
         raise RequestError(_("{name} is no segmentation.").format(name=name), _("Give a segmentation or its name."))
     return value
+
+
+def _node_called(name: str, *kinds: str) -> Any:
+    """The node of these kinds that has a name or an id; None where there is none.
+
+    Raises:
+        RequestError: more than one has it: they may be two patients'.
+    """
+    nodes = [node for kind in kinds for node in slicer.util.getNodesByClass(kind)]
+    named = (node for node in nodes if node.GetName() == name and not node.GetHideFromEditors())
+    found = [node for node in nodes if node.GetID() == name] or list(named)
+    if len(found) > 1:
+        ids = ", ".join(node.GetID() for node in found)
+        raise RequestError(
+            _("{count} nodes are called {name}.").format(count=len(found), name=name),
+            _("Give the node itself or its id ({ids}).").format(ids=ids),
+        )
+    return found[0] if found else None
 
 
 def name_of(source: Any) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from BrainTumorSegLib.domain.errors import BrainTumorSegError
+from BrainTumorSegLib.domain.errors import BrainTumorSegError, RequestError
 from BrainTumorSegLib.domain.labels import to_regions
 from Testing import samples
 from Testing.slicer.harness.module import ROOT
@@ -175,3 +175,32 @@ def test_wrong_requests(
     assert caught.value.remedy
     assert snapshot() == before
     assert not application.left_files()
+
+
+def test_a_name_that_several_nodes_have(logic: Any, volumes: dict[str, Any], models: dict[str, Path]) -> None:
+    """They may be two patients' images: none is taken by chance. A sequence node has the name of its volume."""
+    import slicer
+
+    name = volumes["flair"].GetName()
+    asked = {"model": models["flair-only"], "device": "cpu", "inProcess": True}
+    sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode")
+    sequence.SetName(name)
+    node = logic.segment(flair=name, **asked)
+    volumes["t1"].SetName(name)
+    with pytest.raises(RequestError, match="2 nodes are called") as caught:
+        logic.segment(flair=name, **asked)
+    assert volumes["flair"].GetID() in caught.value.remedy
+    again = logic.segment(flair=volumes["flair"].GetID(), **asked)
+    again.SetName(node.GetName())
+    for use in (logic.measurements, lambda one: logic.compare(one, again)):
+        with pytest.raises(RequestError, match="2 nodes are called"):
+            use(node.GetName())
+    with pytest.raises(RequestError, match="2 nodes are called"):
+        logic.segment(flair=volumes["flair"], outputSegmentation=node.GetName(), **asked)
+    assert logic.segment(flair=volumes["flair"], outputSegmentation=node.GetID(), **asked) is node
+
+
+def test_nothing_is_no_segmentation(logic: Any) -> None:
+    for use in (logic.measurements, lambda one: logic.compare(one, one)):
+        with pytest.raises(RequestError, match="None is no segmentation"):
+            use(None)
