@@ -10,6 +10,7 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
+from BrainTumorSegLib.domain.errors import GeometryError
 from BrainTumorSegLib.domain.modalities import MODALITIES, TITLES, reference_of
 from BrainTumorSegLib.io import mrml
 
@@ -43,7 +44,10 @@ class Moved:
     def holds(self, scan: Any, reference: Any) -> bool:
         """Whether both volumes still lie where they lay."""
         places = ((self.scan, scan), (self.reference, reference))
-        return all(np.allclose(before, mrml.affine_of(node), atol=1e-6) for before, node in places)
+        try:
+            return all(np.allclose(before, mrml.affine_of(node), atol=1e-6) for before, node in places)
+        except GeometryError:  # under a transform that is not linear
+            return False
 
 
 class AlignmentPart:
@@ -58,7 +62,7 @@ class AlignmentPart:
         self._ui, self._volumes = ui, volumes
         self._moved: Mapping[tuple[str, str], Moved] = {}
         self._before: dict[Any, Layers] = {}
-        self._shown: tuple[str, ...] = ()  # ids of the image and the reference
+        self._shown: tuple[str | bool, ...] = ()  # ids of the image and the reference; whether by a copy of the image
         self._overlay: str = ""  # id of the volume that is laid over: the image or its copy
         self._copy: Any = None
         ui.alignmentButton.connect("clicked()", self._on_click)
@@ -135,7 +139,11 @@ class AlignmentPart:
         nodes = self._usable()
         reference, over = nodes[reference_of(nodes)], nodes[chosen_value(self._ui.alignmentSelector)]
         pair = (over.GetID(), reference.GetID())
-        if pair == self._shown:
+        moved = self._moved.get(pair)
+        if moved is not None and not moved.holds(over, reference):
+            moved = None
+        shown = (*pair, moved is not None)
+        if shown == self._shown:
             return
         composites = [logic.GetSliceCompositeNode() for logic in slicer.app.layoutManager().mrmlSliceLogics()]
         self._before = self._before or {
@@ -143,14 +151,13 @@ class AlignmentPart:
             for one in composites
         }
         self._remove_copy()
-        moved = self._moved.get(pair)
-        if moved is not None and moved.holds(over, reference):
+        if moved is not None:
             over = self._copy = _shown_at(over, moved.now)
         for composite in composites:
             composite.SetBackgroundVolumeID(reference.GetID())
             composite.SetForegroundVolumeID(over.GetID())
             composite.SetForegroundOpacity(OPACITY)
-        self._shown, self._overlay = pair, over.GetID()
+        self._shown, self._overlay = shown, over.GetID()
         self._ui.alignmentButton.checked = True
 
     def _remove_copy(self) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-from .driving import Panel, snapshot
+from .driving import Panel, bend, snapshot
 from .test_inputs import add_volume, choose
 
 
@@ -154,6 +155,24 @@ def test_a_scan_is_shown_where_a_run_has_put_it(panel: Panel) -> None:
     scan.SetOrigin(1, 2, 3)
     panel.click("alignmentButton")
     assert layers()[0][1] == scan.GetID(), "it was moved since, and is shown where it lies"
+    panel.click("alignmentButton")
+
+
+@pytest.mark.parametrize("moves", ["by hand", "under a transform that is not linear"])
+def test_a_scan_that_is_moved_meanwhile_is_shown_where_it_lies(panel: Panel, moves: str) -> None:
+    reference, scan = add_volume("a"), add_volume("b")
+    choose(panel, t1ce=reference, flair=scan)
+    learn(panel, scan, reference, np.eye(4))
+    panel.click("alignmentButton")
+    copy = layers()[0][1]
+    assert copy != scan.GetID()
+    if moves == "by hand":
+        scan.SetOrigin(1, 2, 3)
+    else:
+        bend(scan)
+    panel.raise_uncaught()
+    assert layers()[0][1] == scan.GetID()
+    assert copy not in snapshot()
     panel.click("alignmentButton")
 
 
