@@ -111,7 +111,8 @@ def _networks(d: Description) -> Iterator[str]:
     if d.members:
         weights = {member.weight for member in d.members}
         shares = "" if len(weights) == 1 else f", weighted {' to '.join(f'{m.weight:g}' for m in d.members)}"
-        yield f"The probabilities of {len(d.members)} members are averaged{shares}"
+        what = "logits" if d.pooling == "geometric" else "probabilities"
+        yield f"The {what} of {len(d.members)} members are averaged{shares}"
     for member in d.members:
         yield f"Member {member.id} takes {_takes(member)}. {'. '.join(_networks(member))}"
     if not d.members:

@@ -17,6 +17,7 @@ from BrainTumorSegLib.inference.pipeline import segment_case
 from BrainTumorSegLib.models.catalogue import add, load_model
 from BrainTumorSegLib.models.importers.nnunet_reference import _Reference
 from BrainTumorSegLib.models.importers.wishes import Wishes
+from BrainTumorSegLib.models.model_card import model_card
 from Testing.nnunet_samples import CLASSES, REGIONS, make_plans, predict, write_model
 from Testing.samples import Patient
 
@@ -113,6 +114,7 @@ def test_an_archive_and_a_choice_of_folds(tmp_path: Path) -> None:
     whole = add(archive, Wishes(id="whole", licence="CC-BY-4.0", source="https://example.org/model.zip")).description
     assert [member.id for member in whole.members] == ["whole-fold_0", "whole-fold_1", "whole-fold_2"]
     assert whole.pooling == "geometric" and whole.regions == ("ET", "TC", "WT")
+    assert "The logits of 3 members are averaged" in model_card(whole)
     assert whole.weights_licence == "CC-BY-4.0" and whole.training.recipe["source"] == "https://example.org/model.zip"
     one = add(archive, Wishes(id="one", folds=("1",))).description
     assert not one.members and one.id == "one"
