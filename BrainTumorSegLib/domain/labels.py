@@ -266,7 +266,9 @@ def _refusal(
     return InputError(f"{'; '.join(examples)}: {why}.", remedy)
 
 
-def read_labels(values: np.ndarray, convention: str = "auto", source: str = "the label map") -> np.ndarray:
+def read_labels(
+    values: np.ndarray, convention: str = "auto", source: str = "the label map", own: Collection[int] = ()
+) -> np.ndarray:
     """Translate voxel values of a file to the labels of this library.
 
     Args:
@@ -274,6 +276,7 @@ def read_labels(values: np.ndarray, convention: str = "auto", source: str = "the
         convention: a name of :data:`CONVENTIONS`, or ``auto``: BraTS 2023 or up to 2021, by this file alone. Where
             several files belong together, let :func:`decide_convention` choose for all.
         source: named in the error message.
+        own: labels of a model's own, which stay as they are.
 
     Returns:
         uint8 of the same shape.
@@ -281,7 +284,7 @@ def read_labels(values: np.ndarray, convention: str = "auto", source: str = "the
     Raises:
         InputError: a value is not part of the convention, or 3 and 4 occur together.
     """
-    found = found_values(values, source)
+    found = found_values(values, source).difference(own)
     chosen = CONVENTIONS[decide_convention({source: found}, convention)]
     if not chosen.fits(found):
         unknown = sorted(found - set(chosen.values)) or [255]
@@ -292,6 +295,7 @@ def read_labels(values: np.ndarray, convention: str = "auto", source: str = "the
     table = np.zeros(256, dtype=np.uint8)
     for value, label in chosen.values.items():
         table[value] = label
+    table[list(own)] = list(own)
     return table[(np.round(values) if values.dtype.kind == "f" else values).astype(np.uint8)]
 
 

@@ -13,7 +13,7 @@ from ..domain.errors import GeometryError
 from ..domain.grid import Grid, check_overlap, same_grid
 from ..domain.labels import REGIONS, Region, decide_convention, found_values
 from ..domain.volume import Volume, bounding_box
-from ..io.registry import is_slicer_segmentation, read_label_map, read_volume
+from ..io.registry import is_slicer_segmentation, own_labels, read_label_map, read_volume
 from ..preprocessing.pipeline import LARGEST_EXTENT_MM
 from ..preprocessing.resampling import resample
 from .metrics.masks import MaskPair
@@ -67,12 +67,15 @@ def _values_in(path: Path) -> dict[str, frozenset[int]]:
 
 
 def values_of(path: Path) -> frozenset[int]:
-    """Voxel values of a label map; none of a segmentation of 3D Slicer, which names its segments.
+    """Voxel values of a label map that a convention explains, so none of a model's own; of a segmentation of 3D Slicer,
+    which names its segments, none at all.
 
     Raises:
         InputError: unreadable, or values that are no whole numbers.
     """
-    return frozenset() if is_slicer_segmentation(path) else found_values(read_volume(path).array, str(path))
+    if is_slicer_segmentation(path):
+        return frozenset()
+    return found_values(read_volume(path).array, str(path)) - own_labels(path)
 
 
 def _read_together(prediction: Path, reference: Path, settings: Settings) -> tuple[Volume, Volume, tuple[str, ...]]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from ..domain.errors import BrainTumorSegError, InputError, RequestError, ShortageError
-from ..domain.labels import read_labels, write_labels
+from ..domain.labels import OWN_FIRST, OWN_LAST, read_labels, write_labels
 from ..domain.segmentation import Segmentation
 from ..domain.volume import Volume
 from . import dicom, images2d, segmentation_nrrd
@@ -143,6 +144,8 @@ def _checked(pixels: Pixels, path: Path, channels: bool) -> Volume:
 def read_label_map(path: Path | str, convention: str = "auto") -> Volume:
     """Read a label map in the convention of this library: a volume, or a ``.seg.nrrd`` of 3D Slicer by its segments.
 
+    Labels of a model's own (:func:`own_labels`) stay as they are.
+
     Raises:
         InputError: unreadable, labels outside the convention, or segments that are not ET, TC, WT, NCR or ED.
         RequestError: the convention is not known.
@@ -150,7 +153,18 @@ def read_label_map(path: Path | str, convention: str = "auto") -> Volume:
     if is_slicer_segmentation(path):
         return segmentation_nrrd.read(Path(path), convention)
     volume = read_volume(path)
-    return volume.with_array(read_labels(volume.array, convention, volume.source))
+    return volume.with_array(read_labels(volume.array, convention, volume.source, own_labels(Path(path))))
+
+
+def own_labels(path: Path) -> frozenset[int]:
+    """Labels of a model's own in a label map, as the record beside a result of this program says; else none."""
+    # Imported here: it knows measurements, and with them scipy, which Slicer need not load when it starts.
+    from ..domain.result_record import read_record, record_path
+
+    with suppress(InputError):
+        said = (label for region in read_record(record_path(path)).own.values() for label in region.labels)
+        return frozenset(label for label in said if OWN_FIRST <= label <= OWN_LAST)
+    return frozenset()
 
 
 def is_slicer_segmentation(path: Path | str) -> bool:

@@ -11,10 +11,12 @@ import pytest
 
 import BrainTumorSegLib
 from BrainTumorSegLib.domain.errors import GeometryError, InputError, RequestError
+from BrainTumorSegLib.domain.result_record import OwnRegion, ResultRecord
 from BrainTumorSegLib.domain.volume import Volume
-from BrainTumorSegLib.evaluation import Settings, compare_files, compare_labels, compare_volumes
+from BrainTumorSegLib.evaluation import Settings, compare_files, compare_labels, compare_volumes, evaluate_pairs
 from BrainTumorSegLib.evaluation.metrics import MEASURES
 from BrainTumorSegLib.evaluation.pairs import with_conventions
+from BrainTumorSegLib.io.registry import read_label_map
 from Testing.unit.io.test_registry import write_segmentation
 
 AFFINE = np.diag([1.0, 2.0, 3.0, 1.0])
@@ -121,6 +123,21 @@ def test_the_public_call_compares_no_volumes_that_lie_elsewhere() -> None:
     assert BrainTumorSegLib.evaluate(first, first, measures=("dice",))["ET"] == {"dice": 1.0}
     with pytest.raises(GeometryError, match="different grids"):
         BrainTumorSegLib.evaluate(first, turned)
+
+
+def test_labels_of_a_models_own_are_in_no_region(tmp_path: Path) -> None:
+    reference = write(tmp_path / "reference.nii.gz", labels(0, 2, 1, 3, 0))
+    prediction = write(tmp_path / "prediction.nii.gz", labels(0, 2, 1, 3, 8))
+    with pytest.raises(InputError, match="8"):
+        compare_files(prediction, reference)
+    own = {"cavity": OwnRegion((8, 2, 1000), (1, 2, 3))}  # labels below 5 are never a model's own
+    ResultRecord("A", {"0": "background"}, "brats2023", (), {}, own=own).write(tmp_path / "prediction.json")
+    assert set(np.unique(read_label_map(prediction).array)) == {0, 1, 2, 3, 8}
+    for found in (
+        compare_files(prediction, reference).measures,
+        evaluate_pairs({"A": (prediction, reference)}).results["A"].measures,
+    ):
+        assert {region: values["dice"] for region, values in found.items()} == {"ET": 1.0, "TC": 1.0, "WT": 1.0}
 
 
 def test_grids_that_differ_are_named_and_resampled_on_request(tmp_path: Path) -> None:
