@@ -15,6 +15,7 @@ from .folder import CaseOutcome, FolderRun, open_case
 from .tables import Table, fill
 from .turns import Turns
 from .widgets import errors_shown, remember, setting, show_text
+from .wording import panel_words
 
 
 class CohortPart:
@@ -137,7 +138,7 @@ class CohortPart:
 def _state(case: CaseOutcome) -> str:
     words = {
         "waiting": _("waiting"), "done": _("done"), "cancelled": _("cancelled"),
-        "failed": _("failed: {error}").format(error=case.error),
+        "failed": _("failed: {error}").format(error=panel_words(case.error)),
     }  # fmt: skip
     return words[case.state]
 

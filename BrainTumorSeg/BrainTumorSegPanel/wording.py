@@ -44,6 +44,7 @@ def _table() -> tuple[tuple[str, str], ...]:
             _("Say which sequence each channel is"),
         ),
         (r"Say which one by a part of its name: --configuration(?: \w+)?", _("Choose one of them")),
+        (r", or give --force to replace it", ""),
         (r"Name another with --id", _("Give it another id")),
     )
 

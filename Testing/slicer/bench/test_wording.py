@@ -56,6 +56,7 @@ def test_no_option_of_the_command_line_reaches_a_dialog(application: Traces) -> 
         ("Mend its installation, or choose --brain-extraction included.", "Included network as Brain by"),
         ("Give it (T1), or choose another model: braintumorseg models.", "or choose another model, under Advanced."),
         ("Say it: --labels 'a b=WT' (NCR, ED, or own: it keeps its name).", "Say what each label stands for."),
+        ("Choose another output folder, or give --force to replace it.", "Choose another output folder."),
         ("A file with-dashes--inside stays.", "A file with-dashes--inside stays."),
     ],
 )
