@@ -8,6 +8,7 @@ import os
 import platform
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +16,13 @@ from ..domain.errors import BrainTumorSegError, CheckpointError, ExecutionError
 from ..domain.result_record import ResultRecord, native_path, record_path
 from ..engine_process import IDLE_SECONDS, EngineProcesses
 from ..engine_run import EngineRun
+from ..io.placement import clear_up
 from ..io.run_folder import RunFolder
-from .layouts import LAYOUTS
+from .layouts import LAYOUTS, PAGES
 from .outcome import Failure, Outcome, digests
 
+# Options that name a folder of the case elsewhere than below the output folder.
+ELSEWHERE = ("--probabilities", "--preprocessed")
 _DIED = "Memory may have run out: run fewer workers, or see what else the machine was doing."
 
 
@@ -56,6 +60,12 @@ class Task:
     def files(self) -> tuple[Path, ...]:
         """All files that it makes in the output folder, but for those whose number its images tell: :meth:`native`."""
         return (self.label_map, record_path(self.label_map), *([self.output / self.page] if self.page else []))
+
+    @property
+    def folders(self) -> set[Path]:
+        """All folders that it writes to."""
+        named = (option.split("=", 1) for option in self.options if option.startswith(ELSEWHERE))
+        return {file.parent for file in self.files} | {Path(folder) for _, folder in named}
 
     def native(self, record: ResultRecord) -> list[Path]:
         """The label maps on the grids of the other images that a record names, where they were asked for."""
@@ -149,8 +159,14 @@ class CaseRun:
         self._engine.cancel()
 
     def stop(self) -> None:
-        """End it, and wait for that."""
+        """End it, wait for that, and remove what it had begun to write, which it could not where it was killed."""
         self._engine.stop()
+        for folder in self.task.folders if self._engine.cancelling else ():
+            clear_up(folder)
+            with suppress(OSError):  # there is something in it, or it was not made yet
+                while folder not in (self.task.output, self.task.output / PAGES):  # which other cases may write to now
+                    folder.rmdir()
+                    folder = folder.parent if folder.is_relative_to(self.task.output) else self.task.output
 
     def outcome(self) -> Outcome:
         """What became of it, when it has ended."""

@@ -26,7 +26,7 @@ from ..domain.errors import BrainTumorSegError, ExecutionError, RequestError
 from ..domain.result_record import record_path
 from ..io.run_folder import run_folder
 from ..io.staging import staged
-from .case_run import Engine, Task
+from .case_run import ELSEWHERE, Engine, Task
 from .local import Ended
 from .outcome import Failure, Outcome, read_outcome
 
@@ -43,8 +43,6 @@ _RETURN_SECONDS, _TRY_SECONDS = 600.0, 1.0
 _POLL_SECONDS, _KNOWN_SECONDS = 0.05, 1.0
 # What Dask raises where the scheduler or a worker has gone.
 _GONE = (OSError, TimeoutError, RuntimeError, CancelledError)
-# What lies elsewhere than in the output folder is not sent back.
-_NOT_SENT = ("--probabilities", "--preprocessed")
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ def run_on_worker(order: Order) -> Reply:
         if is_final:
             outcome.write(task.output)
         return Reply(outcome, is_lost, is_final, address)
-    if any(option.startswith(_NOT_SENT) for option in task.options):
+    if any(option.startswith(ELSEWHERE) for option in task.options):
         reason = f"The worker {address} does not see {task.output}."
         error = RequestError(reason, "Leave --probabilities and --preprocessed out, or use a disk that all share.")
         return Reply(dataclasses.replace(task.expected, failure=Failure.of(error)))

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -215,6 +216,8 @@ class CohortRun:
                 self._report(workers, progress)
         finally:
             workers.close()
+            with suppress(OSError):  # there are pages, or none were asked for
+                (self._output / PAGES).rmdir()
 
     def _hear(self, ended: Ended) -> None:
         """A case has ended: it is tried once more where its worker died, and else written down.
