@@ -160,7 +160,6 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._initializeParameterNode()
         self.models.refresh()
         self.segmenting.enter()
-        self.inputs.patients.refresh()
         self.results.refresh()
         self._refresh()
         self._showNewResult()
@@ -195,6 +194,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _initializeParameterNode(self) -> None:
         assert self.logic is not None
         self._setParameterNode(self.logic.getParameterNode())
+        self.inputs.patients.refresh_soon()  # a scene that is loaded brings a subject hierarchy of its own
 
     def _setParameterNode(self, node: Any) -> None:
         self._disconnect()

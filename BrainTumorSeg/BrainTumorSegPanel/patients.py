@@ -142,6 +142,10 @@ class PatientPart:
         several = len(self._sources) > 1
         self._ui.patientSelector.visible = self._ui.patientLabel.visible = several
 
+    def refresh_soon(self) -> None:
+        """List them again when what happens to the scene now has happened."""
+        self._timer.start()
+
     def close(self) -> None:
         """The panel goes away, or the scene is closed."""
         self._timer.stop()
@@ -162,7 +166,7 @@ class PatientPart:
         self._observed = (tree, [tree.AddObserver(event, self._on_tree) for event in events] if tree else [])
 
     def _on_tree(self, _caller: Any, _event: Any) -> None:
-        self._timer.start()
+        self.refresh_soon()
 
     def _on_chosen(self, _index: int) -> None:
         self._chosen(self.candidates())

@@ -189,8 +189,27 @@ def load_series(choice: dicom.Choice) -> dict[str, Any]:
         series = choice.series[modality]
         node = slicer.util.addVolumeFromArray(volume.array, volume.affine, series.name)
         node.SetAttribute("DICOM.instanceUIDs", " ".join(header.instance for header in series.headers))
+        _place_in_study(node, series.first)
         nodes[modality] = node
     return nodes
+
+
+def _place_in_study(node: Any, header: dicom.Header) -> None:
+    """Under its patient and study in the subject hierarchy: no database knows the files, to tell whose it is."""
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    place = tree.GetSceneItemID()
+    for level, uid, name in (
+        ("Patient", header.patient, header.patient),
+        ("Study", header.study, Origin(date=header.date).words or _("Study")),
+    ):
+        item = tree.GetItemByUID("DICOM", uid) if uid else 0  # 0 stands for none
+        if uid and not item:
+            item = tree.CreateHierarchyItem(place, name, level)
+            tree.SetItemUID(item, "DICOM", uid)
+            if level == "Study":
+                tree.SetItemAttribute(item, STUDY_DATE, header.date)
+        place = item or place
+    tree.SetItemParent(tree.GetItemByDataNode(node) or tree.CreateItem(place, node), place)
 
 
 def load_case(paths: Iterable[Path]) -> dict[str, Any]:

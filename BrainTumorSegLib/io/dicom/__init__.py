@@ -6,12 +6,14 @@ pydicom (and highdicom, to write) are an extra; they are imported where they are
 from __future__ import annotations
 
 from .choice import Choice, choose, choose_named, holds_dicom, names_dicom, series_at
+from .headers import Header
 from .seg import beside_seg, check_seg, is_dicom_seg, write_seg
 from .series import Series, is_dicom, is_dicom_file, read_series
 from .studies import study_folders
 
 __all__ = [
     "Choice",
+    "Header",
     "Series",
     "beside_seg",
     "check_seg",

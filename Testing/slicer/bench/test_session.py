@@ -166,3 +166,31 @@ def test_a_folder_of_dicom_series_is_loaded(panel: Panel, patient: Any, tmp_path
         assert volume.array.sum() == patient.images[name].array.sum()
     assert "Gadovist" in info(panel, "t1ce")
     assert 'series 11 "ADC" (diffusion)' in said(panel)
+
+
+def test_dicom_folders_of_two_patients(panel: Panel, patient: samples.Patient, tmp_path: Path) -> None:
+    """Read from files that no database knows, their images are told apart all the same, also in a saved scene."""
+    import slicer
+
+    from Testing.dicom_series import write_study
+
+    for name, day in (("ANNA", "20180301"), ("BERT", "20190506")):
+        tags = {"PatientID": name, "StudyInstanceUID": f"1.2.{day}", "StudyDate": day}
+        write_study(patient.images, tmp_path / name, **tags)
+        panel.load(tmp_path / name)
+    panel.load(tmp_path / "BERT")
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    assert tree.GetNumberOfItemChildren(tree.GetSceneItemID()) == 2
+    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    choose(panel, t1=volumes[0])
+    assert said(panel).startswith("The images are of different patients (T1: ANNA, ")
+    assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
+    slicer.mrmlScene.Clear(0)
+    slicer.util.loadScene(str(tmp_path / "scene.mrb"))
+    panel.click("assignButton")
+    assert "different patients" not in said(panel)
+    assert said(panel).count("of another patient (ANNA)") == 4
+    box = panel.ui.patientSelector
+    panel.wait_until(lambda: box.count == 3, 10)
+    titles = [box.itemText(index) for index in range(box.count)]
+    assert sorted(titles[1:]) == ["ANNA", "BERT"]
