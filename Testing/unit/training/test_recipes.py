@@ -141,15 +141,18 @@ def test_a_trained_recipe_is_measured_and_tells_of_its_data(tmp_path: Path, data
 
 
 def test_compared_recipes_differ_in_network_loss_and_optimiser_alone() -> None:
-    """But for one network, whose augmentation is stronger: docs/explanation/systems.md says why."""
+    """But for two, whose augmentation is stronger, and alike: docs/explanation/systems.md says why."""
     assert len(COMPARED) == 5
-    first, *others = sorted(COMPARED, key=lambda recipe: recipe.network.family == "flexible_unet")
+    stronger = ("flexible_unet", "resunet_plus_plus")
+    first, *others = sorted(COMPARED, key=lambda recipe: recipe.network.family in stronger)
     for recipe in others:
         changed = recipe.changed_since({**dataclasses.asdict(first), "network": {}})
-        own = r"|augmentation\.|sampling\.foreground$" if recipe.network.family == "flexible_unet" else ""
+        own = r"|augmentation\.|sampling\.foreground$" if recipe.network.family in stronger else ""
         allowed = rf"id$|network\.|optimisation\.(loss|optimiser)${own}"
         assert [name for name in changed if not re.match(allowed, name)] == []
         assert recipe.network != first.network
+    one, two = others[-2:]
+    assert (one.augmentation, one.sampling) == (two.augmentation, two.sampling)
 
 
 def test_the_recipe_of_the_how_to_goes_on_from_what_it_names(tmp_path: Path) -> None:
