@@ -105,8 +105,9 @@ def evaluate(
         convention: what empty masks count as: ``brats2021``, ``brats2023``, ``nnunet`` or ``monai``.
         hd95: definition of HD95: ``directed``, ``pooled`` or ``surfel``.
         tolerance: of surface Dice, in mm.
-        prediction_labels, reference_labels: label conventions, such as ``brats2021`` of a file that was read as it is;
-            by default that of this library, which every :class:`Segmentation` has.
+        prediction_labels: label convention, such as ``brats2021`` of a file that was read as it is; by default that of
+            this library, which every :class:`Segmentation` has.
+        reference_labels: the same of the reference.
 
     Returns:
         Region → measure → value; NaN where the convention leaves a value out.
