@@ -118,7 +118,10 @@ def evaluate(
         RequestError: a name is not known.
     """
     settings = Settings(
-        *(tuple(measures), convention, hd95, tolerance),
+        tuple(measures),
+        convention,
+        hd95,
+        tolerance,
         prediction_labels=prediction_labels,
         reference_labels=reference_labels,
     )
