@@ -25,14 +25,15 @@ def add_common(p: argparse.ArgumentParser, *, inner: bool = False) -> None:
 
 
 def check_label_maps(files: Iterable[Path]) -> None:
-    """Refuse DICOM files, such as the segmentations that ``segment`` writes, where label maps are read.
+    """Refuse DICOM files where label maps are read, but for segmentations.
 
     Raises:
-        InputError: one of the files is DICOM, whatever its name.
+        InputError: one of the files is DICOM, whatever its name, and no segmentation.
+        RequestError: one is DICOM, and pydicom is not installed.
     """
-    from ..io.dicom import is_dicom_file  # not before signals are heard: this module comes first
+    from ..io.dicom import is_dicom_file, is_seg  # not before signals are heard: this module comes first
 
     for file in files:
-        if is_dicom_file(file):
-            remedy = "Give label maps; braintumorseg segment writes one where its output is called NAME.nii.gz."
-            raise InputError(f"{file} is a DICOM file, not a label map.", remedy)
+        if is_dicom_file(file) and not is_seg(file):
+            remedy = "Give label maps or DICOM segmentations; braintumorseg segment writes both."
+            raise InputError(f"{file} is a DICOM file, but no segmentation.", remedy)

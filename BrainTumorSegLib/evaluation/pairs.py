@@ -13,7 +13,7 @@ from ..domain.errors import GeometryError
 from ..domain.grid import Grid, check_overlap, same_grid
 from ..domain.labels import REGIONS, Region, decide_convention, found_values
 from ..domain.volume import Volume, bounding_box
-from ..io.registry import is_slicer_segmentation, own_labels, read_label_map, read_volume
+from ..io.registry import names_segments, own_labels, read_label_map, read_volume
 from ..preprocessing.pipeline import LARGEST_EXTENT_MM
 from ..preprocessing.resampling import resample
 from .metrics.masks import MaskPair
@@ -67,13 +67,13 @@ def _values_in(path: Path) -> dict[str, frozenset[int]]:
 
 
 def values_of(path: Path) -> frozenset[int]:
-    """Voxel values of a label map that a convention explains, so none of a model's own; of a segmentation of 3D Slicer,
-    which names its segments, none at all.
+    """Voxel values of a label map that a convention explains, so none of a model's own; of a segmentation that
+    names its segments, none at all.
 
     Raises:
         InputError: unreadable, or values that are no whole numbers.
     """
-    if is_slicer_segmentation(path):
+    if names_segments(path):
         return frozenset()
     return found_values(read_volume(path).array, str(path)) - own_labels(path)
 
@@ -82,7 +82,7 @@ def _read_together(prediction: Path, reference: Path, settings: Settings) -> tup
     """Both label maps in this library's convention on the reference's grid, and what was done for it."""
     predicted = read_label_map(prediction, settings.prediction_labels)
     truth = read_label_map(reference, settings.reference_labels)
-    boxes = is_slicer_segmentation(prediction), is_slicer_segmentation(reference)
+    boxes = names_segments(prediction), names_segments(reference)
     start = _start_of(predicted, truth)
     if any(boxes) and start is not None:  # of a segmentation only the box around the segments is stored
         grid = _around(start, predicted, truth) if all(boxes) else Grid.of(predicted if boxes[1] else truth)

@@ -142,7 +142,8 @@ def _checked(pixels: Pixels, path: Path, channels: bool) -> Volume:
 
 
 def read_label_map(path: Path | str, convention: str = "auto") -> Volume:
-    """Read a label map in the convention of this library: a volume, or a ``.seg.nrrd`` of 3D Slicer by its segments.
+    """Read a label map in the convention of this library: a volume, or a segmentation of 3D Slicer (``.seg.nrrd``) or
+    of DICOM by its segments.
 
     Labels of a model's own (:func:`own_labels`) stay as they are.
 
@@ -150,8 +151,9 @@ def read_label_map(path: Path | str, convention: str = "auto") -> Volume:
         InputError: unreadable, labels outside the convention, or segments that are not ET, TC, WT, NCR or ED.
         RequestError: the convention is not known.
     """
-    if is_slicer_segmentation(path):
-        return segmentation_nrrd.read(Path(path), convention)
+    if names_segments(path):
+        read = dicom.read_seg if dicom.is_dicom_file(Path(path)) else segmentation_nrrd.read
+        return read(Path(path), convention)
     volume = read_volume(path)
     return volume.with_array(read_labels(volume.array, convention, volume.source, own_labels(Path(path))))
 
@@ -167,13 +169,17 @@ def own_labels(path: Path) -> frozenset[int]:
     return frozenset()
 
 
-def is_slicer_segmentation(path: Path | str) -> bool:
-    """Whether a file is a segmentation of 3D Slicer, which names its segments.
+def names_segments(path: Path | str) -> bool:
+    """Whether a file is a segmentation of 3D Slicer or DICOM, which names its segments and stores a box around them.
 
     Raises:
         InputError: it is missing or no volume at all.
+        RequestError: it is DICOM, and pydicom is not installed.
     """
-    return isinstance(format_of(Path(path)), Nrrd) and segmentation_nrrd.names_segments(Path(path))
+    path = Path(path)
+    if dicom.is_dicom(head_of(path)):
+        return dicom.is_seg(path)
+    return isinstance(format_of(path), Nrrd) and segmentation_nrrd.names_segments(path)
 
 
 def writer_of(path: Path | str) -> Format:

@@ -16,7 +16,7 @@ from ..domain.progress import Progress
 from ..domain.result_record import ResultRecord, read_record, record_path, recorded_file
 from ..domain.volume import Volume
 from ..io import dicom
-from ..io.registry import is_slicer_segmentation, read_label_map, read_volume
+from ..io.registry import names_segments, read_label_map, read_volume
 from ..preprocessing.alignment import POOR, brain_alone, check_one_head
 from ..preprocessing.appearance import HEAD, appearance
 from ..preprocessing.background import foreground
@@ -88,10 +88,12 @@ def read_time_point(file: Path, image: Path | None = None, convention: str = "au
         raise RequestError(f"{file} is of 2D images, which cannot be compared.", "Give results of volumes.")
     if record and record.convention in CONVENTIONS:
         convention = record.convention
+    elif record and set(record.regions) == {"WT"}:  # segments have no convention
+        convention = "whole"
     labels, on = read_label_map(file, convention), _image(file, record, image)
     if on is not None:
         check_overlap(labels, on)
-        if is_slicer_segmentation(file):  # of which the box around the segments alone is stored
+        if names_segments(file):  # of which the box around the segments alone is stored
             whole = onto(labels.array, Grid.of(labels), Grid.of(on), nearest=True)
             labels = Volume(whole, on.affine, labels.source)
     regions = tuple(name for name in REGIONS if record is None or name in record.regions)

@@ -58,7 +58,7 @@ def test_the_segmentation_is_that_of_the_nifti_output(cli: Cli, oracle: Path, tm
     assert content(tmp_path / "P7") == before
 
 
-def test_where_label_maps_are_read_a_segmentation_is_refused_with_what_to_write(cli: Cli, tmp_path: Path) -> None:
+def test_where_label_maps_are_read_an_image_is_refused(cli: Cli, tmp_path: Path) -> None:
     dicom, *_ = write_series(samples.make_patient().images["flair"], tmp_path / "series", "flair")
     labels = next(samples.write_patient(tmp_path).glob("*_seg.nii.gz"))
     before = content(tmp_path)
@@ -68,9 +68,25 @@ def test_where_label_maps_are_read_a_segmentation_is_refused_with_what_to_write(
         ("evaluate", labels, labels, "--against", dicom),
     ):
         done = cli(*arguments, "--progress", "none")
-        assert done.returncode == 2 and f"{dicom} is a DICOM file, not a label map." in done.stderr, done.stderr
-        assert "NAME.nii.gz" in done.stderr and "--t1" not in done.stderr and len(done.stderr.splitlines()) == 1
+        assert done.returncode == 2 and f"{dicom} is a DICOM file, but no segmentation." in done.stderr, done.stderr
+        assert "--t1" not in done.stderr and len(done.stderr.splitlines()) == 1
     assert content(tmp_path) == before
+
+
+def test_segmentations_are_evaluated_and_compared(cli: Cli, oracle: Path, patient_folder: Path, tmp_path: Path) -> None:
+    for name in ("o.dcm", "o.nii.gz"):
+        done = cli("segment", patient_folder, "-o", tmp_path / name.split(".")[1] / name, "--model", oracle)
+        assert done.returncode == 0, done.stderr
+    dicom, volume, table = tmp_path / "dcm" / "o.dcm", tmp_path / "nii" / "o.nii.gz", tmp_path / "scores.json"
+    for pair in ((dicom, volume), (volume, dicom)):
+        done = cli("evaluate", *pair, "-o", table)
+        assert done.returncode == 0, done.stderr
+        mean = json.loads(table.read_text())["mean"]
+        assert {region: values["dice"] for region, values in mean.items()} == dict.fromkeys(("ET", "TC", "WT"), 1.0)
+    done = cli("compare", volume, dicom, "-o", tmp_path / "change.json")
+    assert done.returncode == 0, done.stderr
+    change = json.loads((tmp_path / "change.json").read_text())["regions"]
+    assert all(region["change_ml"] == 0 and region["later"]["volume_ml"] > 0 for region in change.values())
 
 
 def test_the_choice_is_printed_and_recorded(cli: Cli, oracle: Path, patient_folder: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from BrainTumorSegLib.domain.modalities import TITLES, case_of_segmentation, ste
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.evaluation.pairs import values_of
 from BrainTumorSegLib.io.case_folder import find_case, read_case
-from BrainTumorSegLib.io.registry import is_image, is_slicer_segmentation, read_label_map, read_volume
+from BrainTumorSegLib.io.registry import is_image, names_segments, read_label_map, read_volume
 
 from .case import DataSet, noting
 
@@ -68,7 +68,7 @@ class BratsCase:
         images = self._read_images(problems)
         stored = labels = None
         with noting(problems):
-            if is_slicer_segmentation(self.segmentation):
+            if names_segments(self.segmentation):
                 stored = read_label_map(self.segmentation)
                 labels = stored.array
             else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from .choice import Choice, choose, choose_named, holds_dicom, names_dicom, series_at
 from .headers import Header
 from .seg import beside_seg, check_seg, is_dicom_seg, write_seg
+from .seg_reading import is_seg, read_seg
 from .series import Series, is_dicom, is_dicom_file, read_series
 from .studies import study_folders
 
@@ -23,7 +24,9 @@ __all__ = [
     "is_dicom",
     "is_dicom_file",
     "is_dicom_seg",
+    "is_seg",
     "names_dicom",
+    "read_seg",
     "read_series",
     "series_at",
     "study_folders",

@@ -15,13 +15,17 @@ from scipy import ndimage
 from BrainTumorSegLib.domain.errors import GeometryError, RequestError
 from BrainTumorSegLib.domain.grid import Grid
 from BrainTumorSegLib.domain.labels import ED, ET, REGIONS
-from BrainTumorSegLib.domain.result_record import ModelRecord, Provenance, ResultRecord
+from BrainTumorSegLib.domain.result_record import ModelRecord, Provenance, ResultRecord, record_path
+from BrainTumorSegLib.domain.segmentation import Segmentation
 from BrainTumorSegLib.domain.volume import Volume
-from BrainTumorSegLib.io.registry import write_volume
+from BrainTumorSegLib.io.case_folder import read_case
+from BrainTumorSegLib.io.registry import beside_result, write_result, write_volume
 from BrainTumorSegLib.longitudinal import TimePoint, compare, read_time_point
 from BrainTumorSegLib.longitudinal.change import Lesions
 from BrainTumorSegLib.phantom import Phantom, make_phantom
+from BrainTumorSegLib.preprocessing.resampling import onto
 from BrainTumorSegLib.report.change import write_change_report
+from Testing.dicom_series import write_series
 from Testing.raw_scans import motion
 
 SHAPE = (78, 120, 120)
@@ -150,6 +154,27 @@ def test_a_segmentation_that_stores_a_box_is_placed_on_its_image(tmp_path: Path)
     point = read_time_point(segmentation, tmp_path / "t1.nii.gz")
     assert point.labels.shape == (20, 40, 40)
     assert np.count_nonzero(point.labels.array) == 24 and (point.labels.array[4:6, 3:6, 2:6] == ET).all()
+
+
+def test_a_dicom_segmentation_of_the_whole_tumour_alone_is_placed_on_its_series(tmp_path: Path) -> None:
+    """That it has no ET and TC, its record says."""
+    labels = np.zeros((20, 40, 40), np.uint8)
+    labels[5:8, 10:14, 20:26] = ED
+    grey = np.random.default_rng(0).integers(1, 99, labels.shape).astype(np.int16)
+    write_series(Volume(grey, AFFINE), tmp_path / "series", "flair")
+    case = read_case(tmp_path / "series")
+    on = case.reference_volume
+    made = {"model": {"id": "m", "version": "1", "sha256": "0" * 64}, "versions": {"braintumorseg": "1"}}
+    there = onto(labels, Grid(labels.shape, AFFINE), Grid.of(on), nearest=True)
+    result = Segmentation("P", on.with_array(there), ("WT",), made)
+    file = tmp_path / "tumour.dcm"
+    write_result(result, "segments", file, *beside_result(file))
+    ResultRecord("P", {}, "segments", ("WT",), {}, provenance=Provenance(model=ModelRecord("m", "1"))).write(
+        record_path(file)
+    )
+    point = read_time_point(file, tmp_path / "series")
+    assert point.regions == ("WT",) and point.image is not None
+    assert np.array_equal(point.labels.array > 0, result.labels.array > 0)
 
 
 def test_a_rest_of_a_lesion_is_no_complete_response() -> None:
