@@ -60,6 +60,7 @@ class Provenance:
         model: the weights.
         inputs: modality → file or node that was taken as it.
         reference: modality whose grid carries the result.
+        series_file: of a reference that is a DICOM series, one of its files; empty for others.
         preprocessing: what was done to the images, step by step, in words.
         alignment: registration and brain extraction in figures.
         device, precision: what the network ran on, and with which arithmetic.
@@ -80,6 +81,12 @@ class Provenance:
     tta: bool = False
     seconds: float = 0.0
     versions: Mapping[str, str] = field(default_factory=dict)
+    series_file: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; readers of before know no ``series_file``, and most results have none."""
+        values = dataclasses.asdict(self)
+        return values if self.series_file else {name: each for name, each in values.items() if name != "series_file"}
 
 
 @dataclass(frozen=True)
@@ -163,7 +170,7 @@ class ResultRecord:
             "measurements": {name: finite(dataclasses.asdict(m)) for name, m in self.measurements.items()},
             "confidence": finite(self.confidence),
             "warnings": list(self.warnings),
-            "provenance": dataclasses.asdict(self.provenance),
+            "provenance": self.provenance.as_json(),
             "images": list(self.images),
             "left_out": dict(self.left_out),
             "use": self.use,
@@ -253,7 +260,8 @@ def _labels(result: Segmentation, convention: str) -> dict[str, str]:
 def _provenance(result: Segmentation) -> Provenance:
     plain = json.loads(json.dumps(dict(result.provenance)))  # a version may be no plain text
     found: Provenance = from_json(Provenance, plain, "provenance.")
-    return found
+    files = result.labels.place.instances if result.labels.place else ()
+    return dataclasses.replace(found, series_file=str(files[0].absolute())) if files else found
 
 
 def _from_first(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def _image(file: Path, record: ResultRecord | None, given: Path | None) -> Volum
     if given:
         return _read(given)
     made = record.provenance if record else None
-    source = made.inputs.get(made.reference, "") if made else ""
+    source = (made.series_file or made.inputs.get(made.reference, "")) if made else ""
     place = recorded_file(source, record_path(file))
     if not source or not os.path.exists(place):  # noqa: PTH110 - a series may be described by a name that is too long
         return None

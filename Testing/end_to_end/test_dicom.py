@@ -13,6 +13,7 @@ import pytest
 from pydicom.uid import HTJ2KLossless
 
 from BrainTumorSegLib.domain.volume import Volume
+from BrainTumorSegLib.longitudinal import read_time_point
 from Testing import samples
 from Testing.dicom_series import change, write_series, write_study
 from Testing.dicom_tools import read_segments, violations
@@ -87,6 +88,17 @@ def test_segmentations_are_evaluated_and_compared(cli: Cli, oracle: Path, patien
     assert done.returncode == 0, done.stderr
     change = json.loads((tmp_path / "change.json").read_text())["regions"]
     assert all(region["change_ml"] == 0 and region["later"]["volume_ml"] > 0 for region in change.values())
+
+
+def test_a_result_remembers_its_series(cli: Cli, oracle: Path, patient_folder: Path, tmp_path: Path) -> None:
+    """So that a comparison of examinations finds the images by itself, whatever the result was written as."""
+    for output in (tmp_path / "o.dcm", tmp_path / "n" / "o.nii.gz"):
+        assert cli("segment", patient_folder, "-o", output, "--model", oracle).returncode == 0
+        point = read_time_point(output)
+        record = json.loads(output.with_name("o.json").read_text())["provenance"]
+        assert point.image is not None and Path(record["series_file"]).is_file()
+        assert point.image.source in record["inputs"][record["reference"]]
+        assert np.array_equal(point.labels.affine, point.image.affine)
 
 
 def test_the_choice_is_printed_and_recorded(cli: Cli, oracle: Path, patient_folder: Path, tmp_path: Path) -> None:
