@@ -1,8 +1,9 @@
 """From the scans of one session to images that lie over each other and show the brain alone.
 
 What is done is decided from the images: those that come prepared (skull-stripped, on one grid) go on untouched. Else
-the brain is extracted on the reference, every other sequence is registered to it within that brain, and the brain's
-mask is carried to each sequence's own grid. A motion goes into an image's affine, so no voxel is interpolated here.
+the brain is extracted on the reference, every other sequence is registered to it within that brain, the brain is found
+again from all of them together, and its mask is carried to each sequence's own grid. A motion goes into an image's
+affine, so no voxel is interpolated here.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from ..domain.volume import Volume
 from ..io.registry import read_volume
 from .appearance import HEAD, PART, appearance, check_head
 from .background import foreground
-from .brain_extraction import Brain, can_be_brain, extract_brain, size_ml
+from .brain_extraction import Brain, can_be_brain, extract_brain, extract_together, size_ml
 from .pipeline import check_extent
 from .plan import Plan, plan_of
 from .pose import Pose, pose_of
@@ -113,8 +114,10 @@ def align_case(
     found = _brain_of(case, options, heads, progress.part(0.0, 0.5)) if brain == "extracted" and whole else None
     with ThreadPoolExecutor(1) as pool:
         search = pool.submit(_pose, case.reference_volume, found, progress) if found else None
-        moves = _moves(case, options, looks, plan, found, progress.part(0.5, 1.0))
+        moves = _moves(case, options, looks, plan, found, progress.part(0.5, 0.9))
         pose = search.result() if search else None
+    if found:
+        found = extract_together(found, case.reference_volume, _fellows(case, heads, moves), progress.part(0.9, 1.0))
     cut = plan.stripped | plan.parts
     images = {name: _carried(case, name, moves.get(name), found if name in cut else None) for name in case.images}
     record = _record(case, heads, moves, found, pose)
@@ -255,11 +258,20 @@ def check_one_head(one: str, other: str, move: Registration) -> None:
         )
 
 
+def _fellows(case: Case, heads: tuple[str, ...], moves: Mapping[str, Registration]) -> dict[str, Volume]:
+    """The other whole heads in the reference's space, but for those that may not lie over it."""
+    fitting = (name for name in heads if name != case.reference and (name not in moves or moves[name].quality >= POOR))
+    return {TITLES[name]: _moved(case, name, moves.get(name)) for name in fitting}
+
+
+def _moved(case: Case, name: str, move: Registration | None) -> Volume:
+    volume = case.images[name]
+    return move.move(volume) if move is not None and move.displacement_mm > 0 else volume
+
+
 def _carried(case: Case, name: str, move: Registration | None, brain: Brain | None) -> Volume:
     """An image in the reference's space, 0 outside the brain where there is one to cut it out by."""
-    volume = case.images[name]
-    if move is not None and move.displacement_mm > 0:
-        volume = move.move(volume)
+    volume = _moved(case, name, move)
     if brain is None:
         return volume
     inside = onto(brain.mask.astype(np.float32), Grid.of(case.reference_volume), Grid.of(volume)) >= 0.5

@@ -5,12 +5,14 @@ To add a method: a file here with what :class:`Method` names, and a line in :dat
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from ...domain.errors import InputError, RequestError
+from ...domain.modalities import listed
 from ...domain.progress import Progress
 from ...domain.volume import Volume
 from .hd_bet import HdBet
@@ -90,6 +92,33 @@ def extract_brain(volume: Volume, method: str = "auto", progress: Progress | Non
         )
     progress.report("brain extraction", 1.0, f"brain found ({size:,.0f} mL)")
     return Brain(mask, name, f"brain extracted by {chosen.title} ({size:,.0f} mL)")
+
+
+def extract_together(
+    brain: Brain, volume: Volume, others: Mapping[str, Volume], progress: Progress | None = None
+) -> Brain:
+    """The brain anew from all images of a head, where the included network found it in one.
+
+    Their mean loses less than half of the tumour that one of them loses, and is closer to HD-BET's mask than each
+    (``Testing/benchmarks/brain_extraction.py``).
+
+    Args:
+        brain: as it was found in ``volume``; what other methods found, or somebody gave, stays.
+        volume: ``(Z, Y, X)``.
+        others: name → image of the same head, in the same space.
+        progress: told how far it is; may cancel.
+
+    Raises:
+        CancelledError: the run was cancelled.
+    """
+    if brain.method != "included" or not others:
+        return brain
+    mask = Included().find_together((volume, *others.values()), progress or Progress())
+    size = size_ml(mask, volume)
+    if not can_be_brain(size):
+        return brain
+    words = f"brain extracted by {Included.title}, from {listed([*others])} as well ({size:,.0f} mL)"
+    return Brain(mask, brain.method, words)
 
 
 def size_ml(mask: np.ndarray, volume: Volume) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,18 +51,34 @@ class Included:
 
     def find(self, volume: Volume, progress: Progress) -> np.ndarray:
         """Mask of the largest connected component, its holes filled."""
+        return self.find_together((volume,), progress)
+
+    def find_together(self, volumes: Sequence[Volume], progress: Progress) -> np.ndarray:
+        """The mask by the mean probability over images of one head, on the first one's grid.
+
+        What one sequence hides (a tumour as dark as the fluid beside it) another shows.
+
+        Args:
+            volumes: whole heads that lie over each other; where one does not reach, the others count.
+            progress: told how far it is; may cancel.
+        """
         from ...models.checkpoint_file import load_checkpoint
 
         checkpoint = load_checkpoint(WEIGHTS)
         network = checkpoint.build()
-        progress.report("brain extraction", 0.3)
-        image, grid = network_image(volume)
-        probability = brain_probability(network, image, checkpoint.description.network.divisor)
+        first, grid = network_image(volumes[0])
+        total, seen = np.zeros(first.shape, dtype=np.float32), np.zeros(first.shape, dtype=np.float32)
+        for number, volume in enumerate(volumes):
+            progress.report("brain extraction", 0.3 + 0.5 * number / len(volumes))
+            image, own = network_image(volume) if number else (first, grid)
+            probability = brain_probability(network, image, checkpoint.description.network.divisor)
+            total += onto(probability, own, grid)
+            seen += onto(np.ones(image.shape, dtype=np.uint8), own, grid, nearest=True)
         progress.report("brain extraction", 0.8)
-        brain = one_piece(probability)
-        if not looks_like_brain(image, brain >= THRESHOLD):
-            return np.zeros(volume.shape, dtype=bool)
-        return onto(brain, grid, Grid.of(volume)) >= THRESHOLD
+        brain = one_piece(total / np.maximum(seen, 1))
+        if not looks_like_brain(first, brain >= THRESHOLD):
+            return np.zeros(volumes[0].shape, dtype=bool)
+        return onto(brain, grid, Grid.of(volumes[0])) >= THRESHOLD
 
 
 def network_image(volume: Volume) -> tuple[np.ndarray, Grid]:

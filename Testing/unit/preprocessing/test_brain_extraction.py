@@ -18,21 +18,17 @@ import pytest
 
 from BrainTumorSegLib.domain.errors import (
     BrainExtractionError,
-    BrainTumorSegError,
     CancelledError,
     InputError,
     RequestError,
 )
-from BrainTumorSegLib.domain.grid import Grid
 from BrainTumorSegLib.domain.progress import Progress
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io import programs
 from BrainTumorSegLib.networks.precision import cpu_has_bf16
 from BrainTumorSegLib.preprocessing.brain_extraction import METHODS, extract_brain, hd_bet
 from BrainTumorSegLib.preprocessing.brain_extraction.components import largest_component
-from BrainTumorSegLib.preprocessing.brain_extraction.included import network_image, one_piece
-from BrainTumorSegLib.preprocessing.resampling import onto
-from Testing.head_images import dice, make_head
+from BrainTumorSegLib.preprocessing.brain_extraction.included import one_piece
 from Testing.offline import python_path
 
 # What is brighter than 50 is brain; what HD-BET is given is written beside it.
@@ -46,19 +42,6 @@ def run_hd_bet_function(array, spacing, mode, device, do_tta, postprocess):
     assert (mode, device, do_tta) == ("fast", "cpu", False)
     return array, (array > 50).astype(np.uint8)
 """
-
-
-@pytest.fixture
-def head() -> Volume:
-    """A bright block of 12 × 8 × 10 cm, off the middle of voxels of 5 mm, stored in the order RSA and tilted by 20°."""
-    array = np.full((30, 36, 40), 5, dtype=np.int16)  # (z, y, x)
-    array[3:27, 8:24, 10:30] = 100
-    turn = np.deg2rad(20)
-    rotation = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
-    axes = np.array([[1, 0, 0], [0, 0, 1], [0, 1, 0]]) @ np.diag([5, 5, 5])
-    affine = np.eye(4)
-    affine[:3, :3], affine[:3, 3] = rotation @ axes, (-40, 30, 7)
-    return Volume(array, affine, "head.nii.gz")
 
 
 @pytest.fixture
@@ -322,100 +305,3 @@ def test_one_piece_keeps_the_border_and_fills_holes() -> None:
     assert result[4, 4, 4] == 1 and result[0, 0, 0] == 0
     assert result[1, 4, 4] == np.float32(0.3) and result[2, 2, 2] == np.float32(0.9)
     assert not one_piece(np.zeros((3, 3, 3), np.float32)).any()
-
-
-def test_what_the_network_sees_does_not_depend_on_how_an_image_is_stored(head: Volume) -> None:
-    image, grid = network_image(head)
-    assert grid.spacing == pytest.approx((2, 2, 2)) and image.dtype == np.float32
-    assert image.min() == 0 and image.max() == 1
-    # Twice the values and an offset below zero, listed along other axes: the same place, the same image.
-    other = Volume(np.ascontiguousarray(head.array[::-1] * 2.0 - 300), head.affine @ _flip(head.shape[0], 2), "other")
-    again, same = network_image(other)
-    assert np.allclose(same.affine, grid.affine) and np.allclose(again, image, atol=1e-5)
-
-
-def test_of_a_signed_image_the_network_sees_the_magnitude() -> None:
-    """As of inversion recovery: air is grey, between tissue that is darker and tissue that is brighter."""
-    z, y, x = np.mgrid[:40, :50, :50]
-    inside = (z - 20) ** 2 / 15**2 + (y - 25) ** 2 / 20**2 + (x - 25) ** 2 / 20**2 <= 1
-    signed = np.where(inside, np.where(x < 25, 30.0, 200.0), 100.0).astype(np.float32)
-    image, _ = network_image(Volume(signed, np.diag([2.0, 2.0, 2.0, 1.0])))
-    assert image[:, 0].max() < 0.02 and image[0].max() < 0.02  # air
-    halves = {round(float(image[20, 25, x]), 1) for x in (15, 35)}
-    assert halves == {0.7, 1.0}  # 70 and 100 away from air
-
-
-def _flip(size: int, axis: int) -> np.ndarray:
-    step = np.eye(4)
-    step[axis, axis], step[axis, 3] = -1, size - 1
-    return step
-
-
-# The included network, with its weights.
-
-
-@pytest.mark.parametrize("modality", ["t1", "t1ce", "t2", "flair"])
-def test_the_included_network_finds_the_brain_in_any_sequence(modality: str, without_hd_bet: None) -> None:
-    head, truth = make_head(modality)
-    brain = extract_brain(head, "auto")
-    assert brain.method == "included"
-    assert brain.mask.dtype == bool and brain.mask.shape == head.shape
-    assert dice(brain.mask, truth.array) > 0.9
-
-
-def rotation(degrees: float, axis: int) -> np.ndarray:
-    turn = np.deg2rad(degrees)
-    first, second = [other for other in range(3) if other != axis]
-    matrix = np.eye(4)
-    matrix[[first, second], [first, second]] = np.cos(turn)
-    matrix[first, second], matrix[second, first] = -np.sin(turn), np.sin(turn)
-    return matrix
-
-
-@pytest.mark.parametrize(
-    ("name", "shape", "spacing", "turn"),
-    [
-        ("thick slices", (26, 240, 240), (0.9, 0.9, 6.0), np.eye(4)),
-        ("sagittal", (40, 110, 110), (2.2, 2.2, 4.5), rotation(90, 1)),
-        ("oblique by 25°", (90, 110, 110), (2.2, 2.2, 2.0), rotation(25, 0)),
-        ("cut at the vertex", (48, 120, 120), (2.0, 2.0, 2.0), np.eye(4)),
-        ("fine", (150, 230, 230), (1.0, 1.0, 1.0), rotation(12, 2)),
-    ],
-)
-def test_the_included_network_on_clinical_grids(
-    name: str, shape: tuple[int, int, int], spacing: tuple[float, float, float], turn: np.ndarray
-) -> None:
-    head, truth = make_head()
-    low = Grid.of(head).corners().min(axis=0)
-    middle = (low + Grid.of(head).corners().max(axis=0)) / 2
-    axes = turn @ np.diag([-spacing[0], -spacing[1], spacing[2], 1])
-    axes[:3, 3] = middle - axes[:3, :3] @ ((np.asarray(shape[::-1]) - 1) / 2)
-    if name == "cut at the vertex":
-        axes[2, 3] = low[2] + 1
-    grid = Grid(shape, axes)
-    image = Volume(onto(head.array, Grid.of(head), grid), axes, name)
-    expected = onto(truth.array.astype(np.float32), Grid.of(truth), grid) >= 0.5
-    mask = extract_brain(image, "included").mask
-    assert mask.shape == shape and dice(mask, expected) > 0.88
-
-
-def test_values_and_storage_do_not_matter() -> None:
-    head, _ = make_head("t2")
-    plain = extract_brain(head, "included").mask
-    whole_numbers = np.round(head.array * 2 - 50).astype(np.int16)[:, ::-1]
-    flipped = Volume(np.ascontiguousarray(whole_numbers), head.affine @ _flip(head.shape[1], 1), "flipped")
-    assert dice(extract_brain(flipped, "included").mask[:, ::-1], plain) > 0.995
-
-
-@pytest.mark.parametrize("what", ["empty", "noise", "ball"])
-def test_images_without_a_brain_are_refused(what: str) -> None:
-    rng = np.random.default_rng(0)
-    z, y, x = np.ogrid[-1:1:60j, -1:1:80j, -1:1:80j]
-    images = {
-        "empty": np.zeros((60, 80, 80)),
-        "noise": rng.normal(100, 10, (60, 80, 80)),
-        "ball": 100.0 * (z**2 + y**2 + x**2 < 0.5),
-    }
-    with pytest.raises(BrainTumorSegError, match="No brain was found") as caught:
-        extract_brain(Volume(images[what], np.diag([-2.0, -2, 2, 1]), "knee"), "included")
-    assert caught.value.exit_code == 2
