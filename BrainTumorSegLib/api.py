@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .domain.case import Case
-from .domain.errors import GeometryError
+from .domain.errors import GeometryError, InputError
 from .domain.labels import read_labels
 from .domain.options import DEFAULT_MODEL, RunOptions
 from .domain.progress import Progress
@@ -88,7 +88,7 @@ def evaluate(
     reference: np.ndarray | Volume,
     spacing: Sequence[float] | None = None,
     *,
-    measures: Sequence[str] = DEFAULT_MEASURES,
+    measures: Sequence[str] | str = DEFAULT_MEASURES,
     convention: str = DEFAULT_POLICY,
     hd95: str = "directed",
     tolerance: float = 1.0,
@@ -100,7 +100,8 @@ def evaluate(
     Args:
         prediction: what a model gave.
         reference: what an expert drew, on the same grid.
-        spacing: voxel size ``(z, y, x)`` in mm; by default that of the reference if it is a volume, else 1 mm.
+        spacing: voxel size ``(z, y, x)`` in mm; by default that of the reference if it is a volume, else that of the
+            prediction if that is one, else 1 mm.
         measures: names from :data:`BrainTumorSegLib.evaluation.metrics.MEASURES`, or ``all``.
         convention: what empty masks count as: ``brats2021``, ``brats2023``, ``nnunet`` or ``monai``.
         hd95: definition of HD95: ``directed``, ``pooled`` or ``surfel``.
@@ -113,12 +114,12 @@ def evaluate(
         Region → measure → value; NaN where the convention leaves a value out.
 
     Raises:
-        InputError: labels that the convention does not have.
+        InputError: labels that the convention does not have, or no array of numbers.
         GeometryError: the shapes differ, two volumes lie on different grids, or the spacing is not positive.
         RequestError: a name is not known.
     """
     settings = Settings(
-        tuple(measures),
+        (measures,) if isinstance(measures, str) else tuple(measures),
         convention,
         hd95,
         tolerance,
@@ -132,7 +133,7 @@ def evaluate(
             "Compare them on one grid, or give arrays whose voxels belong together.",
         )
     if spacing is None:
-        spacing = reference.spacing if isinstance(reference, Volume) else (1.0, 1.0, 1.0)
+        spacing = next((each.spacing for each in (reference, first) if isinstance(each, Volume)), (1.0, 1.0, 1.0))
     predicted = _labels(prediction, prediction_labels, "The prediction")
     return compare_labels(predicted, _labels(reference, reference_labels, "The reference"), spacing, settings)
 
@@ -142,4 +143,6 @@ def _labels(given: np.ndarray | Volume | Segmentation, convention: str, name: st
     if isinstance(given, Segmentation):
         return given.labels.array
     values = np.asarray(given.array if isinstance(given, Volume) else given)
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"{name} is no array of numbers.", "Give an array or a volume: read_volume() reads a file.")
     return read_labels(values.astype(np.uint8) if values.dtype == bool else values, convention, name)

@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
 def _settings(arguments: argparse.Namespace) -> Settings:
     usual = BRATS_MEASURES if arguments.layout == "brats" else DEFAULT_MEASURES
     return Settings(
-        measures=tuple(arguments.measures.split(",")) if arguments.measures else usual,
+        measures=tuple(map(str.strip, arguments.measures.split(","))) if arguments.measures else usual,
         convention=arguments.convention,
         hd95=arguments.hd95,
         tolerance=arguments.tolerance,

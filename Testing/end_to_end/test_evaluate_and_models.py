@@ -32,7 +32,8 @@ def write_labels(path: Path, boxes: dict[int, int], affine: np.ndarray = AFFINE,
 def test_two_files(cli: Cli, tmp_path: Path) -> None:
     prediction = write_labels(tmp_path / "p.nii.gz", {2: 4, 1: 2})
     reference = write_labels(tmp_path / "r_seg.nii.gz", {2: 6, 1: 4, 4: 2})
-    done = cli("evaluate", prediction, reference, "-o", tmp_path / "t.json", "--progress", "none")
+    measures = ("--measures", "dice, hd95")
+    done = cli("evaluate", prediction, reference, "-o", tmp_path / "t.json", "--progress", "none", *measures)
     assert done.returncode == 0, done.stderr
     mean = json.loads((tmp_path / "t.json").read_text())["mean"]
     # WT 4 of 6 columns: 2·4/10; TC 2 of 4: 2·2/6; ET 0 of 2: 0

@@ -94,6 +94,11 @@ def test_the_public_call() -> None:
     assert found["WT"]["hd95"] == 7 and set(found["WT"]) == {"dice", "hd95", "sensitivity", "specificity"}
     volume = Volume(reference, np.diag([7.0, 1.0, 1.0, 1.0]))
     assert BrainTumorSegLib.evaluate(prediction, volume) == found
+    assert BrainTumorSegLib.evaluate(Volume(prediction, volume.affine), reference) == found, "its spacing is known"
+    assert len(BrainTumorSegLib.evaluate(prediction, reference, measures="all")["WT"]) == len(MEASURES) - 1
+    for nothing in ("seg.nii.gz", Path("seg.nii.gz"), nibabel.Nifti1Image(prediction, AFFINE)):
+        with pytest.raises(InputError, match="no array"):
+            BrainTumorSegLib.evaluate(nothing, reference)
     with pytest.raises(RequestError, match="no measure"):
         BrainTumorSegLib.evaluate(prediction, reference, measures=("dise",))
     with pytest.raises(GeometryError, match="spacing"):
