@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from ..io.outputs import check_outputs
 from ..models import catalogue, public_models
 from ..models.checkpoint_file import save_checkpoint
 from ..models.ensemble import average_of
+from ..models.importers import importer_of
 from ..models.importers.wishes import MEANINGS, Wishes, titles
 from ..models.model_card import model_card
 from .common import add_common
@@ -103,6 +104,21 @@ def _wishes(arguments: argparse.Namespace) -> Wishes:
     )
 
 
+def _wishes_of_file(arguments: argparse.Namespace) -> Wishes:
+    """What was said of a model of another program.
+
+    Raises:
+        RequestError: it was said of a checkpoint of this program, which says all of itself.
+    """
+    wishes, path = _wishes(arguments), Path(arguments.model)
+    if wishes != Wishes() and path.is_file() and importer_of(path)[1] is None:
+        raise RequestError(
+            f"--{next(iter(wishes.options()))} is for models of other programs; {path} says all of itself.",
+            "Leave it out.",
+        )
+    return wishes
+
+
 def _parts(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
@@ -115,11 +131,12 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
         console.say(card)
         console.result({**_facts(model), "card": card})
     elif arguments.action == "inspect":
-        found = catalogue.inspect(arguments.model, _wishes(arguments), progress)
+        found = catalogue.inspect(arguments.model, _wishes_of_file(arguments), progress)
         console.say(found.text())
         console.result(dataclasses.asdict(found))
     elif arguments.action == "add":
-        _say_added(catalogue.add(arguments.model, _wishes(arguments), progress), console)
+        before = catalogue.installed()[0]
+        _say_added(catalogue.add(arguments.model, _wishes_of_file(arguments), progress), before, console)
     elif arguments.action == "download":
         download_public(arguments, console, progress)
     elif arguments.action == "remove":
@@ -203,12 +220,17 @@ def download_public(arguments: argparse.Namespace, console: Console, progress: P
             return wanted == fetched.sha256
         return arguments.yes or _asked("Keep it and take the model over?")
 
-    _say_added(public_models.download_model(entry, progress, consent, _wishes(arguments)), console)
+    before = catalogue.installed()[0]
+    _say_added(public_models.download_model(entry, progress, consent, _wishes(arguments)), before, console)
 
 
-def _say_added(model: catalogue.InstalledModel, console: Console) -> None:
+def _say_added(
+    model: catalogue.InstalledModel, before: Mapping[str, catalogue.InstalledModel], console: Console
+) -> None:
     console.placed()
-    console.say(f"Added {model.description.id} as {model.path}")
+    earlier = before.get(model.description.id)
+    instead = f", in place of {earlier.description.title}" if earlier and not earlier.part_of else ""
+    console.say(f"Added {model.description.id} as {model.path}{instead}")
     console.result({"id": model.description.id, "path": str(model.path)})
 
 

@@ -200,10 +200,26 @@ def add(path: Path | str, wishes: Wishes | None = None, progress: Progress | Non
         if _is_included(description.id):
             raise _taken(description.id, is_own=file == Path(path))
         progress.report("import", 0.9, f"Adding {description.id}")
-        destination = models_folder() / f"{description.id}{SUFFIX}"
+        destination = _place_of(description.id)
         with atomic(destination) as part:
             shutil.copyfile(file, part)
     return InstalledModel(destination, description, False)
+
+
+def _place_of(model: str) -> Path:
+    """Where a model is kept: in place of the user's own of that id, whatever its file is called.
+
+    Raises:
+        CheckpointError: it would take the place of a model of another id.
+    """
+    own = installed()[0].get(model)
+    if own and not own.part_of:
+        return own.path
+    file = models_folder() / f"{model}{SUFFIX}"
+    if any(each.path == file for each in installed()[0].values()):
+        held = read_description(file).id
+        raise CheckpointError(f"{file} holds the model {held}.", f"Rename that file to {held}{SUFFIX}.")
+    return file
 
 
 def _is_included(model: str) -> bool:

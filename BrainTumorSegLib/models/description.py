@@ -296,9 +296,19 @@ class Description:
         return next(found, None)
 
 
+def is_id(text: str) -> bool:
+    """Whether a model can be called so, and its file."""
+    return text[:1].isalnum() and all(c.isalnum() or c in "-_." for c in text)
+
+
+def is_orientation(axes: str) -> bool:
+    """Whether three letters such as ``LPS`` say how the axes of an image run."""
+    return len(axes) == 3 and all(len(set(axes) & set(pair)) == 1 for pair in ("LR", "PA", "SI"))
+
+
 def _problems(d: Description) -> Iterator[str]:
     """What is inconsistent in a description, in words."""
-    if not d.id[:1].isalnum() or not all(c.isalnum() or c in "-_." for c in d.id):
+    if not is_id(d.id):
         yield "its id must be letters, digits, '-', '_' and '.', and begin with a letter or digit"
     if d.dimensions not in (2, 3):
         yield f"dimensions is {d.dimensions}, not 2 or 3"
@@ -316,9 +326,7 @@ def _problems(d: Description) -> Iterator[str]:
     elif d.task == TUMOUR and not d.regions and not d.own:
         yield "its outputs make up none of ET, TC, WT, and it has no labels of its own"
     yield from problems_of_own(d)
-    if len(d.preprocessing.orientation) != 3 or any(
-        len(set(d.preprocessing.orientation) & set(pair)) != 1 for pair in ("LR", "PA", "SI")
-    ):
+    if not is_orientation(d.preprocessing.orientation):
         yield f"orientation {d.preprocessing.orientation!r} is none"
     if d.activation not in ("sigmoid", "softmax") or (d.activation == "softmax" and not d.exclusive):
         yield f"unknown activation {d.activation!r}, or a softmax whose outputs share labels"

@@ -120,7 +120,8 @@ def _description(file: Path, config: Fields, wishes: Wishes, channels: int, outp
         raise config.wrong("resample_resolution", "three numbers")
     # MONAI's arrays have x first.
     orientation = "RAS" if config.flag("orientation_ras", False) else wishes.axes()
-    name = wishes.id or file.parent.name
+    folder = file.absolute().parent
+    name = wishes.id or (folder.parent if folder.name == "model" else folder).name  # a training has segresnet_0/model
     return Description(
         id=re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:100] or "auto3dseg",
         title=f"Auto3DSeg SegResNet {name}"[:200],

@@ -10,7 +10,7 @@ from pathlib import Path
 from ...domain.errors import CheckpointError, ModalityError, RequestError
 from ...domain.labels import OWN_FIRST, REGIONS
 from ...domain.modalities import MODALITIES, TITLES, from_name
-from ..description import OutputSpec
+from ..description import OutputSpec, is_id, is_orientation
 
 # Stands for a label that is none of BraTS's and keeps its own name.
 OWN = "own"
@@ -115,6 +115,16 @@ class Wishes:
             raise RequestError(
                 f"{unknown[0]!r} is no label.", f"Choose of {', '.join(MEANINGS)} or {OWN}.", option="labels"
             )
+        if self.id and not is_id(self.id):
+            raise RequestError(
+                f"{self.id[:80]!r} is no id.",
+                "Use letters, digits, '-', '_' and '.', a letter or digit first.",
+                option="id",
+            )
+        if self.orientation and not is_orientation(self.orientation):
+            raise RequestError(
+                f"{self.orientation[:80]!r} are no axes.", "Say them as LPS or RAS.", option="orientation"
+            )
 
     def options(self) -> dict[str, str]:
         """What of ``models add`` says the same, by option."""
@@ -209,9 +219,10 @@ class Wishes:
         Raises:
             CheckpointError: nothing says what one stands for.
         """
+        said = self._said(labels, source)
         known = [
-            self.labels.get(name) or self.labels.get(number) or _NAMES.get(re.sub(r"[^a-z]", "", name.lower()), "")
-            for name, number in labels
+            each or _NAMES.get(re.sub(r"[^a-z]", "", name.lower()), "")
+            for each, (name, _) in zip(said, labels, strict=True)
         ]
         name, number = next((label for label, meaning in zip(labels, known, strict=True) if not meaning), ("", ""))
         self.ask(
@@ -229,6 +240,23 @@ class Wishes:
             )
         )
         return [meaning or OWN for meaning in known]
+
+    def _said(self, labels: Sequence[tuple[str, str]], source: str) -> list[str]:
+        """What was said of each label, by its name or number; empty where nothing was.
+
+        Raises:
+            RequestError: something was said of a label that is not there, and nothing of one that is.
+        """
+        wished = {name.casefold(): meaning for name, meaning in self.labels.items()}
+        said = [wished.get(name.casefold()) or wished.get(number) or "" for name, number in labels]
+        there = {text for name, number in labels for text in (name.casefold(), number)}
+        strange = [name for name in self.labels if name.casefold() not in there]
+        if strange and not all(said):
+            listed = ", ".join(f"{name} ({number})" for name, number in labels)[:200]
+            raise RequestError(
+                f"{source} has no label {strange[0][:80]!r}.", f"Its labels are {listed}.", option="labels"
+            )
+        return said
 
     def axes(self) -> str:
         """Those of the images that it was trained on, where its files do not say it: BraTS's, if nobody does."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from BrainTumorSegLib import cli
 from BrainTumorSegLib.domain.errors import CheckpointError
 from BrainTumorSegLib.io.user_folder import user_folder
 from BrainTumorSegLib.models import catalogue, importers
@@ -115,6 +116,25 @@ def test_adding_again_replaces(tiny_checkpoint: WriteCheckpoint) -> None:
     add(tiny_checkpoint(id="mine", name="a.safetensors"))
     add(tiny_checkpoint(id="mine", name="b.safetensors", version="2.0"))
     assert installed()[0]["mine"].description.version == "2.0"
+
+
+def test_adding_replaces_the_model_of_that_id_whatever_its_file_is_called(tiny_checkpoint: WriteCheckpoint) -> None:
+    add(tiny_checkpoint(id="mine")).path.rename(models_folder() / "yours.safetensors")
+    assert add(tiny_checkpoint(id="mine", version="2.0")).path.name == "yours.safetensors"
+    assert installed()[0]["mine"].description.version == "2.0", "the old one would hide the new one"
+    with pytest.raises(CheckpointError, match="holds the model mine"):
+        add(tiny_checkpoint(id="yours"))
+    assert installed()[0]["mine"].path.name == "yours.safetensors"
+
+
+def test_that_a_model_was_replaced_is_said(
+    tiny_checkpoint: WriteCheckpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for title in ("First", "Second"):
+        assert cli.main(["models", "add", str(tiny_checkpoint(id="mine", title=title))]) == 0
+        said.append(capsys.readouterr().out)
+    assert "First" not in said[0] and "First" in said[1]
 
 
 def test_an_importer_is_a_file_and_its_name(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from BrainTumorSegLib import cli
-from BrainTumorSegLib.domain.errors import CancelledError, CheckpointError
+from BrainTumorSegLib.domain.errors import CancelledError, CheckpointError, RequestError
 from BrainTumorSegLib.domain.progress import Progress
 from BrainTumorSegLib.domain.structure import from_json
 from BrainTumorSegLib.models.catalogue import add, inspect, models_folder
@@ -69,8 +70,9 @@ def test_one_of_the_models_of_an_auto3dseg_training(tmp_path: Path) -> None:
     for fold in range(2):
         write_auto3dseg(tmp_path / f"segresnet_{fold}" / "model" / "model.pt", auto3dseg_config())
     assert inspect(tmp_path).open[0].choices == ("segresnet_0/model/model.pt", "segresnet_1/model/model.pt")
-    wishes = Wishes(id="one", configuration="segresnet_1", channels=AUTO_ORDER)
-    assert add(tmp_path, wishes).description.modalities == AUTO_ORDER
+    wishes = Wishes(configuration="segresnet_1", channels=AUTO_ORDER)
+    added = add(tmp_path, wishes).description
+    assert added.modalities == AUTO_ORDER and added.id == "segresnet_1", "every training has its model in model/"
 
 
 def test_adding_can_be_followed_and_ended(tmp_path: Path) -> None:
@@ -98,6 +100,34 @@ def test_labels_of_one_meaning_are_asked_again(tmp_path: Path) -> None:
     (question,) = inspect(tmp_path).open
     assert question.option == "labels" and "one meaning" in question.text and all(question.known)
     assert not inspect(tmp_path, Wishes(labels={"2": "ED"})).open
+
+
+def test_what_is_said_of_a_label_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """Else a slip of the pen leaves a label with the meaning that its name suggests."""
+    write_model(tmp_path, labels={"background": 0, "tumor": 1, "edema": 2})
+    for ask in (add, inspect):
+        with pytest.raises(RequestError, match="'tumour'") as caught:
+            ask(tmp_path, Wishes(labels={"tumour": "own"}))
+        assert caught.value.option == "labels" and "tumor (1), edema (2)" in caught.value.remedy
+    assert add(tmp_path, Wishes(labels={"Tumor": "own"})).description.own[0].name == "tumor"
+    listed = Wishes(labels={"1": "own", "2": "ED", "core": "TC"})
+    assert not inspect(tmp_path, listed).open, "where all is said, what fits another model of a list does no harm"
+
+
+def test_an_id_or_axes_that_cannot_be_are_asked_again(tmp_path: Path) -> None:
+    cases = [("id", "a b/c"), ("id", "../x"), ("orientation", "XYZ"), ("orientation", "LR")]
+    for option, text in cases:
+        with pytest.raises(RequestError, match=re.escape(text)) as caught:
+            Wishes(id=text) if option == "id" else Wishes(orientation=text)
+        assert caught.value.option == option
+
+
+def test_nothing_is_said_of_a_checkpoint_that_says_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = write_oracle(tmp_path / "own.safetensors", id="own")
+    for action in ("add", "inspect"):
+        assert cli.main(["models", action, str(own), "--id", "other"]) == 2
+        assert "--id" in capsys.readouterr().err
+    assert not models_folder().exists()
 
 
 def test_a_bundle_whose_channels_have_no_names(tmp_path: Path) -> None:
