@@ -10,7 +10,7 @@ import numpy as np
 
 from .domain.case import Case
 from .domain.errors import GeometryError, InputError
-from .domain.labels import read_labels
+from .domain.labels import REGIONS, read_labels
 from .domain.options import DEFAULT_MODEL, RunOptions
 from .domain.progress import Progress
 from .domain.segmentation import Segmentation
@@ -18,7 +18,7 @@ from .domain.volume import Volume
 from .evaluation import Settings, compare_labels
 from .evaluation.metrics.measures import DEFAULT_MEASURES
 from .evaluation.metrics.policy import DEFAULT_POLICY
-from .evaluation.pairs import difference_of
+from .evaluation.pairs import difference_of, measuring
 from .inference.pipeline import segment_case
 from .io.case_folder import case_of
 from .models.catalogue import load_model
@@ -85,7 +85,7 @@ def segment(
 
 def evaluate(
     prediction: np.ndarray | Volume | Segmentation,
-    reference: np.ndarray | Volume,
+    reference: np.ndarray | Volume | Segmentation,
     spacing: Sequence[float] | None = None,
     *,
     measures: Sequence[str] | str = DEFAULT_MEASURES,
@@ -111,10 +111,11 @@ def evaluate(
         reference_labels: the same of the reference.
 
     Returns:
-        Region → measure → value; NaN where the convention leaves a value out.
+        Region → measure → value, for regions that both can tell: of a :class:`Segmentation` those that its model knows;
+        NaN where the convention leaves a value out.
 
     Raises:
-        InputError: labels that the convention does not have, or no array of numbers.
+        InputError: labels that the convention does not have, no array of numbers, or no region that both can tell.
         GeometryError: the shapes differ, two volumes lie on different grids, or the spacing is not positive.
         RequestError: a name is not known.
     """
@@ -126,14 +127,16 @@ def evaluate(
         prediction_labels=prediction_labels,
         reference_labels=reference_labels,
     )
-    first = prediction.labels if isinstance(prediction, Segmentation) else prediction
-    if isinstance(first, Volume) and isinstance(reference, Volume) and (apart := difference_of(first, reference)):
+    known = [each.regions if isinstance(each, Segmentation) else tuple(REGIONS) for each in (prediction, reference)]
+    settings = measuring(settings, *known)
+    first, second = (each.labels if isinstance(each, Segmentation) else each for each in (prediction, reference))
+    if isinstance(first, Volume) and isinstance(second, Volume) and (apart := difference_of(first, second)):
         raise GeometryError(
-            f"{first.source} and {reference.source} are on different grids: {apart}.",
+            f"{first.source} and {second.source} are on different grids: {apart}.",
             "Compare them on one grid, or give arrays whose voxels belong together.",
         )
     if spacing is None:
-        spacing = next((each.spacing for each in (reference, first) if isinstance(each, Volume)), (1.0, 1.0, 1.0))
+        spacing = next((each.spacing for each in (second, first) if isinstance(each, Volume)), (1.0, 1.0, 1.0))
     predicted = _labels(prediction, prediction_labels, "The prediction")
     return compare_labels(predicted, _labels(reference, reference_labels, "The reference"), spacing, settings)
 

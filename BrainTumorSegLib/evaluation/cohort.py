@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from ..domain.errors import BrainTumorSegError, CancelledError, ExecutionError
 from ..domain.progress import Progress
-from .pairs import compare_files, values_of, with_conventions
+from .pairs import compare_files, values_of, with_conventions, with_regions
 from .results import CaseResult, Evaluation, Settings
 
 POLL_SECONDS = 0.2
@@ -50,10 +50,13 @@ def evaluate_pairs(
 
     Raises:
         CancelledError: cancelled through ``progress``.
-        InputError: the labels of the predictions, or of the references, can be read in two ways.
+        InputError: the labels of the predictions, or of the references, can be read in two ways, or there is no region
+            that both can tell.
         ExecutionError: a process ended by itself, as when memory runs out.
     """
     settings, progress = settings or Settings(), progress or Progress()
+    if pairs:
+        settings = with_regions(settings, *zip(*pairs.values(), strict=True))
     if "auto" in (settings.prediction_labels, settings.reference_labels):
         settings = _decided(pairs, settings, jobs, progress.part(0.0, SHARE_OF_READING))
         progress = progress.part(SHARE_OF_READING, 1.0)

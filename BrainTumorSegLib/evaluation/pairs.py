@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ..domain.errors import GeometryError
+from ..domain.errors import GeometryError, InputError
 from ..domain.grid import Grid, check_overlap, same_grid
 from ..domain.labels import REGIONS, Region, decide_convention, found_values
 from ..domain.volume import Volume, bounding_box
-from ..io.registry import names_segments, own_labels, read_label_map, read_volume
+from ..io.registry import known_regions, names_segments, own_labels, read_label_map, read_volume
 from ..preprocessing.pipeline import LARGEST_EXTENT_MM
 from ..preprocessing.resampling import resample
 from .metrics.masks import MaskPair
@@ -49,11 +49,11 @@ def compare_files(prediction: Path, reference: Path, settings: Settings | None =
     """The same for two files.
 
     Raises:
-        InputError: unreadable, or labels outside the convention.
+        InputError: unreadable, labels outside the convention, or no region that both can tell.
         GeometryError: the grids differ and ``settings`` do not say how to bring them together, or the images do not
             overlap.
     """
-    settings = settings or Settings()
+    settings = with_regions(settings or Settings(), [prediction], [reference])
     if "auto" in (settings.prediction_labels, settings.reference_labels):  # else nothing needs to be read twice
         settings = with_conventions(settings, _values_in(prediction), _values_in(reference))
     predicted, truth, notes = _read_together(prediction, reference, settings)
@@ -141,6 +141,30 @@ def read_pair(prediction: Path, reference: Path, settings: Settings) -> tuple[Vo
     """The label maps of two files as :func:`compare_files` sees them: in this library's convention, on one grid."""
     first, second, _ = _read_together(prediction, reference, settings)
     return first, second
+
+
+def with_regions(settings: Settings, predictions: Iterable[Path], references: Iterable[Path]) -> Settings:
+    """Settings that measure what some file of each side can tell, see :func:`measuring`."""
+    if settings.unknown is not None:  # decided over all files
+        return settings
+    known = (frozenset().union(*map(known_regions, set(files))) for files in (predictions, references))
+    return measuring(settings, *known)
+
+
+def measuring(settings: Settings, predicted: Collection[str], referred: Collection[str]) -> Settings:
+    """Settings that measure the regions that both sides know: one that a model does not know is no empty one.
+
+    Raises:
+        InputError: there is none.
+    """
+    unknown = tuple(name for name in REGIONS if name not in predicted or name not in referred)
+    settings = dataclasses.replace(settings, unknown=unknown)
+    if not settings.regions:
+        raise InputError(
+            "There is no region of ET, TC and WT that both predictions and references can tell.",
+            "Compare results of models that know them.",
+        )
+    return settings
 
 
 def with_conventions(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..domain.errors import BrainTumorSegError, RequestError
 from ..domain.labels import CONVENTIONS, REGIONS, Region, tissues_of
+from ..domain.modalities import listed
 from .metrics.lesions import BRATS2023
 from .metrics.measures import ALL, DEFAULT_MEASURES, HD95_DEFINITIONS, MEASURES, Measure, chosen_measures
 from .metrics.policy import DEFAULT_POLICY, Emptiness, EmptyPolicy, policy_named
@@ -32,6 +33,8 @@ class Settings:
         assumed: which of ``prediction`` and ``reference`` follow a convention that was decided by their values.
         resample: bring a prediction on another grid onto the reference's, nearest neighbour.
         voxelwise: compare voxel by voxel where the shapes agree, whatever the headers say.
+        unknown: regions that are not measured, since none of the files of one side can tell them; None until the
+            records beside the files have decided.
 
     Raises:
         RequestError: a name is not known, the tolerance is negative, or two ways to bring grids together are asked for.
@@ -47,6 +50,7 @@ class Settings:
     assumed: tuple[str, ...] = ()
     resample: bool = False
     voxelwise: bool = False
+    unknown: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "measures", chosen_measures(self.measures))
@@ -72,9 +76,10 @@ class Settings:
     def regions(self) -> dict[str, Region]:
         """The regions that are measured, by name: ET, TC, WT, then the tissues if asked for.
 
-        Only those that the label conventions of both sides can tell: WT alone against masks of the whole tumour.
+        Only those that both sides can tell by their label conventions and their models: WT alone against masks of the
+        whole tumour.
         """
-        known = set(REGIONS)
+        known = set(REGIONS) - set(self.unknown or ())
         for name in (self.prediction_labels, self.reference_labels):
             known &= set(CONVENTIONS[name].regions if name in CONVENTIONS else REGIONS)
         regions = {name: region for name, region in REGIONS.items() if name in known}
@@ -85,7 +90,7 @@ class Settings:
         return self._without_labels() == other._without_labels()
 
     def _without_labels(self) -> Settings:
-        return replace(self, prediction_labels="auto", reference_labels="auto", assumed=())
+        return replace(self, prediction_labels="auto", reference_labels="auto", assumed=(), unknown=None)
 
     def label_words(self) -> list[str]:
         """Which label convention each side was read by, and whether it was assumed; empty for arrays."""
@@ -101,7 +106,10 @@ class Settings:
 
     def words(self) -> list[str]:
         """The conventions in sentences, for reports and table notes."""
-        said = [*self.label_words(), f"Empty masks count as in {self.policy.title} ({self.policy.source})."]
+        said = self.label_words()
+        if self.unknown:
+            said.append(f"Not measured: {listed(self.unknown)}, which a side's models do not know, as its records say.")
+        said += [f"Empty masks count as in {self.policy.title} ({self.policy.source})."]
         if "hd95" in self.measures:
             said.append(f"HD95 is {HD95_DEFINITIONS[self.hd95]}.")
         if "surface_dice" in self.measures:

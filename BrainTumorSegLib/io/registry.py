@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..domain.errors import BrainTumorSegError, InputError, RequestError, ShortageError
-from ..domain.labels import OWN_FIRST, OWN_LAST, read_labels, write_labels
+from ..domain.labels import OWN_FIRST, OWN_LAST, REGIONS, found_values, read_labels, write_labels
 from ..domain.segmentation import Segmentation
 from ..domain.volume import Volume
 from . import dicom, images2d, segmentation_nrrd
@@ -167,6 +167,23 @@ def own_labels(path: Path) -> frozenset[int]:
         said = (label for region in read_record(record_path(path)).own.values() for label in region.labels)
         return frozenset(label for label in said if OWN_FIRST <= label <= OWN_LAST)
     return frozenset()
+
+
+def known_regions(path: Path) -> frozenset[str]:
+    """Which of ET, TC and WT a label map can tell, as the record beside a result of this program says; else all.
+
+    Where labels are in it that the record does not name, somebody has drawn on, and the record says nothing of it.
+    """
+    from ..domain.result_record import read_record, record_path
+
+    with suppress(BrainTumorSegError):  # what cannot be read says why when it is compared
+        record = read_record(record_path(path))
+        if set(record.regions) != set(REGIONS) and (
+            names_segments(path)
+            or {str(value) for value in found_values(read_volume(path).array, str(path))} <= set(record.labels)
+        ):
+            return frozenset(record.regions)
+    return frozenset(REGIONS)
 
 
 def names_segments(path: Path | str) -> bool:

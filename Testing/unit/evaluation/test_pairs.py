@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import BrainTumorSegLib
 from BrainTumorSegLib.domain.errors import GeometryError, InputError, RequestError
 from BrainTumorSegLib.domain.result_record import OwnRegion, ResultRecord
+from BrainTumorSegLib.domain.segmentation import Segmentation
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.evaluation import Settings, compare_files, compare_labels, compare_volumes, evaluate_pairs
 from BrainTumorSegLib.evaluation.metrics import MEASURES
@@ -143,6 +145,38 @@ def test_labels_of_a_models_own_are_in_no_region(tmp_path: Path) -> None:
         evaluate_pairs({"A": (prediction, reference)}).results["A"].measures,
     ):
         assert {region: values["dice"] for region, values in found.items()} == {"ET": 1.0, "TC": 1.0, "WT": 1.0}
+
+
+def test_regions_that_a_models_results_cannot_tell_are_not_measured(tmp_path: Path) -> None:
+    reference = write(tmp_path / "r.nii.gz", labels(0, 2, 1, 3, 3))
+    prediction = write(tmp_path / "prediction.nii.gz", labels(0, 2, 2, 2, 2))
+    record = ResultRecord("A", {"0": "background", "2": "WT"}, "brats2023", ("WT",), {})
+    record.write(tmp_path / "prediction.json")
+    settings = Settings(("dice", "hd95", "miou"))
+    assert compare_files(prediction, reference, settings).measures.keys() == {"WT", "all"}
+    evaluation = evaluate_pairs({"A": (prediction, reference)}, settings)
+    assert evaluation.means() == {"WT": {"dice": 1.0, "hd95": 0.0}, "all": {"miou": 1.0}}
+    assert "ET and TC" in " ".join(evaluation.settings.words())
+    turned = evaluate_pairs({"A": (reference, prediction)}, settings)
+    assert turned.means()["WT"]["dice"] == 1 and "ET" not in turned.means(), "the other way round, too"
+    whole = evaluate_pairs({"A": (prediction, reference), "B": (reference, reference)}, settings)
+    assert set(whole.means()) == {"ET", "TC", "WT", "all"}, "one of them knows them"
+    write(prediction, labels(0, 2, 2, 3, 3))
+    assert compare_files(prediction, reference).measures["ET"]["dice"] == 1, "somebody has drawn on"
+    dataclasses.replace(record, regions=()).write(tmp_path / "prediction.json")
+    write(prediction, labels(0, 2, 2, 2, 2))
+    for compare in (compare_files, lambda *files: evaluate_pairs({"A": files})):
+        with pytest.raises(InputError, match="no region"):
+            compare(prediction, reference)
+
+
+def test_the_public_call_measures_what_a_segmentation_knows() -> None:
+    reference = Volume(labels(0, 2, 1, 3, 3), AFFINE)
+    result = Segmentation("A", Volume(labels(0, 2, 2, 2, 2), AFFINE), ("WT",))
+    for pair in ((result, reference), (reference, result), (result, result)):
+        assert BrainTumorSegLib.evaluate(*pair, measures=("dice",)) == {"WT": {"dice": 1.0}}
+    with pytest.raises(GeometryError, match="different grids"):
+        BrainTumorSegLib.evaluate(Volume(reference.array, np.eye(4)), result)
 
 
 def test_grids_that_differ_are_named_and_resampled_on_request(tmp_path: Path) -> None:
