@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +13,13 @@ from ..domain.errors import CheckpointError, InputError
 from ..domain.result_record import read_record, record_path
 from ..models.catalogue import find, load_model
 from ..models.model_card import ModelCard, card_of
-from .records import stated
+from .records import plain, stated
 from .words import number
 
 # What `braintumorseg segment` writes down of each run and what is the same for a whole cohort, if all is well.
 _SHARED = ("model", "device", "backend", "precision", "tta", "preprocessing", "versions")
+# Scans as they come are each moved in their own way.
+_DIFFERENT_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -71,19 +72,28 @@ def _provenance(prediction: Path) -> Mapping[str, Any]:
 
 
 def shared_facts(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """One entry a key: the value where all agree, else the different ones in a list."""
+    """One entry a key: the value where all agree, else the different ones in a list, of many the first."""
     facts: dict[str, Any] = {}
     for key in _SHARED:
         values = _distinct(run[key] for run in runs if key in run)
         if len(values) == 1:
             facts[key] = values[0]
         elif values:
-            facts[key] = [json.dumps(value, ensure_ascii=False) for value in values]
+            rest = len(values) - _DIFFERENT_SHOWN
+            more = [f"and {rest} others, in the records beside the results"] if rest > 0 else []
+            facts[key] = [*map(_in_words, values[:_DIFFERENT_SHOWN]), *more]
     seconds = [run["seconds"] for run in runs if isinstance(run.get("seconds"), int | float)]
     if seconds:
         low, high = number(min(seconds)), number(max(seconds))
         facts["seconds a case"] = f"median {number(float(np.median(seconds)))} (from {low} to {high})"
     return facts
+
+
+def _in_words(value: Any) -> str:
+    """A value of several parts in one line."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {plain(part)}" for key, part in value.items())
+    return "; ".join(map(plain, value)) if isinstance(value, list | tuple) else plain(value)
 
 
 def _distinct(values: Iterable[Any]) -> list[Any]:

@@ -53,12 +53,16 @@ def facts(entries: Mapping[str, Any]) -> tuple[Fact, ...]:
 
 
 def stated(provenance: Provenance) -> dict[str, Any]:
-    """Field → plain value of what is recorded; without a model nothing is."""
+    """Field → plain value of what is recorded, for people: the alignment's figures are in the words of preprocessing.
+
+    Without a model nothing is recorded.
+    """
     if provenance == Provenance():
         return {}
     found = dataclasses.asdict(provenance)
     model = found["model"] | {"members": ", ".join(found["model"]["members"])}
     found["model"] = {key: value for key, value in model.items() if value}
+    del found["alignment"]
     return {key: value for key, value in found.items() if value not in ("", (), {})}
 
 

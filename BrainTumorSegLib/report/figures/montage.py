@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...domain.case import Case
+from ...domain.labels import REGIONS
 from ...domain.measurements import RegionMeasurement
 from ...domain.modalities import TITLES
 from ...domain.segmentation import Segmentation
@@ -28,7 +29,7 @@ _MARGIN, _GAP, _HEADER, _FOOTER, _LABEL = 28, 8, 118, 44, 26
 
 _GROUND, _PANEL, _TEXT, _QUIET = "#0d1117", "#000000", "#f0f3f6", "#9aa5b1"
 # Where two contours coincide the inner region's thinner line leaves the outer one visible on both sides.
-_SIZES_SHOWN = 4  # there is no room for more
+_SIZES_SHOWN, _TITLE_SHOWN = 4, 22  # there is no room for more, nor for longer names
 _LINE = {"WT": 2.0, "TC": 2.3, "ET": 1.3}
 
 
@@ -119,8 +120,9 @@ def _draw_header(figure: Figure, plan: _Plan, segmentation: Segmentation) -> Non
         colour = [part / 255 for part in region.colour]
         x -= 238
         _bar(figure, x, 30, 5, 60, colour)
-        _text(figure, x + 16, 29, f"{region.title}", 17, color=_QUIET)
-        _text(figure, x + 16, 54, f"{name}  {millilitres(measured.volume_ml)} mL", 25, weight="bold")
+        _text(figure, x + 16, 29, shortened(printable(region.title), _TITLE_SHOWN), 17, color=_QUIET)
+        short = f"{name}  " if name in REGIONS else ""  # a region of the model's own has no other name than its title
+        _text(figure, x + 16, 54, f"{short}{millilitres(measured.volume_ml)} mL", 25, weight="bold")
     foot = plan.page_height - _FOOTER + 14
     _text(figure, _MARGIN, foot, DISCLAIMER, 16, color=_QUIET)
     legend = "Axial slices, radiological view: the patient's left (L) is on the right."

@@ -387,12 +387,14 @@ def test_page_shows_where_the_result_comes_from(tmp_path: Path) -> None:
         "tta": False,
         "seconds": 12.34,
         "versions": {"torch": "2.13.0"},
+        "alignment": {"moves": {}, "brain": {"method": "hd-bet", "volume_ml": 1512.5}},
     }
     text = page_of(tmp_path / "r.html", *made(provenance=provenance)).text
     for expected in ("tiny", "1.2", "ab" * 32, "/data/p 1/t1ce.nii.gz", "t2 was resampled onto the grid of t1ce"):
         assert expected in text
     for expected in ("cpu (2 threads)", "fp32", "12.3", "2.13.0", "that of T1ce", "no\n"):
         assert expected in text
+    assert "{" not in text, "the alignment's figures are for programs; what was done stands in words"
 
 
 def test_everything_is_escaped(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from BrainTumorSegLib.io.registry import write_volume
 from BrainTumorSegLib.models.model_card import CardSection, CardTable, ModelCard
 from BrainTumorSegLib.report import ReportOptions, write_cohort_report
 from BrainTumorSegLib.report.batch import Segmented, write_batch_report
-from BrainTumorSegLib.report.origin import origin_of
+from BrainTumorSegLib.report.origin import origin_of, shared_facts
 from BrainTumorSegLib.report.page import render
 from BrainTumorSegLib.report.words import DISCLAIMER
 
@@ -314,6 +314,14 @@ def test_what_all_predictions_share_stands_once(tmp_path: Path) -> None:
     assert origin.facts["model"] == {"id": MODEL, "version": "1"} and origin.facts["device"] == "cpu"
     assert origin.facts["seconds a case"] == "median 4.0 (from 3.0 to 5.0)" and origin.remarks == ()
     assert origin.card is None  # the record names no digest, so it may be another file of that name
+
+
+def test_of_many_that_differ_the_first_are_shown_in_words() -> None:
+    runs = [{"preprocessing": ["registered", f"moved by {n} mm"], "model": {"id": MODEL}} for n in range(9)]
+    found = shared_facts(runs)
+    assert found["model"] == {"id": MODEL} and found["preprocessing"][0] == "registered; moved by 0 mm"
+    assert len(found["preprocessing"]) < 9 and "others" in found["preprocessing"][-1]
+    assert len(shared_facts(runs[:3])["preprocessing"]) == 3
 
 
 def test_different_models_and_missing_records_are_remarked(tmp_path: Path) -> None:
