@@ -18,6 +18,7 @@ from ..domain.text_table import text_table
 from ..io.outputs import check_outputs
 from ..models import catalogue, public_models
 from ..models.checkpoint_file import save_checkpoint
+from ..models.description import ID_RULE, is_id
 from ..models.ensemble import average_of
 from ..models.importers import importer_of
 from ..models.importers.wishes import MEANINGS, Wishes, titles
@@ -255,6 +256,8 @@ def make_ensemble(models: Sequence[str], output: Path, console: Console) -> None
     """
     if output.suffix != catalogue.SUFFIX:
         raise RequestError(f"{output.name} is no name of a checkpoint.", f"Let it end in {catalogue.SUFFIX}.")
+    if not is_id(output.stem):
+        raise RequestError(f"{output.stem!r} is no id.", ID_RULE)
     check_outputs([output], [catalogue.find(model).path for model in models])
     loaded = [catalogue.load_model(model) for model in models]
     # A member of an ensemble has the weight that it has there.

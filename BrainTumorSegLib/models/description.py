@@ -296,6 +296,9 @@ class Description:
         return next(found, None)
 
 
+ID_RULE = "Use letters, digits, '-', '_' and '.', a letter or digit first."
+
+
 def is_id(text: str) -> bool:
     """Whether a model can be called so, and its file."""
     return text[:1].isalnum() and all(c.isalnum() or c in "-_." for c in text)

@@ -10,7 +10,7 @@ from pathlib import Path
 from ...domain.errors import CheckpointError, ModalityError, RequestError
 from ...domain.labels import OWN_FIRST, REGIONS
 from ...domain.modalities import MODALITIES, TITLES, from_name
-from ..description import OutputSpec, is_id, is_orientation
+from ..description import ID_RULE, OutputSpec, is_id, is_orientation
 
 # Stands for a label that is none of BraTS's and keeps its own name.
 OWN = "own"
@@ -116,11 +116,7 @@ class Wishes:
                 f"{unknown[0]!r} is no label.", f"Choose of {', '.join(MEANINGS)} or {OWN}.", option="labels"
             )
         if self.id and not is_id(self.id):
-            raise RequestError(
-                f"{self.id[:80]!r} is no id.",
-                "Use letters, digits, '-', '_' and '.', a letter or digit first.",
-                option="id",
-            )
+            raise RequestError(f"{self.id[:80]!r} is no id.", ID_RULE, option="id")
         if self.orientation and not is_orientation(self.orientation):
             raise RequestError(
                 f"{self.orientation[:80]!r} are no axes.", "Say them as LPS or RAS.", option="orientation"

@@ -146,6 +146,8 @@ def test_an_ensemble_is_made_of_installed_models_and_installed(
     assert catalogue.load_model("both").description.title == "Average of flat and deep"
     before = output.read_bytes()
     assert main(["models", "ensemble", "flat", "deep", "-o", str(tmp_path / "both.pt")]) == 2
+    assert main(["models", "ensemble", "flat", "deep", "-o", str(tmp_path / "both of them.safetensors")]) == 2
+    assert "is no id" in capsys.readouterr().err
     assert main(["models", "ensemble", str(output), "deep", "-o", str(output)]) == 2
     assert output.read_bytes() == before and "is the input" in capsys.readouterr().err
 
