@@ -72,7 +72,7 @@ def _pictures(
         record = records[case]
         try:
             labels = read_label_map(folder / next(iter(outcomes[case].outputs)), record.convention)
-            found[case] = thumbnail(_image(files[case], record.provenance.reference), labels)
+            found[case] = thumbnail(_image(files[case], record.provenance.reference), labels, record.own_regions)
         except (BrainTumorSegError, OSError):
             continue
     return found

@@ -32,12 +32,13 @@ FAILURE_COLUMNS = ("case", "code", "error", "remedy", "attempts", "seconds", "wo
 
 
 def result_row(outcome: Outcome) -> dict[str, Any]:
-    """Column → value of a case that is done; None where the model knows no such region, or a value is undefined."""
+    """Column → value of a case that is done; None where the model knows no such region, or a value is undefined.
+
+    Sizes of regions of a model's own have columns of their own.
+    """
     record = outcome.record
     row: dict[str, Any] = dict.fromkeys(RESULT_COLUMNS)
     for region, sizes in record.measurements.items():
-        if region not in REGIONS:  # a model's own, which its record has
-            continue
         values = {**dataclasses.asdict(sizes), "expected_dice": record.confidence.get(region)}
         row |= {f"{region}_{name}": _finite(value) for name, value in values.items()}
     made, label_map = record.provenance, next(iter(outcome.outputs), "")
@@ -104,29 +105,30 @@ def stage_tables(outcomes: Iterable[Outcome], folder: Path, staging: Staging) ->
     """
     ordered = sorted(outcomes, key=lambda outcome: outcome.case)
     results = [result_row(outcome) for outcome in ordered if outcome.is_done]
-    _write(staging.path(folder / RESULTS), RESULT_COLUMNS, results)
+    columns = tuple(dict.fromkeys(name for row in (dict.fromkeys(RESULT_COLUMNS), *results) for name in row))
+    _write(staging.path(folder / RESULTS), columns, results)
     failures = [failure_row(outcome) for outcome in ordered if not outcome.is_done]
     _write(staging.path(folder / FAILURES), FAILURE_COLUMNS, failures)
     if results:
-        _write_parquet(results, folder, staging)
+        _write_parquet(results, columns, folder, staging)
 
 
-def _write_parquet(rows: Sequence[dict[str, Any]], folder: Path, staging: Staging) -> None:
+def _write_parquet(rows: Sequence[dict[str, Any]], columns: Sequence[str], folder: Path, staging: Staging) -> None:
     try:
         import pandas
         import pyarrow  # noqa: F401 — that pandas writes with
     except (ImportError, AttributeError, ValueError):  # not there, or built for another numpy
         return
-    table = pandas.DataFrame(rows, columns=list(RESULT_COLUMNS))
-    sizes = [name for name in RESULT_COLUMNS if name.startswith(tuple(f"{region}_" for region in REGIONS))]
+    table = pandas.DataFrame(rows, columns=list(columns))
+    sizes = [name for name in columns if name not in RESULT_COLUMNS or name.startswith(tuple(f"{r}_" for r in REGIONS))]
     table.astype(dict.fromkeys(sizes, "float64")).to_parquet(staging.path(folder / PARQUET))
 
 
 def _write(file: Path, columns: Sequence[str], rows: Iterable[dict[str, Any]]) -> None:
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(columns)
-        writer.writerows([_cell(row[column]) for column in columns] for row in rows)
+        writer.writerow(map(_cell, columns))  # a model's own regions are called as it likes
+        writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
 
 
 def _cell(value: Any) -> str:

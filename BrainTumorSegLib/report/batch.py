@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from ..domain.labels import REGIONS
+from ..domain.labels import REGIONS, Region
 from ..domain.result_record import ResultRecord
 from ..evaluation.metrics.measures import Measure
 from .figures.overlays import Panel
@@ -56,9 +56,11 @@ class CaseLine:
 
 @dataclass(frozen=True)
 class Tile:
-    """A region's sizes over the cohort."""
+    """A region's sizes over the cohort; its name is none where it is its title, as of a model's own."""
 
-    region: str
+    title: str
+    name: str
+    colour: tuple[int, int, int]
     median: str
     quartiles: str
     found: str
@@ -79,7 +81,8 @@ def write_batch_report(
     Raises:
         OSError: the disk refused.
     """
-    regions = [name for name in REGIONS if any(name in case.record.measurements for case in cases)]
+    known = REGIONS | {region.name: region for case in cases for region in case.record.own_regions}
+    regions = [name for name in known if any(name in case.record.measurements for case in cases)]
     total = len(cases) + len(failures)
     text = render(
         "batch.html",
@@ -88,7 +91,7 @@ def write_batch_report(
         sortable=True,
         warnings=[f"{case} was not segmented: {why}" for case, why in list(failures.items())[:10]],
         leading=[("Cases", f"{len(cases)} of {total}" if failures else str(total)), *leading.items()],
-        tiles=[_tile(region, cases) for region in regions],
+        tiles=[_tile(known[region], cases) for region in regions],
         distributions=[plot.svg() for plot in _plots(regions, cases)],
         pictures=[(_picture(case), case.record.case, _link(case)) for case in cases if case.thumbnail],
         regions_shown=regions,
@@ -105,12 +108,13 @@ def _values(cases: Iterable[Segmented], region: str, size: str) -> dict[str, flo
     return {record.case: float(dataclasses.asdict(sizes)[size]) for record, sizes in found if sizes and sizes.lesions}
 
 
-def _tile(region: str, cases: Sequence[Segmented]) -> Tile:
-    values = list(_values(cases, region, "volume_ml").values())
+def _tile(region: Region, cases: Sequence[Segmented]) -> Tile:
+    values = list(_values(cases, region.name, "volume_ml").values())
+    named = (region.title, region.name if region.name != region.title else "", region.colour)
     if not values:
-        return Tile(region, NOTHING, "", f"found in none of {len(cases)}")
+        return Tile(*named, NOTHING, "", f"found in none of {len(cases)}")
     low, middle, high = (millilitres(float(value)) for value in np.percentile(values, (25, 50, 75)))
-    return Tile(region, f"{middle} mL", f"quartiles {low} to {high} mL", f"found in {len(values)} of {len(cases)}")
+    return Tile(*named, f"{middle} mL", f"quartiles {low} to {high} mL", f"found in {len(values)} of {len(cases)}")
 
 
 def _plots(regions: Sequence[str], cases: Sequence[Segmented]) -> Iterator[Plot]:

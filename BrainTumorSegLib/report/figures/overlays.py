@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from ...domain.case import Case
 from ...domain.grid import Grid, reorient
-from ...domain.labels import REGIONS, to_regions
+from ...domain.labels import REGIONS, Region, to_regions
 from ...domain.modalities import FLAIR, T1, T1CE, T2, TITLES
 from ...domain.volume import Volume
 from ..page import colour_of
@@ -95,21 +95,23 @@ def overlays(
     return result
 
 
-def thumbnail(image: Volume, labels: Volume) -> Panel:
+def thumbnail(image: Volume, labels: Volume, own: Sequence[Region] = ()) -> Panel:
     """A small picture of a result: the axial slice with most tumour, or the middle one where there is none.
 
     Args:
         image: of the patient, on any grid.
         labels: label map ``(Z, Y, X)`` in the convention of this library.
+        own: regions of the model's own, which are shown, too.
     """
     grid = Grid.of(labels).oriented(ORIENTATION)
-    masks = {name: reorient(mask, labels.affine, ORIENTATION) for name, mask in to_regions(labels.array).items()}
-    sizes = masks["WT"].sum(axis=(1, 2))
+    there = {region.name: np.isin(labels.array, list(region.labels)) for region in own} | to_regions(labels.array)
+    masks = {name: reorient(mask, labels.affine, ORIENTATION) for name, mask in there.items()}
+    sizes = np.logical_or.reduce(list(masks.values())).sum(axis=(1, 2))
     level = int(np.argmax(sizes)) if sizes.any() else len(sizes) // 2
     shown = on_grid(image, grid)
     part = Window.around(np.asarray(foreground(shown).any(axis=0)), grid.spacing[1:], margin=4.0)
     grey = shades(shown, level)
-    pixels = painted(grey, part, {name: mask[level] for name, mask in masks.items()})
+    pixels = painted(grey, part, {name: mask[level] for name, mask in masks.items()}, own)
     small = np.asarray(Image.fromarray(pixels).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS))
     return Panel("", small, f"Axial slice at {height_words(grid, level)} with the segmented regions.")
 
@@ -209,16 +211,20 @@ def _rim(inside: np.ndarray, width: int = _OUTLINE) -> np.ndarray:
     return inside & ~ndimage.binary_erosion(inside, iterations=width)
 
 
-def painted(picture: np.ndarray, part: Window, masks: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The regions' areas and outlines, outermost first."""
+def painted(
+    picture: np.ndarray, part: Window, masks: Mapping[str, np.ndarray], own: Sequence[Region] = ()
+) -> np.ndarray:
+    """The regions' areas and outlines, outermost first; ``own`` are those among them of a model's own."""
     pixels = _grey(picture, part)
+    colours = {name: 255 * np.asarray(colour_of(name)) for name in masks}
+    colours |= {region.name: np.asarray(region.colour) for region in own}
     inner = {name: _inside(masks[name], part) for name in reversed(list(masks))}
     names = list(inner)
     for index, name in enumerate(names):
         deeper = np.logical_or.reduce([inner[other] for other in names[index + 1 :]] or [np.zeros_like(inner[name])])
-        _mix(pixels, inner[name] & ~deeper, 255 * np.asarray(colour_of(name)), _FILL)
+        _mix(pixels, inner[name] & ~deeper, colours[name], _FILL)
     for name, inside in inner.items():
-        _mix(pixels, _rim(inside), 255 * np.asarray(colour_of(name)), 1.0)
+        _mix(pixels, _rim(inside), colours[name], 1.0)
     return pixels.round().astype(np.uint8)
 
 
