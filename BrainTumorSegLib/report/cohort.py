@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from .. import __version__
+from ..domain.labels import REGIONS
+from ..domain.modalities import listed
 from ..evaluation.metrics.measures import MEASURES
 from ..evaluation.metrics.summary import RESAMPLES, Paired
 from ..evaluation.results import Evaluation
@@ -61,9 +63,10 @@ class ExamplePart:
 
 @dataclass(frozen=True)
 class ExampleSection:
-    """The worst and the best cases, the measure they are ranked by, and why pictures are missing."""
+    """The worst and the best cases, the measure and regions they are ranked by, and why pictures are missing."""
 
     measure: str
+    regions: str
     parts: tuple[ExamplePart, ...]
     reasons: str
     missed: tuple[int, ...] = MISSED
@@ -194,7 +197,8 @@ def _examples(evaluation: Evaluation, shown: Sequence[Example]) -> ExampleSectio
         )
         parts.append(ExamplePart(heading, panels, example.remark))
     reasons = " ".join(sorted({example.remark for example in shown}))
-    return ExampleSection(measure.label, tuple(parts), reasons)
+    regions = listed([region for region in evaluation.settings.regions if region in REGIONS])
+    return ExampleSection(measure.label, regions, tuple(parts), reasons)
 
 
 def _versions(date: datetime.date | None) -> dict[str, str]:

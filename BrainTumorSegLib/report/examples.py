@@ -14,7 +14,7 @@ from ..evaluation.metrics.measures import MEASURES, Measure
 from ..evaluation.pairs import read_pair
 from ..evaluation.results import CaseResult, Evaluation
 from ..io.case_folder import case_from_files, find_images
-from .figures.overlays import Overlay, overlays
+from .figures.overlays import PICTURED, Overlay, overlays
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _example(evaluation: Evaluation, result: CaseResult, kind: str, score: float
         prediction, reference = read_pair(result.prediction, result.reference, settings)
         for volume in case.images.values():
             check_overlap(volume, reference)
-        shown = overlays(case, prediction, reference)
+        shown = overlays(case, prediction, reference, [name for name in PICTURED if name in settings.regions])
     except BrainTumorSegError as error:  # the figures stand without this picture, and the page says why it is missing
         return Example(result.case, kind, score, remark=error.sentence())
     return Example(result.case, kind, score, tuple(shown))

@@ -22,6 +22,7 @@ from .views import ORIENTATION, foreground, on_grid, shades
 
 # Okabe and Ito's sky blue and vermilion: apart for every kind of colour vision, and in grey by their brightness.
 MISSED, FALSE = (86, 180, 233), (213, 94, 0)
+PICTURED = ("WT", "TC", "ET")  # in this order
 PANEL = 360  # pixels a side
 THUMBNAIL = 150
 # The sequence that shows a region best comes first.
@@ -68,9 +69,7 @@ class Overlay:
     panels: tuple[Panel, ...]
 
 
-def overlays(
-    case: Case, prediction: Volume, reference: Volume, regions: Sequence[str] = ("WT", "TC", "ET")
-) -> list[Overlay]:
+def overlays(case: Case, prediction: Volume, reference: Volume, regions: Sequence[str] = PICTURED) -> list[Overlay]:
     """The worst slice of each region: the one with most wrong voxels, or most of the region if none is wrong.
 
     Args:

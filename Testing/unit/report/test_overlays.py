@@ -14,6 +14,7 @@ from BrainTumorSegLib.domain.grid import Grid, reorient
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.evaluation import Settings, evaluate_pairs, match
 from BrainTumorSegLib.io.registry import write_volume
+from BrainTumorSegLib.report import write_cohort_report
 from BrainTumorSegLib.report.examples import examples, find_case_images, ranked
 from BrainTumorSegLib.report.figures.overlays import FALSE, MISSED, PANEL, Overlay, overlays, sheet
 
@@ -154,6 +155,21 @@ def test_worst_and_best_cases_are_shown_once(tmp_path: Path) -> None:
     assert [(e.kind, e.case, len(e.overlays)) for e in found] == [("worst", "p3", 0), ("best", "p0", 1)]
     assert found[0].remark == "No images of it were found." and found[1].score == 1
     assert [e.case for e in examples(evaluation, 9)] == ["p3", "p2", "p0", "p1"]
+
+
+def test_regions_that_are_not_measured_have_no_errors(tmp_path: Path) -> None:
+    write_volume_in(
+        tmp_path / "ref" / "p_seg.nii.gz", labels(ed=TUMOUR, ncr=(slice(5, 7), slice(14, 24), slice(32, 40)))
+    )
+    write_volume(head(), tmp_path / "ref" / "p_flair.nii.gz")
+    write_volume_in(tmp_path / "pred" / "p.nii.gz", (labels(ed=TUMOUR) > 0).astype(np.uint8))
+    settings = Settings(measures=("dice",), prediction_labels="whole")
+    evaluation = evaluate_pairs(match(tmp_path / "pred", tmp_path / "ref"), settings)
+    (found,) = examples(evaluation, 1)
+    assert [overlay.region for overlay in found.overlays] == ["WT"]
+    write_cohort_report(evaluation, tmp_path / "r.html")
+    text = (tmp_path / "r.html").read_text("utf-8")
+    assert "Dice of WT." in text and "Errors of WT" in text and "Errors of TC" not in text
 
 
 def test_distances_rank_the_other_way(tmp_path: Path) -> None:
