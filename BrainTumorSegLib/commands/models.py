@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..domain.errors import CheckpointError, ExecutionError, RequestError
-from ..domain.modalities import MODALITIES, taken
+from ..domain.modalities import MODALITIES, from_name, taken
 from ..domain.progress import Progress
 from ..domain.text_table import text_table
 from ..io.outputs import check_outputs
@@ -94,7 +94,7 @@ def _wishes(arguments: argparse.Namespace) -> Wishes:
         raise RequestError(f"--labels {arguments.labels} says no labels.", "Write NAME=LABEL,NAME=LABEL.")
     return Wishes(
         id=arguments.id,
-        channels=tuple(part.lower() for part in _parts(arguments.channels)),
+        channels=tuple(from_name(part) or part for part in _parts(arguments.channels)),
         labels={name.strip(): label.strip() for name, _, label in (part.rpartition("=") for part in labels)},
         orientation=arguments.orientation.upper(),
         brain=arguments.brain,

@@ -73,6 +73,8 @@ def test_one_of_the_models_of_an_auto3dseg_training(tmp_path: Path) -> None:
     wishes = Wishes(configuration="segresnet_1", channels=AUTO_ORDER)
     added = add(tmp_path, wishes).description
     assert added.modalities == AUTO_ORDER and added.id == "segresnet_1", "every training has its model in model/"
+    archive = shutil.make_archive(f"{tmp_path}-all", "zip", tmp_path.parent, tmp_path.name)
+    assert len(inspect(archive).open[0].choices) == 2, "in an archive of the folder, too"
 
 
 def test_adding_can_be_followed_and_ended(tmp_path: Path) -> None:
@@ -163,3 +165,5 @@ def test_the_command_says_it_as_text_and_as_data(tmp_path: Path, capsys: pytest.
     assert from_json(Findings, values) == inspect(tmp_path)
     assert cli.main(["models", "--progress", "json", "add", str(tmp_path)]) == 2
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["option"] == "channels"
+    assert cli.main(["models", "add", str(tmp_path), "--id", "named", "--channels", "FLAIR, T1Gd,t1n,t2w"]) == 0
+    assert inspect(models_folder() / "named.safetensors").modalities == ("flair", "t1ce", "t1", "t2")
