@@ -192,13 +192,17 @@ def _training(d: Description) -> tuple[str, ...]:
     before, averaged = known.get("before", ""), known.get("averaged", "")  # a run that went on from other weights
     seen = known.get("seen", "")  # held out by such a run, and trained by those weights
     versions = ", ".join(f"{name} {version}" for name, version in t.versions.items())
+    program, source = (t.recipe.get(name) for name in ("program", "source"))  # of models of other programs
     lines = [
+        *([f"Taken over from {program}{f', {source}' if source else ''}"] if program else []),
         f"Network: {d.network.family} {d.network.arguments or ''}".rstrip(),
         f"Data: {t.data or 'not stated'}",
         f"Training cases ({len(t.training_cases)}): {', '.join(t.training_cases) or 'not stated'}",
         f"Validation cases ({len(t.validation_cases)}): {', '.join(t.validation_cases) or 'none'}",
         *([f"Warning: {seen}"] if seen else []),
-        f"Optimiser steps: {t.steps}" + (f", after {before}" if before else "") + (f"; {averaged}" if averaged else ""),
+        f"Optimiser steps: {t.steps or 'not stated'}"
+        + (f", after {before}" if before else "")
+        + (f"; {averaged}" if averaged else ""),
         f"Made with: {versions or 'not stated'}" + (f", commit {t.commit[:12]}" if t.commit else ""),
     ]
     return tuple(lines)

@@ -105,7 +105,14 @@ def test_what_a_model_says_of_itself_is_text_and_no_markup() -> None:
 
 def test_a_card_says_what_is_not_known() -> None:
     card = model_card(dataclasses.replace(describe_model(), accuracy=(), training=TrainingRecord()))
-    assert "Not measured." in card and "Data: not stated" in card
+    assert "Not measured." in card and "Data: not stated" in card and "steps: not stated" in card
+    assert "Taken over" not in card
+
+
+def test_a_card_says_where_a_model_of_another_program_comes_from() -> None:
+    training = TrainingRecord(recipe={"program": "nnU-Net v2", "source": "our lab"})
+    card = model_card(dataclasses.replace(describe_model(), training=training))
+    assert "nnU-Net v2, our lab" in card
 
 
 def test_a_card_has_a_table_of_the_subsets() -> None:
