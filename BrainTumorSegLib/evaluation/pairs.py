@@ -273,8 +273,8 @@ def compare_volumes(
             f"The prediction has shape {prediction.shape}, the reference {reference.shape}.",
             "Compare them on one grid of three dimensions.",
         )
-    if len(spacing) != 3 or not all(0 < step < np.inf for step in spacing):
-        raise GeometryError(f"A spacing of {tuple(spacing)} mm is not possible.", "Give z, y and x in mm.")
+    if np.shape(spacing) != (3,) or not all(0 < step < np.inf for step in spacing):
+        raise GeometryError(f"A spacing of {spacing} mm is not possible.", "Give z, y and x in mm.")
     z, y, x = (float(step) for step in spacing)
     depth, height, width = prediction.shape
     shape, box = (depth, height, width), bounding_box((prediction != 0) | (reference != 0))

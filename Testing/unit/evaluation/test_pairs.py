@@ -103,8 +103,9 @@ def test_the_public_call() -> None:
             BrainTumorSegLib.evaluate(nothing, reference)
     with pytest.raises(RequestError, match="no measure"):
         BrainTumorSegLib.evaluate(prediction, reference, measures=("dise",))
-    with pytest.raises(GeometryError, match="spacing"):
-        BrainTumorSegLib.evaluate(prediction, reference, (1, 1))
+    for spacing in ((1, 1), 1.0):
+        with pytest.raises(GeometryError, match="spacing"):
+            BrainTumorSegLib.evaluate(prediction, reference, spacing)
     with pytest.raises(GeometryError, match=r"\(4, 5, 5\).*\(4, 5, 4\)"):
         BrainTumorSegLib.evaluate(prediction, labels(0, 2, 1, 3), (1, 1, 1))
 
