@@ -24,6 +24,8 @@ IDLE_SECONDS = 300.0
 _ANSWER_SECONDS = 3.0
 _END_SECONDS = 3.0
 
+_DECODER = json.JSONDecoder()
+
 # What takes the lines of a stream.
 Listener = Callable[[str], None]
 
@@ -74,12 +76,14 @@ class Job:
     def hear(self, stream: str, line: str) -> dict[str, Any] | None:
         """A line of a stream; what the process has to say of this job itself is given back."""
         at = line.rfind(self._start)
-        if at:  # also where a library left text without an end of line before it
-            self._listeners[stream](line[:at] if at > 0 else line)
         if at < 0:
+            self._listeners[stream](line)
             return None
+        answer: dict[str, Any]
+        answer, end = _DECODER.raw_decode(line, at)
+        for text in filter(None, (line[:at], line[end:])):  # that a library left without an end of line
+            self._listeners[stream](text)
         self.begun.set()
-        answer: dict[str, Any] = json.loads(line[at:])
         if "exit" in answer:
             self._unfinished.discard(stream)
         return answer

@@ -110,7 +110,8 @@ def _carry_out(job: dict[str, Any], folder: Path, parent_alive: Callable[[], boo
 
 
 def _say(values: dict[str, Any], stream: Any) -> None:
-    print(json.dumps(values), file=stream, flush=True)
+    stream.write(f"{json.dumps(values)}\n")  # at once: what a library prints meanwhile comes before or after it
+    stream.flush()
 
 
 def _give_back_memory() -> None:

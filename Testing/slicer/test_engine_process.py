@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 
 from BrainTumorSegLib import engine_process, engine_run
 from BrainTumorSegLib.domain.errors import ExecutionError, InputError
-from BrainTumorSegLib.engine_process import EngineProcesses, processes
+from BrainTumorSegLib.engine_process import EngineProcesses, Job, processes
 from BrainTumorSegLib.models.description import TilingSpec
 from BrainTumorSegLib.runner import EngineRun
 from Testing.end_to_end.making import make_model, write_case
@@ -289,6 +290,18 @@ def test_what_libraries_print_breaks_nothing(tmp_path: Path, monkeypatch: pytest
     assert len({run.pid for run in runs}) == 1
     assert "at the start" in "".join(runs[0].log)
     assert "half a line" in "".join(runs[1].log)
+
+
+def test_an_answer_between_what_libraries_print_is_heard() -> None:
+    """On one line: no more would be heard of a run whose end is not understood, and it would never end."""
+    heard: list[str] = []
+    job = Job(["models"], Path("cancel"), dict.fromkeys(("stdout", "stderr"), heard.append))
+    answer = json.dumps({"job": json.loads(job.request)["job"], "exit": 0, "stays": True})
+    for stream in ("stdout", "stderr"):
+        assert not job.is_complete
+        found = job.hear(stream, f"before{answer}behind")
+        assert found is not None and found["exit"] == 0
+    assert job.is_complete and heard == ["before", "behind"] * 2
 
 
 def test_warnings_are_in_the_log_of_each_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
