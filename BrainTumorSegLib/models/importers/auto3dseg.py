@@ -83,9 +83,8 @@ def _read(path: Path, folder: Path, wishes: Wishes) -> _Model:
         inside = folder / "unpacked"
         inside.mkdir()
         unpack(path, inside, _WANTED)
-        while (
-            len(found := list(inside.iterdir())) == 1 and found[0].is_dir()
-        ):  # an archive of a folder holds that folder
+        # An archive of a folder holds that folder.
+        while len(found := [*inside.iterdir()]) == 1 and found[0].is_dir():
             inside = found[0]
         given = replace(wishes, id=wishes.id or path.stem, source=wishes.source or path.name)
         return _read(inside, folder, given)
