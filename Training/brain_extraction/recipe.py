@@ -30,8 +30,6 @@ class BrainRecipe:
         shares: source → share of the samples: ``lgg``, ``heads``, ``brats`` and ``none`` (no brain).
         wild: share of the samples with a contrast that no sequence has.
         lesions: share of the samples with bodies of any grey value in the brain.
-        depth: what a voxel of the brain that has brain all around it counts in cross-entropy beyond its 1: a miss there
-            is a bay, often a tumour at the border, where one at the surface is a matter of how tightly it is drawn.
         held_out_heads: people of ``heads`` who are monitored and do not train.
         never: people of ``heads`` who are left out of everything.
         data, licence: what it is trained on and under which terms, for the card.
@@ -48,7 +46,6 @@ class BrainRecipe:
     shares: dict[str, float]
     wild: float
     lesions: float
-    depth: float
     held_out_heads: tuple[str, ...]
     never: tuple[str, ...]
     brats: tuple[str, ...]

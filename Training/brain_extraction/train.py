@@ -100,17 +100,10 @@ def load_material(recipe: BrainRecipe, data: Path, masks: Path, cache: Path) -> 
     return Material(found, monitoring, split)
 
 
-def brain_loss(logits: torch.Tensor, brain: torch.Tensor, known: torch.Tensor, depth: float = 0.0) -> torch.Tensor:
-    """Soft Dice and binary cross-entropy where the brain is known, equal weight; targets are shares of voxels.
-
-    Args:
-        logits, brain, known: ``(N, 1, Z, Y, X)``; share of each voxel that is brain, and 1 where that is known.
-        depth: see :class:`.BrainRecipe`.
-    """
+def brain_loss(logits: torch.Tensor, brain: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Soft Dice and binary cross-entropy where the brain is known, equal weight; targets are shares of voxels."""
     logits = logits.float()
-    inner = -functional.max_pool3d(-brain, 3, 1, 1)
-    weight = known * (1 + depth * inner)
-    entropy = functional.binary_cross_entropy_with_logits(logits, brain, weight, reduction="sum") / known.sum()
+    entropy = (functional.binary_cross_entropy_with_logits(logits, brain, reduction="none") * known).sum() / known.sum()
     p, t = torch.sigmoid(logits) * known, brain * known
     return entropy + 1 - (2 * (p * t).sum() + 100) / ((p * p).sum() + (t * t).sum() + 100)
 
@@ -153,7 +146,7 @@ class Run:
             group["lr"] = o.learning_rate * learning_rate_factor(self.step, o)
         with autocast(torch.device("cpu"), self.precision):
             logits = self.network(image.contiguous(memory_format=torch.channels_last_3d))
-        loss = brain_loss(logits, brain, known, self.recipe.depth)
+        loss = brain_loss(logits, brain, known)
         self.optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), o.clip)
