@@ -5,9 +5,8 @@
 ``LGG_FOLDER`` holds ``kaggle_3m``, ``brain_masks`` (HD-BET 1, first model, no mirroring, of FLAIR) and ``split.json``,
 whose validation patients are measured: whole heads, each sequence by itself and then, with the included network, all of
 a patient together, on their own grid. Tumour lost is the share of the reference's tumour that lies outside the brain.
-``--raw`` is a folder with several sequences of one patient as
-scanned (NIfTI files): each is extracted by itself, registered rigidly to the first, its mask brought over with it, and
-compared where all sequences have voxels.
+``--raw`` is a folder with several sequences of one patient as scanned (NIfTI files): each is extracted by itself,
+registered rigidly to the first, its mask brought over with it, and compared where all sequences have voxels.
 """
 
 from __future__ import annotations

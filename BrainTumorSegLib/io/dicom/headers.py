@@ -21,8 +21,8 @@ from ..formats import reason_of
 from .stack import Frame
 
 EXTRA = "Install the extra [dicom]: python -m pip install pydicom highdicom."
-# What pydicom meets a damaged file with.
-DAMAGE = (
+# What pydicom meets a damaged file with, but for errors of its own.
+_DAMAGE = (
     OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError,
     struct.error, OverflowError, ArithmeticError, RuntimeError, zlib.error,
 )  # fmt: skip
@@ -109,6 +109,13 @@ def pydicom_for(source: Path) -> Any:
     return pydicom
 
 
+def damage() -> tuple[type[Exception], ...]:
+    """What pydicom, which is installed, meets a damaged file with."""
+    from pydicom import errors
+
+    return (*_DAMAGE, errors.InvalidDicomError, errors.BytesLengthException)
+
+
 def read_dataset(stream: BoundedFile, **how: Any) -> Any:
     """What a file holds, also where it lacks the preamble, and with it what says how it is written.
 
@@ -134,12 +141,12 @@ def read_header(file: Path) -> Header:
         RequestError: pydicom is not installed.
         InputError: the file is damaged; the message is what follows its name.
     """
-    pydicom = pydicom_for(file)
+    pydicom_for(file)
     try:
         with quiet(), BoundedFile(file) as stream:
             dataset = read_dataset(stream, stop_before_pixels=True, specific_tags=_TAGS)
             header = _header(dataset, file, file.stat().st_size - stream.tell())
-    except (*DAMAGE, pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException) as error:
+    except damage() as error:
         raise InputError(f"is a damaged DICOM file ({reason_of(error)})") from error
     if not (header.instance and header.series):
         raise InputError("is a damaged DICOM file (it does not say what it is)")

@@ -13,7 +13,7 @@ from ...domain.volume import Volume
 from ..evidence import BoundedFile, check_memory
 from ..formats import reason_of
 from ..segments import known_name, label_map
-from .headers import DAMAGE, EXTRA, pydicom_for, quiet, read_dataset
+from .headers import EXTRA, damage, pydicom_for, quiet, read_dataset
 
 # Storage of segmentations, and of those whose segments are the values of a label map.
 _CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
@@ -29,11 +29,11 @@ def is_seg(path: Path) -> bool:
     Raises:
         RequestError: pydicom is not installed.
     """
-    pydicom = pydicom_for(path)
+    pydicom_for(path)
     try:
         with quiet(), BoundedFile(path) as stream:
             found = read_dataset(stream, stop_before_pixels=True, specific_tags=["SOPClassUID"])
-    except (*DAMAGE, pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException):
+    except damage():
         return False
     return str(found.get("SOPClassUID", "")) in _CLASSES
 
@@ -49,7 +49,7 @@ def read_seg(path: Path, convention: str = "auto") -> Volume:
         RequestError: highdicom is not installed.
         InputError: it is damaged, its slices make no volume, or its segments are not those of a tumour.
     """
-    pydicom = pydicom_for(path)
+    pydicom_for(path)
     try:
         import highdicom
     except ImportError as error:
@@ -60,7 +60,7 @@ def read_seg(path: Path, convention: str = "auto") -> Volume:
             return _label_map(segmentation, path, convention)
     except BrainTumorSegError:
         raise
-    except (*DAMAGE, pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException) as error:
+    except damage() as error:
         raise InputError(f"The segmentation {path} cannot be read ({reason_of(error)}).", _AGAIN) from error
 
 

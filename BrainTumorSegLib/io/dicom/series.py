@@ -22,7 +22,7 @@ from ...domain.volume import Place, Volume
 from ..evidence import BoundedFile, check_memory
 from ..formats import HEAD, reason_of
 from ..run_folder import run_folder
-from .headers import DAMAGE, Header, pydicom_for, quiet, read_dataset, read_header
+from .headers import Header, damage, pydicom_for, quiet, read_dataset, read_header
 from .stack import Stack, stack
 
 # Compressions that GDCM unpacks: JPEG, lossless JPEG, JPEG-LS, JPEG 2000, run lengths (PS3.6 Annex A).
@@ -243,7 +243,7 @@ def _pixels(file: Path) -> np.ndarray:
             if not by_pydicom and syntax not in _GDCM:
                 raise NotImplementedError("no decoder for it is installed")
             array = np.asarray(dataset.pixel_array) if by_pydicom else _unpacked(dataset)
-    except (*DAMAGE, pydicom.errors.InvalidDicomError, pydicom.errors.BytesLengthException) as error:
+    except damage() as error:
         raise InputError(f"The pixels of {file} cannot be read{how} ({reason_of(error)}).", remedy) from error
     return array.reshape(-1, *array.shape[-2:])
 
