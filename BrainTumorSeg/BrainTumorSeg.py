@@ -19,7 +19,6 @@ from slicer.parameterNodeWrapper import parameterNodeWrapper
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
-    ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
@@ -31,11 +30,13 @@ if importlib.util.find_spec("BrainTumorSegLib") is None and (_CLONE / "BrainTumo
 
 from BrainTumorSegPanel import sample, setup, sources  # noqa: E402
 from BrainTumorSegPanel.alignment import AlignmentPart  # noqa: E402
+from BrainTumorSegPanel.change import ChangeRun, Examination, days_between  # noqa: E402
 from BrainTumorSegPanel.cohort import CohortPart  # noqa: E402
 from BrainTumorSegPanel.comparison import ComparisonPart, compare_nodes  # noqa: E402
 from BrainTumorSegPanel.content import Content, Wish  # noqa: E402
 from BrainTumorSegPanel.diagnostics import LogPart  # noqa: E402
 from BrainTumorSegPanel.folder import FolderRun  # noqa: E402
+from BrainTumorSegPanel.follow_up import FollowUpPart  # noqa: E402
 from BrainTumorSegPanel.inputs import InputsPart, VolumeWatch  # noqa: E402
 from BrainTumorSegPanel.model_work import ModelWork  # noqa: E402
 from BrainTumorSegPanel.models import ModelsPart  # noqa: E402
@@ -44,10 +45,11 @@ from BrainTumorSegPanel.results import ResultsPart  # noqa: E402
 from BrainTumorSegPanel.run import SegmentationRun  # noqa: E402
 from BrainTumorSegPanel.segmenting import SegmentPart  # noqa: E402
 from BrainTumorSegPanel.segments import sizes_of  # noqa: E402
+from BrainTumorSegPanel.selftest import BrainTumorSegTest as BrainTumorSegTest  # noqa: E402
 from BrainTumorSegPanel.turns import Turns  # noqa: E402
 from BrainTumorSegPanel.views import NewResult  # noqa: E402
 
-from BrainTumorSegLib.domain.errors import BrainTumorSegError, RequestError  # noqa: E402
+from BrainTumorSegLib.domain.errors import RequestError  # noqa: E402
 from BrainTumorSegLib.domain.options import DEFAULT_MODEL, RunOptions  # noqa: E402
 from BrainTumorSegLib.engine_process import processes  # noqa: E402
 from BrainTumorSegLib.io import mrml  # noqa: E402
@@ -126,12 +128,13 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         work = ModelWork(self.ui, turns := Turns(), self.log.add)
         self.models = ModelsPart(self.ui, self._refresh, self.logic.ensureDependencies, work)
         self.inputs = InputsPart(self.ui, lambda: self._parameterNode, self.models, self.log.add)
-        self.comparison: ComparisonPart | None = None
+        self._ofResult: list[Any] = []  # parts that compare the result that is shown
         self.results = ResultsPart(self.ui, self._onResults, lambda: self.parent.isEntered)
-        self.comparison = ComparisonPart(self.ui, lambda: (self.results.node, self.results.digest))
+        self.followUp = FollowUpPart(self.ui, self._shownResult, self._startFollowUp, self.log.add, turns)
+        self._ofResult = [ComparisonPart(self.ui, self._shownResult), self.followUp]
         self.alignment = AlignmentPart(self.ui, self.inputs.volumes)
-        self.cohort = CohortPart(self.ui, self._startFolder, self.log.add, turns, self._showOpened)
         parts = (self.inputs, self.models, self.log)
+        self.cohort = CohortPart(self.ui, self.logic, parts[1:], lambda: self._parameterNode, self._showOpened, turns)
         self.segmenting = SegmentPart(self.ui, self.logic, parts, lambda: self._parameterNode, self._showResult, turns)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self._onSceneEndClose)
@@ -145,6 +148,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         self.segmenting.close()
         self.cohort.close()
+        self.followUp.close()
         self.alignment.end()
         self.models.close()
         self.results.close()
@@ -176,6 +180,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onSceneStartClose(self, caller: Any, event: Any) -> None:
         self.segmenting.cancel()
+        self.followUp.close()
         self.alignment.forget()
         self.inputs.patients.close()
         self._setParameterNode(None)
@@ -219,8 +224,17 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onResults(self) -> None:
         """Another segmentation is shown, or the same one with other segments."""
-        if self.comparison is not None:
-            self.comparison.refresh()
+        for part in self._ofResult:
+            part.refresh()
+
+    def _shownResult(self) -> tuple[Any, str]:
+        """The segmentation, and a digest of its voxels."""
+        return self.results.node, self.results.digest
+
+    def _startFollowUp(self, earlier: Examination, later: Examination, days: int | None) -> ChangeRun:
+        assert self.logic is not None
+        self.logic.ensureDependencies()
+        return ChangeRun(earlier, later, days)
 
     def _refresh(self, caller: Any = None, event: Any = None) -> None:
         """Show what the parameter node says."""
@@ -258,23 +272,6 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.alignment.end(restore=False)
         self.results.show_slices()
         self.ui.resultsCollapsibleButton.collapsed = False
-
-    def _startFolder(self, source: Path, destination: Path) -> FolderRun | None:
-        assert self.logic is not None
-        if not self.models.licence_accepted():
-            return None
-        self.logic.ensureDependencies()
-        run: FolderRun = self.logic.segmentFolder(
-            source,
-            destination,
-            model=self.models.model,
-            device=self.models.device,
-            wait=False,
-            preprocess=self._parameterNode.preprocessing.value,
-            brainExtraction=self._parameterNode.brainExtraction.value,
-            tta=self._parameterNode.tta,
-        )
-        return run
 
 
 class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
@@ -401,50 +398,39 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
         first, second = (sources.find_segmentation(one, or_labels=True) for one in (segmentation, reference))
         return compare_nodes(first, second)
 
+    def followUp(
+        self,
+        earlier: Any,
+        later: Any,
+        earlierImage: Any = None,
+        laterImage: Any = None,
+        days: int | None = None,
+        wait: bool = True,
+        inProcess: bool = False,
+    ) -> Any:
+        """How a tumour changed between two segmentations of one patient, as ``braintumorseg compare`` tells it.
 
-class BrainTumorSegTest(ScriptedLoadableModuleTest):
-    """Runs inside the application: Reload and Test, or ctest."""
+        Args:
+            earlier: segmentation or label volume node, its name or id.
+            later: the same of the later examination.
+            earlierImage: volume node that the earlier one lies on, its name or id; by default that it was made on, as
+                far as the scene knows. Without both images sizes are compared, and lesions are not followed.
+            laterImage: the same for the later one.
+            days: between them; by default from the dates of the images.
+            wait: return when it is done, else at once.
+            inProcess: run in this process: for tests and debuggers.
 
-    def setUp(self) -> None:
-        """Begin with an empty scene."""
-        slicer.mrmlScene.Clear()
+        Returns:
+            What the command writes as JSON, or with ``wait=False`` a :class:`ChangeRun`.
 
-    def runTest(self) -> None:
-        """All tests."""
-        self.setUp()
-        self.test_missingModalityIsRefused()
-        self.setUp()
-        self.test_syntheticPatient()
-
-    def test_missingModalityIsRefused(self) -> None:
-        """What is missing is named, and the scene stays as it was."""
-        import numpy as np
-
-        volume = slicer.util.addVolumeFromArray(np.arange(512, dtype=np.float32).reshape(8, 8, 8))
-        before = slicer.mrmlScene.GetNumberOfNodes()
-        try:
-            setup.check()
-        except BrainTumorSegError as error:
-            self.skipTest(str(error))
-        with self.assertRaises(BrainTumorSegError) as caught:
-            BrainTumorSegLogic().segment(t1=volume, model="lgg-unet", device="cpu")
-        self.assertIn("FLAIR", str(caught.exception))
-        self.assertEqual(slicer.mrmlScene.GetNumberOfNodes(), before)
-
-    def test_syntheticPatient(self) -> None:
-        """From volumes to segments and their sizes, by the engine as a child process."""
-        try:
-            setup.check()
-        except BrainTumorSegError as error:
-            self.skipTest(str(error))
-        from BrainTumorSegLib.phantom import make_phantom
-
-        patient = make_phantom(shape=(52, 80, 80))
-        nodes = {
-            name: slicer.util.addVolumeFromArray(image.array, image.affine, name)
-            for name, image in patient.case.images.items()
-        }
-        logic = BrainTumorSegLogic()
-        segmentation = logic.segment(**nodes, model="brats-unet2d", device="cpu")
-        self.assertEqual(set(mrml.segment_ids(segmentation)), {"ET", "TC", "WT"})
-        self.assertGreater(logic.measurements(segmentation)["WT"].volume_ml, 1)
+        Raises:
+            BrainTumorSegError: with a remedy; images of two patients are refused, as far as their heads tell.
+        """
+        setup.check()
+        first, second = (
+            Examination.of(sources.find_segmentation(node, or_labels=True), sources.find_volume(image))
+            for node, image in ((earlier, earlierImage), (later, laterImage))
+        )
+        between = days_between(first.image, second.image) if days is None else days
+        run = ChangeRun(first, second, between, in_process=inProcess)
+        return run.result() if wait else run

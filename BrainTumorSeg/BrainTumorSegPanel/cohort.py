@@ -11,7 +11,9 @@ from slicer.i18n import tr as _
 
 from BrainTumorSegLib.runner import POLL_SECONDS
 
+from .diagnostics import LogPart
 from .folder import CaseOutcome, FolderRun, open_case
+from .models import ModelsPart
 from .tables import Table, fill
 from .turns import Turns
 from .widgets import errors_shown, remember, setting, show_text
@@ -24,16 +26,19 @@ class CohortPart:
     def __init__(
         self,
         ui: Any,
-        start: Callable[[Path, Path], FolderRun | None],
-        log: Callable[[str], None],
-        turns: Turns,
+        logic: Any,
+        parts: tuple[ModelsPart, LogPart],
+        parameters: Callable[[], Any],
         opened: Callable[[Any], None],
+        turns: Turns,
     ) -> None:
-        """``start`` begins a run, or gives None where the user declined; ``log`` takes the engine's words.
+        """``parameters`` gives the parameter node of the scene.
 
         ``opened`` takes the segmentation of a patient that was opened from the table.
         """
-        self._ui, self._start, self._log, self._turns, self._opened = ui, start, log, turns, opened
+        self._ui, self._logic, self._parameters, self._opened = ui, logic, parameters, opened
+        self._models, self._log = parts
+        self._turns = turns
         self._run: FolderRun | None = None
         self._cases: list[CaseOutcome] = []
         self._seen: list[str] = []
@@ -96,6 +101,24 @@ class CohortPart:
                 self._show(self._run)
         self._turns.changed()
 
+    def _start(self, source: Path, destination: Path) -> FolderRun | None:
+        """Begin; None where the user declined."""
+        if not self._models.licence_accepted():
+            return None
+        self._logic.ensureDependencies()
+        chosen = self._parameters()
+        run: FolderRun = self._logic.segmentFolder(
+            source,
+            destination,
+            model=self._models.model,
+            device=self._models.device,
+            wait=False,
+            preprocess=chosen.preprocessing.value,
+            brainExtraction=chosen.brainExtraction.value,
+            tta=chosen.tta,
+        )
+        return run
+
     def _on_enter(self) -> None:
         self._on_open(self._ui.cohortTable.currentRow())
 
@@ -118,7 +141,7 @@ class CohortPart:
         self._timer.stop()
         self._run = None
         for line in run.log:
-            self._log(line)
+            self._log.add(line)
         counts = {name: sum(case.state == name for case in run.cases) for name in ("done", "failed")}
         self._ui.cohortProgressBar.value = 0
         text = _("{done} segmented, {failed} failed, of {count}.").format(**counts, count=len(run.cases))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +13,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from BrainTumorSegLib.domain.alignment_record import Motion
-from BrainTumorSegLib.domain.errors import BrainTumorSegError, ExecutionError, GeometryError, error_of
+from BrainTumorSegLib.domain.errors import BrainTumorSegError, ExecutionError, GeometryError
 from BrainTumorSegLib.domain.grid import Grid
 from BrainTumorSegLib.domain.modalities import TITLES, reference_of
 from BrainTumorSegLib.domain.result_record import ResultRecord
@@ -22,17 +21,17 @@ from BrainTumorSegLib.domain.session import mixed
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io import mrml
 from BrainTumorSegLib.models.catalogue import SUFFIX
-from BrainTumorSegLib.runner import EngineRun, LocalRun, begin
 
 from .alignment import Moved
 from .content import Wish
+from .node_run import NodeRun
 from .outputs import add_transform, add_volume
 from .patients import time_shown
 from .preprocessing import Preprocessed, read_preprocessed
 from .sources import name_of, origins_of
 
 
-class SegmentationRun:
+class SegmentationRun(NodeRun):
     """A run that was started; it is done when :attr:`state` says so, and :meth:`result` loads what it made.
 
     Attributes:
@@ -62,7 +61,6 @@ class SegmentationRun:
         self._voxels = None if segmentation is None else _voxels_of(segmentation)
         self._grid = None if isinstance(self._reference, Path) else _own_grid(self._reference)
         self._node: Any = None
-        self._problem: BrainTumorSegError | None = None
         self.measurements: dict[str, Any] = {}
         self.confidence: dict[str, float] = {}
         self.probability_nodes: dict[str, Any] = {}
@@ -71,13 +69,11 @@ class SegmentationRun:
         self.transform_nodes: dict[str, Any] = {}
         self.moved: dict[tuple[str, str], Moved] = {}
         self._affines: dict[str, np.ndarray] = {}
-        self._named: dict[str, str] = {}  # file that the engine is given → name of its node
         self.warnings: list[str] = list(mixed(origins_of(self._sources)))
         self._times = {
             modality: time_shown(source) for modality, source in self._sources.items() if not isinstance(source, Path)
         }
-        # Also where nobody asks for the result, nothing stays behind.
-        self._engine, self._end = begin(self, self._arguments, LocalRun if wish.in_process else EngineRun)
+        super().__init__(self._arguments, in_process=wish.in_process)
 
     def _arguments(self, folder: Path) -> list[str]:
         """The command line; nodes are written to the run's folder."""
@@ -98,7 +94,7 @@ class SegmentationRun:
                 file = self._folder / f"{modality}.nii"
                 volume = mrml.volume_of(source)
                 self._affines[modality] = volume.affine
-                self._write(volume, file)
+                self.write(volume, file)
             arguments += [f"--{modality}", str(file.absolute())]
         return arguments
 
@@ -114,84 +110,8 @@ class SegmentationRun:
         grid = mrml.grid_of_volume(self._reference) if in_scene else Grid.of(read_volume(self._reference))
         voxels = resample(given.array, Grid.of(given), grid, nearest=True)
         file = self._folder / "brain_mask.nii"
-        self._write(Volume(voxels, grid.affine, given.source), file)
+        self.write(Volume(voxels, grid.affine, given.source), file)
         return file
-
-    def _write(self, volume: Volume, file: Path) -> None:
-        try:
-            mrml.write_image(volume, file)
-        except OSError as error:
-            raise ExecutionError(
-                _("{name} cannot be written to {folder} ({reason}).").format(
-                    name=volume.source, folder=file.parent, reason=error.strerror or error
-                ),
-                _("Make room on the disk."),
-            ) from error
-        self._named[str(file)] = volume.source
-
-    def _in_names(self, text: str) -> str:
-        """A sentence of the engine, with the names of nodes in place of their files'."""
-        for file, name in self._named.items():
-            text = text.replace(file, name)
-        return text
-
-    @property
-    def state(self) -> str:
-        """``running``, ``done``, ``cancelled`` or ``failed``."""
-        return "failed" if self._problem else self._engine.state
-
-    @property
-    def stage(self) -> str:
-        """The part of the work that is done now."""
-        return self._engine.stage
-
-    @property
-    def progress(self) -> float:
-        """0 to 1."""
-        return self._engine.progress
-
-    @property
-    def message(self) -> str:
-        """What it is doing, in words."""
-        return self._engine.message
-
-    @property
-    def remaining_seconds(self) -> float | None:
-        """An estimate, once there is one."""
-        return self._engine.remaining_seconds
-
-    @property
-    def log(self) -> list[str]:
-        """The engine's last lines."""
-        return list(self._engine.log)
-
-    @property
-    def error(self) -> BrainTumorSegError | None:
-        """Why it did not end well; None while it runs and when it did."""
-        error = self._problem or self._engine.error
-        return error and error_of(error.code, self._in_names(str(error)), self._in_names(error.remedy))
-
-    def cancel(self) -> None:
-        """Ask it to end, which takes two seconds at most; the scene stays as it was."""
-        self._engine.cancel()
-
-    @property
-    def cancelling(self) -> bool:
-        """Whether it was asked to end."""
-        return self._engine.cancelling
-
-    def wait(self, timeout: float | None = None) -> None:
-        """Block until it has ended, or for ``timeout`` seconds; the application goes on drawing itself."""
-        until = None if timeout is None else time.monotonic() + timeout
-        while self.state == "running" and (until is None or time.monotonic() < until):
-            slicer.app.processEvents()
-            self._engine.pause()
-        if self.state in ("cancelled", "failed"):  # nothing of it is needed any more
-            self._end()
-
-    def close(self) -> None:
-        """End it if it runs, and remove its files; its error and log can still be asked for."""
-        self._end()
 
     def result(self) -> Any:
         """The segmentation node; waits for the run, and loads its result when it is first asked for.
@@ -222,7 +142,7 @@ class SegmentationRun:
         labels = read_volume(self._output)
         maps = {file.name.split(".")[0]: read_volume(file) for file in sorted(self._probabilities.glob("*.nii.gz"))}
         self.measurements, self.confidence = dict(record.measurements), dict(record.confidence)
-        self.warnings += map(self._in_names, record.warnings)
+        self.warnings += map(self.in_names, record.warnings)
         known = record.regions
         styles = self._wish.content.styles(known, record.own_regions)
         if not styles:

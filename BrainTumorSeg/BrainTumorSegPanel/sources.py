@@ -115,6 +115,20 @@ def find_segmentation(value: Any, *, or_labels: bool = False) -> Any:
     return value
 
 
+def find_volume(value: Any) -> Any:
+    """A volume node, from itself, its id or its name; None for None.
+
+    Raises:
+        RequestError, InputError: there is none, or more than one of the name, or what is given is something else.
+    """
+    if value is None:
+        return None
+    node = find(value)
+    if isinstance(node, Path):
+        raise RequestError(_("{name} is a file.").format(name=node), _("Load it, and give its node or name."))
+    return node
+
+
 def _node_called(name: str, *kinds: str) -> Any:
     """The node of these kinds that has a name or an id; None where there is none.
 

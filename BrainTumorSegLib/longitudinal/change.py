@@ -271,7 +271,8 @@ def _warnings(earlier: TimePoint, later: TimePoint, names: list[str], overlaid: 
         found.append(f"{listed(unknown)} is not compared: one of the results does not tell it.")
     models = [point.record.provenance.model if point.record else None for point in (earlier, later)]
     if models[0] != models[1]:
-        titles = [f"{model.id} {model.version}".strip() if model else "a program unknown here" for model in models]
+        titles = [f"{model.id} {model.version}".strip() if model else "" for model in models]
+        titles = [title or "a program unknown here" for title in titles]
         found.append(f"The results are of {titles[0]} and of {titles[1]}: part of the change may be theirs.")
     steps = [point.labels.spacing for point in (earlier, later)]
     if max(max(a / b, b / a) for a, b in zip(*map(sorted, steps), strict=True)) > _OTHER_SLICES:

@@ -1,0 +1,207 @@
+"""The panel's follow-up: how the tumour changed since an earlier examination."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from BrainTumorSegLib.io.staging import atomic
+from BrainTumorSegLib.runner import POLL_SECONDS
+
+from .change import ChangeRun, Examination, days_between, image_of
+from .sources import origin_of
+from .tables import change_table, fill
+from .turns import Turns
+from .widgets import errors_shown, plain, show_error, show_text
+from .wording import panel_words
+
+
+class FollowUpPart:
+    """The earlier examination, the button, progress, what changed, and the page about it."""
+
+    def __init__(
+        self,
+        ui: Any,
+        result: Callable[[], tuple[Any, str]],
+        start: Callable[..., ChangeRun],
+        log: Callable[[str], None],
+        turns: Turns,
+    ) -> None:
+        """``result`` gives the segmentation that is shown, which is the later one, and a digest of its voxels.
+
+        ``start`` begins a comparison of two examinations, with the days between; ``log`` takes the engine's words.
+        """
+        self._ui, self._result, self._start, self._log, self._turns = ui, result, start, log, turns
+        self._run: ChangeRun | None = None
+        self._told: tuple[Any, ...] = ()  # of which the table tells, or the run will
+        self._later: Any = None  # whose image was filled in last
+        self._report = ""
+        self._timer = qt.QTimer()
+        self._timer.setInterval(round(1000 * POLL_SECONDS))
+        self._timer.connect("timeout()", self._poll)
+        ui.earlierSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._on_earlier)
+        for selector in (ui.earlierImageSelector, ui.laterImageSelector):
+            selector.connect("currentNodeChanged(vtkMRMLNode*)", self._on_image)
+        ui.daysSpinBox.connect("valueChanged(int)", self.refresh)
+        ui.followUpButton.connect("clicked()", self._on_compare)
+        ui.cancelFollowUpButton.connect("clicked()", self.cancel)
+        ui.followUpReportButton.connect("clicked()", self._on_report)
+        turns.join(self)
+        show_text(ui.followUpStatusLabel, "")
+        self.refresh()
+
+    @property
+    def under_way(self) -> str:
+        """What runs, as a sentence; empty if nothing does."""
+        return _("Two examinations are being compared.") if self._run else ""
+
+    def refresh(self, *_arguments: Any) -> None:
+        """Another result, or another choice: forget a comparison that is not of these, and say what is missing."""
+        ui, later = self._ui, self._result()[0]
+        if later is not self._later:
+            self._later = later
+            ui.laterImageSelector.setCurrentNode(image_of(later) if later is not None else None)
+        if self._told != self._chosen():
+            self._forget()
+        reason = self._turns.under_way or self._missing()
+        ui.followUpButton.enabled = not reason
+        ui.followUpButton.toolTip = reason or _("Say how the tumour changed between the two examinations.")
+        ui.cancelFollowUpButton.visible = ui.followUpProgressBar.visible = self._run is not None
+
+    def _missing(self) -> str:
+        """Why nothing can be compared; empty if it can."""
+        earlier, later = self._ui.earlierSelector.currentNode(), self._result()[0]
+        images = self._ui.earlierImageSelector.currentNode(), self._ui.laterImageSelector.currentNode()
+        if later is None:
+            return _("Segment first, or choose a segmentation above: it is the later one.")
+        if earlier is None:
+            return _("Choose the earlier segmentation.")
+        if earlier is later:
+            return _("The earlier segmentation is the result itself; choose another.")
+        if images[0] is not None and images[0] is images[1]:
+            return _("Both examinations have the same image; choose that of each.")
+        if (days_between(*images) or 0) < 0:
+            return _("The earlier image is of a later date than the other; exchange the two results.")
+        return ""
+
+    def cancel(self) -> None:
+        """Stop; nothing is told."""
+        if self._run is not None:
+            self._run.cancel()
+            show_text(self._ui.followUpStatusLabel, _("Cancelling…"))
+
+    def close(self) -> None:
+        """The panel goes away, or the scene is closed."""
+        self._timer.stop()
+        if self._run is not None:
+            self._run.close()
+            self._run = None
+        self._forget()
+
+    def _chosen(self) -> tuple[Any, ...]:
+        ui = self._ui
+        nodes = (box.currentNode() for box in (ui.earlierSelector, ui.earlierImageSelector, ui.laterImageSelector))
+        return (*self._result(), *nodes, ui.daysSpinBox.value)
+
+    def _forget(self) -> None:
+        if self._report:
+            show_text(self._ui.followUpStatusLabel, "")
+        self._told, self._report = (), ""
+        fill(self._ui.followUpTable, None)
+        self._ui.followUpTable.visible = self._ui.followUpReportButton.visible = False
+
+    def _on_earlier(self, *_arguments: Any) -> None:
+        """The image that the earlier segmentation was made on is known where it was made in this scene."""
+        node = self._ui.earlierSelector.currentNode()
+        self._ui.earlierImageSelector.setCurrentNode(image_of(node) if node is not None else None)
+        self._on_image()
+
+    def _on_image(self, *_arguments: Any) -> None:
+        """Dates of DICOM series say how long it was between them; what was typed stays where they say nothing."""
+        days = days_between(self._ui.earlierImageSelector.currentNode(), self._ui.laterImageSelector.currentNode())
+        if days is not None:
+            self._ui.daysSpinBox.value = max(days, 0)
+        self.refresh()
+
+    def _on_compare(self) -> None:
+        ui = self._ui
+        with errors_shown():
+            earlier = Examination(ui.earlierSelector.currentNode(), ui.earlierImageSelector.currentNode())
+            later = Examination(self._result()[0], ui.laterImageSelector.currentNode())
+            if self._confirmed(earlier.image, later.image):
+                self._forget()
+                self._run = self._start(earlier, later, ui.daysSpinBox.value or None)
+                self._told = self._chosen()
+                ui.followUpProgressBar.value = 0
+                self._timer.start()
+        self._turns.changed()
+
+    def _confirmed(self, *images: Any) -> bool:
+        """Ask where the images are of two patients by their headers: names may differ where one was anonymised."""
+        patients = {origin_of(image).patient for image in images if image is not None} - {""}
+        if len(patients) < 2:
+            return True
+        text = _("The images are of two patients ({patients}). Compare them all the same?")
+        return bool(slicer.util.confirmOkCancelDisplay(plain(text.format(patients=", ".join(sorted(patients))))))
+
+    def _poll(self) -> None:
+        run = self._run
+        if run is None:
+            return
+        state = run.state
+        if state == "running":
+            self._ui.followUpProgressBar.value = round(100 * run.progress)
+            if not run.cancelling:
+                show_text(self._ui.followUpStatusLabel, run.message)
+            return
+        self._timer.stop()
+        self._run = None
+        for line in run.log:
+            self._log(line)
+        words = {"cancelled": _("Cancelled."), "failed": _("It failed.")}
+        show_text(self._ui.followUpStatusLabel, words.get(state, ""), warns=state == "failed")
+        with errors_shown():
+            if state == "done":
+                self._show(run)
+        error = run.error
+        run.close()
+        self._turns.changed()
+        if state == "failed" and error is not None:
+            show_error(error, run.log)
+
+    def _show(self, run: ChangeRun) -> None:
+        """What changed, unless something else is chosen by now."""
+        found = run.result()
+        ui = self._ui
+        if self._told != self._chosen():
+            show_text(ui.followUpStatusLabel, _("Something else is chosen by now: compare again."), warns=True)
+            return
+        fill(ui.followUpTable, change_table(found["regions"]))
+        self._report = run.report
+        ui.followUpTable.visible = ui.followUpReportButton.visible = True
+        note = _(
+            "By size alone, as RANO has it: complete (CR), partial (PR), minor response (MR), stable (SD), progressive"
+            " disease (PD). Clinical state and corticosteroids are not known."
+        )
+        warnings = [panel_words(text) for text in found["warnings"]]
+        show_text(ui.followUpStatusLabel, "\n".join([*warnings, note]), warns=bool(warnings))
+        for line in warnings:
+            self._log(line)
+
+    def _on_report(self) -> None:
+        """The page is saved where the user says, and opened."""
+        file = qt.QFileDialog.getSaveFileName(
+            slicer.util.mainWindow(), _("Save report"), f"{self._result()[0].GetName()} change.html", "HTML (*.html)"
+        )
+        if not file:
+            return
+        path = Path(file) if Path(file).suffix else Path(f"{file}.html")
+        with errors_shown():
+            with atomic(path) as part:
+                part.write_text(self._report, encoding="utf-8")
+            qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(path)))
