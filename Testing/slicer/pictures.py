@@ -6,8 +6,8 @@ one window before and after the run, on Slicer's smallest screen), ``slicer-dark
 colours), ``slicer-panel.png`` (as it opens, and with *Advanced* unfolded) and ``slicer-results.png``. The views are
 drawn by VTK from the nodes of the scene; the application has no part in them. With the raw scans of another patient it
 also writes ``slicer-raw-scans.png``, the panel before it segments them. ``slicer-add-model.png`` shows the dialogue for
-a made model of nnU-Net, and the list of public models. ``--no-run`` draws only what needs no run: the panel as it
-opens, and that one.
+a made model of nnU-Net, and the list of public models; ``slicer-follow-up.png`` how the tumour of a phantom changed.
+``--no-run`` draws only what needs no run of a model: the panel as it opens, and these two.
 """
 
 from __future__ import annotations
@@ -169,6 +169,27 @@ def draw_raw(case: Path) -> Image.Image:
     return grab_panel("inputs")
 
 
+def draw_follow_up() -> Image.Image:
+    """What the panel tells of two examinations of a phantom."""
+    import numpy as np
+    import slicer
+
+    from .bench.driving import Panel
+    from .bench.examinations import MOVED, examination, phantom, smaller
+    from .harness.dialogs import DESK
+
+    slicer.mrmlScene.Clear(0)
+    panel = Panel(DESK)
+    later, _scan = examination("2026", phantom().labels.array, "t1ce", np.eye(4))
+    earlier, _scan = examination("2025", smaller(), "t1ce", MOVED)
+    panel.ui.resultSelector.setCurrentNode(later)
+    panel.ui.earlierSelector.setCurrentNode(earlier)
+    panel.ui.daysSpinBox.value = 365
+    panel.click("followUpButton")
+    panel.wait_until(lambda: not panel.widget.followUp.under_way, PATIENCE)
+    return grab_panel("results", "followUp")
+
+
 def draw_adding(file: Path) -> None:
     """What is asked of a model whose files leave something open, and the public models with their cards."""
     import slicer
@@ -263,6 +284,7 @@ def main() -> int:
         slicer.util.selectModule("BrainTumorSeg")
         draw_run(given.case.resolve(), given.model, given.output.resolve(), runs=not given.no_run)
         draw_adding(given.output.resolve() / "slicer-add-model.png")
+        save(draw_follow_up(), given.output / "slicer-follow-up.png")
         if given.raw:
             save(draw_raw(given.raw.resolve()), given.output / "slicer-raw-scans.png")
         held.module.close()
