@@ -252,6 +252,8 @@ def load_found(case: CaseFiles) -> dict[str, Any]:
         }
     if case.files:
         return _load_files(case.files)
+    if case.study and case.folder:
+        return load_series(find_case(case.folder, study=case.study.uid).chosen)
     return load_case([case.folder] if case.folder else [])  # of DICOM series, which are told apart by their headers
 
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 from ..domain.errors import InputError, OutputError
+from ..io import dicom
 from ..io.case_folder import DECATHLON, LEVELS, CaseFiles, find_cases
 from ..io.outputs import sequence_of
 from ..io.registry import is_image
 from ..io.tree import folders_below
+from .outcome import read_outcome
 
 # Of a BIDS data set, what holds no raw images.
 _NOT_RAW = ("derivatives", "sourcedata", "code")
 # Of the Decathlon's and nnU-Net's.
 _LABELS = ("labelsTr", "labelsTs")
+_DIVIDED = "each study in it is a case now; the result of this name is of before, stays as it is and is in no table"
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,28 @@ def find_cohort(root: Path, output: Path, others: Iterable[Path] = ()) -> Cohort
             "It should hold a folder a patient with files named like t1.nii.gz, a BIDS data set, imagesTr of a"
             " Decathlon data set, or folders of DICOM series.",
         )
-    return Cohort(root, tuple(_told_apart(found)), left_out)
+    cases = sorted((each for case in found for each in _by_study(case)), key=lambda case: case.id)
+    divided = {case.id for case in found} - {case.id for case in cases}
+    left_out |= {name: _DIVIDED for name in sorted(divided) if (old := read_outcome(output, name)) and old.is_done}
+    return Cohort(root, tuple(_told_apart(cases)), left_out)
+
+
+def _by_study(case: CaseFiles) -> list[CaseFiles]:
+    """The cases of a folder of DICOM series: one, or one a study where files of several lie in it.
+
+    One study keeps the folder's name, so that its result is known whatever else the folder held.
+    """
+    if not case.folder or case.own or case.problem:
+        return [case]
+    cases: list[CaseFiles] = []
+    times: Counter[str] = Counter()
+    for study in dicom.studies_below(case.folder):
+        day = "".join(filter(str.isdecimal, study.date))[:8]
+        name = f"{case.id}_{day or study.uid.replace('.', '')[-8:]}"
+        times[name] += 1
+        name += f"_{times[name]}" if times[name] > 1 else ""
+        cases.append(dataclasses.replace(case, id=name, study=study))
+    return cases or [case]
 
 
 def _as_below(root: Path, folder: Path) -> Path:

@@ -51,8 +51,8 @@ class Outcome:
 
     Attributes:
         case: its name.
-        inputs: file → size in bytes and time of its last change in nanoseconds; of a folder of DICOM series the number
-            of files, their size, and the last time.
+        inputs: file → size in bytes and time of its last change in nanoseconds; of a folder of DICOM series, or
+            of a study in it, the number of files, their size, and the last time.
         model: digest of the weights, and the model's id.
         options: of the run, as on the command line.
         outputs: file below the output folder → SHA-256.
@@ -176,6 +176,8 @@ def stamps(case: CaseFiles) -> dict[str, tuple[int, ...]]:
     own = sorted({*case.files.values(), *([case.channels] if case.channels else [])})
     if own:
         return {str(path): _stamp(path) for path in own}
+    if case.study:  # what comes to the folder later is another study's
+        return {str(case.folder): _stamp_of_all(case.study.files)}
     return {str(case.folder): _folder_stamp(case.folder)} if case.folder else {}
 
 

@@ -94,4 +94,4 @@ def _image(case: CaseFiles, modality: str) -> Volume:
         return case.read().images[modality]
     if modality in case.files:
         return read_volume(case.files[modality])
-    return find_case(case.arguments).chosen.read(modality)
+    return find_case(case.folder or (), study=case.study.uid if case.study else "").chosen.read(modality)

@@ -29,7 +29,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
     """Register, extract the brain, write."""
     options = RunOptions.of(arguments)
-    found = find_case(arguments.case, named_files(arguments))
+    found = find_case(arguments.case, named_files(arguments), arguments.study)
     if found.slices:
         raise RequestError("2D images are not preprocessed.", "Give volumes.")
     with staged(files_read(arguments, found, options)) as staging:

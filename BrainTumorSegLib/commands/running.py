@@ -41,6 +41,7 @@ def add_inputs(p: argparse.ArgumentParser, case: str) -> None:
     for modality in MODALITIES:
         what = f"{TITLES[modality]} image; a DICOM series by its folder or any one of its files"
         p.add_argument(f"--{modality}", type=Path, action="append", metavar="FILE", help=what)
+    p.add_argument("--study", default="", metavar="UID", help="of several in a DICOM folder (default: the best one)")
 
 
 def named_files(arguments: argparse.Namespace) -> dict[str, Path]:

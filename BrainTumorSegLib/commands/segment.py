@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     """Segment and write."""
     options = RunOptions.of(arguments)
     check_addresses()  # before images are read: that a network cannot be run is known by now
-    found = find_case(arguments.case, named_files(arguments))
+    found = find_case(arguments.case, named_files(arguments), arguments.study)
     if not found.slices:
         check_result(arguments.output)
     checkpoint = load_accepted(options.model, console)

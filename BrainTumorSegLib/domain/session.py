@@ -123,7 +123,8 @@ def choose_session(candidates: Iterable[Candidate], study: str = "") -> Session:
     chosen = _best(beside) | _best(main)
     chosen = {modality: chosen[modality] for modality in MODALITIES if modality in chosen}
     left_out = [(each, _why_left(each, chosen, main)) for each in given if each not in chosen.values()]
-    return Session(chosen, tuple(left_out), (*_missed(sessions, main), *_mixture(chosen)))
+    missed = [] if study else _missed(sessions, main)
+    return Session(chosen, tuple(left_out), (*missed, *_mixture(chosen)))
 
 
 def patients_of(origins: Mapping[str, Origin]) -> dict[str, str]:

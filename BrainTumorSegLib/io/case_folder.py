@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -53,6 +53,7 @@ class CaseFiles:
         beside: files that lie beside those, and are as little to be replaced; the cases of one folder share them.
         folder: that holds this case and no other, where there is one.
         chosen: the series of DICOM files among ``files``, which has one file of each.
+        study: of those in the folder the one that is this case, where there are several.
         problem: why the case cannot be read, where its files cannot be told apart.
     """
 
@@ -64,13 +65,14 @@ class CaseFiles:
     beside: tuple[Path, ...] = ()
     folder: Path | None = None
     chosen: dicom.Choice = field(default_factory=dicom.Choice)
+    study: dicom.Study | None = None
     problem: str = ""
 
     @property
     def arguments(self) -> list[str]:
         """What names this case on the command line of ``braintumorseg segment``."""
         if self.folder:
-            return [str(self.folder)]
+            return [str(self.folder), *([f"--study={self.study.uid}"] if self.study else [])]
         own = (self.channels,) if self.channels else self.slices
         return [*map(str, own), *(word for name, path in self.files.items() for word in (f"--{name}", str(path)))]
 
@@ -111,12 +113,15 @@ class CaseFiles:
         return case_from_files(self.files, self.id, self.chosen)
 
 
-def find_case(paths: Path | str | Sequence[Path | str], files: Mapping[str, Path] | None = None) -> CaseFiles:
+def find_case(
+    paths: Path | str | Sequence[Path | str], files: Mapping[str, Path] | None = None, study: str = ""
+) -> CaseFiles:
     """What there is of one patient.
 
     Args:
         paths: a case folder, a folder of DICOM series, a Decathlon file, or 2D images (or a folder of them).
         files: modality → file, where names do not tell, or not all; of a DICOM series its folder or any one file.
+        study: instance UID of the one to take, where a folder of DICOM series holds several.
 
     Raises:
         RequestError: nothing was given, or what does not go together.
@@ -125,12 +130,14 @@ def find_case(paths: Path | str | Sequence[Path | str], files: Mapping[str, Path
     """
     given = [Path(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
     with reachable(given[0] if given else "image"):
-        return _found(given, dict(files or {}))
+        return _found(given, dict(files or {}), study)
 
 
-def _found(given: Sequence[Path], files: dict[str, Path]) -> CaseFiles:
+def _found(given: Sequence[Path], files: dict[str, Path], study: str) -> CaseFiles:
     if len(given) == 1 and _is_dicom_folder(given[0]):
-        return _dicom_case(given[0], files)
+        return _dicom_case(given[0], files, study)
+    if study:
+        raise RequestError("A study was named, and no folder of DICOM series was given.", "Leave the study out.")
     chosen = dicom.choose_named(files)
     if not given:
         if not files:
@@ -287,9 +294,9 @@ def _is_dicom_folder(folder: Path) -> bool:
     return folder.is_dir() and not case_folders(folder) and dicom.holds_dicom(folder)
 
 
-def _dicom_case(folder: Path, files: Mapping[str, Path]) -> CaseFiles:
+def _dicom_case(folder: Path, files: Mapping[str, Path], study: str) -> CaseFiles:
     """The case of a folder of DICOM series, but for sequences that were named."""
-    chosen = dicom.choose(folder, files)
+    chosen = dicom.choose(folder, files, study)
     found = {**files, **{modality: series.files[0] for modality, series in chosen.series.items()}}
     ordered = {name: found[name] for name in MODALITIES if name in found}
     return CaseFiles(case_name(folder), ordered, chosen.left_out, folder=folder, chosen=chosen)
@@ -416,27 +423,6 @@ def _read_decathlon(path: Path) -> Case:
         for index, modality in enumerate(DECATHLON_ORDER)
     }
     return Case(stem(path), images, warnings=tuple(_about_place({str(path): volume})))
-
-
-def find_images(case: str, places: Iterable[Path]) -> dict[str, Path]:
-    """Modality → file of a case's images, or nothing: the first of some folders that holds any.
-
-    A folder that is called as the case is its own; in others the names of its files begin with the case. Files that
-    do not tell their sequence apart are passed over.
-    """
-    for folder in places:
-        if not folder.is_dir():
-            continue
-        own = folder.name == case
-        found: dict[str, Path] = {}
-        for path in sorted(_visible(folder)):
-            mine = own or stem(path).startswith((f"{case}_", f"{case}-"))
-            modality = sequence_of(path) if mine and path.is_file() and is_image(path) else None
-            if modality is not None:
-                found.setdefault(modality, path)
-        if found:
-            return found
-    return {}
 
 
 def _common_name(paths: list[Path]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import numpy as np
 from ..domain.errors import BrainTumorSegError
 from ..domain.grid import check_overlap
 from ..domain.labels import REGIONS
+from ..domain.modalities import stem
 from ..evaluation.metrics.measures import MEASURES, Measure
 from ..evaluation.pairs import read_pair
 from ..evaluation.results import CaseResult, Evaluation
-from ..io.case_folder import case_from_files, find_images
+from ..io.case_folder import case_from_files
+from ..io.outputs import sequence_of
+from ..io.registry import is_image
 from .figures.overlays import PICTURED, Overlay, overlays
 
 
@@ -96,3 +100,24 @@ def find_case_images(case: str, reference: Path, images: Path | None = None) -> 
     """
     folder = images or reference.parent
     return find_images(case, (folder / case, folder))
+
+
+def find_images(case: str, places: Iterable[Path]) -> dict[str, Path]:
+    """Modality → file of a case's images, or nothing: the first of some folders that holds any.
+
+    A folder that is called as the case is its own; in others the names of its files begin with the case. Files that
+    do not tell their sequence apart are passed over.
+    """
+    for folder in places:
+        if not folder.is_dir():
+            continue
+        own = folder.name == case
+        found: dict[str, Path] = {}
+        for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+            mine = own or stem(path).startswith((f"{case}_", f"{case}-"))
+            modality = sequence_of(path) if mine and path.is_file() and is_image(path) else None
+            if modality is not None:
+                found.setdefault(modality, path)
+        if found:
+            return found
+    return {}

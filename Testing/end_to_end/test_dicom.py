@@ -121,6 +121,24 @@ def test_the_choice_can_be_overridden(cli: Cli, oracle: Path, patient_folder: Pa
     assert "another one was named" in record["left_out"]['series 3 "AX T2 TSE"']
 
 
+def test_a_batch_has_a_result_a_study_of_a_folder(cli: Cli, oracle: Path, tmp_path: Path) -> None:
+    for number, day in enumerate(("20230501", "20240510")):
+        for place, (modality, image) in enumerate(samples.make_patient(seed=number).images.items()):
+            folder, names = tmp_path / "root" / "P7", f"{day}{place}-{{}}"
+            write_series(image, folder, modality, names=names, StudyDate=day, StudyInstanceUID=f"1.2.{day}")
+    out = tmp_path / "out"
+    done = cli("batch", tmp_path / "root", "-o", out, "--model", oracle, "--report", "--workers", 1)
+    assert done.returncode == 0 and "2 of 2 cases are done" in done.stdout, done.stderr
+    for day, other in (("20230501", "2024-05-10"), ("20240510", "2023-05-01")):
+        record = json.loads((out / f"P7_{day}.json").read_text())
+        assert set(record["left_out"].values()) == {f"of another study ({other})"}
+        assert record["case"] == f"P7_{day}" and (out / f"P7_{day}.nii.gz").is_file()
+    page = (out / "report.html").read_text("utf-8")
+    assert page.count("data:image/jpeg") == 2
+    again = cli("batch", tmp_path / "root", "-o", out, "--model", oracle, "--dry-run")
+    assert "0 of 2 cases would be run" in again.stdout and "--study=1.2.20230501" in again.stdout
+
+
 def test_no_dicom_segmentation_of_other_images(cli: Cli, oracle: Path, tmp_path: Path) -> None:
     folder = samples.write_patient(tmp_path)
     done = cli("segment", folder, "-o", tmp_path / "out" / "o.dcm", "--model", oracle)

@@ -10,12 +10,13 @@ from .headers import Header
 from .seg import beside_seg, check_seg, is_dicom_seg, write_seg
 from .seg_reading import is_seg, read_seg
 from .series import Series, is_dicom, is_dicom_file, read_series
-from .studies import study_folders
+from .studies import Study, studies_below, study_folders
 
 __all__ = [
     "Choice",
     "Header",
     "Series",
+    "Study",
     "beside_seg",
     "check_seg",
     "choose",
@@ -29,6 +30,7 @@ __all__ = [
     "read_seg",
     "read_series",
     "series_at",
+    "studies_below",
     "study_folders",
     "write_seg",
 ]

@@ -15,7 +15,7 @@ from ...domain.series_kinds import other_kind
 from ...domain.session import Candidate, Origin, Session, choose_session
 from ...domain.volume import Volume
 from ..tree import files_below
-from .headers import readable_date
+from .headers import Header, readable_date
 from .series import Found, Series, find_series, is_dicom_file, read_series
 
 _OTHERS = "Name the series to use, each by its folder or any one of its files: --t1 SERIES --t1ce SERIES …"
@@ -94,15 +94,17 @@ def choose_named(files: Mapping[str, Path]) -> Choice:
     return _named({modality: series_at(path) for modality, path in files.items() if names_dicom(path)})
 
 
-def choose(folder: Path, files: Mapping[str, Path]) -> Choice:
+def choose(folder: Path, files: Mapping[str, Path], study: str = "") -> Choice:
     """The series of a folder that are the patient's sequences.
 
     Args:
         folder: with DICOM files at any depth.
         files: modality → folder or file of its series, or a file of another format, where tags do not tell.
+        study: instance UID, or date where it has none, of the one to take; by default the best one is.
 
     Raises:
-        InputError: the folder holds no MR images, or those of several patients; or a sequence's only series is faulty.
+        InputError: the folder holds no MR images, no such study, or several patients'; or a sequence's only series is
+            faulty.
         ModalityError: no series is recognised, or one was named twice.
     """
     found = find_series(sorted(files_below(folder)), folder)
@@ -118,7 +120,9 @@ def choose(folder: Path, files: Mapping[str, Path]) -> Choice:
         for each in candidates
         if each.modality in files
     }
-    study = next((series.first.study for series in named.values()), "")
+    if study and study not in {series.first.study or series.first.date for series in found.series}:
+        raise InputError(f"{folder} holds no study {study}.", "Give another one's Study Instance UID, or none.")
+    study = study or next((series.first.study for series in named.values()), "")
     session = choose_session((each for each in candidates if each.name not in left_out), study)
     left_out |= {each.name: why for each, why in session.left_out} | dict(found.left_out)
     return _checked(folder, mine, session, left_out, found)
@@ -222,16 +226,25 @@ def _check_mr(folder: Path, found: Found) -> None:
         raise InputError(f"{folder} holds no MR images, {what}.", "Give a folder of MR series.")
 
 
+def sequence_of(header: Header, files: int) -> str:
+    """The sequence that a series of so many files like one of them seems to be; empty where it is none of the four."""
+    known = recognise("", header.tags)
+    return "" if known is None or _why_no_image(header, files * len(header.frames)) else known.modality
+
+
 def _why_none(series: Series) -> str:
     """Why a series is no candidate at all; empty where it is one, if perhaps a faulty one."""
-    first = series.first
+    return _why_no_image(series.first, sum(len(header.frames) for header in series.headers))
+
+
+def _why_no_image(first: Header, count: int) -> str:
+    """The same of one of its headers and the number of its slices."""
     if first.modality != "MR":
         return f"{first.modality or 'unknown'}, not MR"
-    if kind := other_kind(series.tags):
+    if kind := other_kind(first.tags):
         return kind
     if first.colour:
         return "colour images"
     if not first.frames:
         return "its images have no place in space"
-    count = sum(len(header.frames) for header in series.headers)
     return f"only {count} slice{'s' if count > 1 else ''}" if count < _FEWEST_SLICES else ""

@@ -264,6 +264,28 @@ def test_a_patient_that_comes_when_the_run_has_begun(
     assert open_case(run.cases[-1]).GetName() == "A"
 
 
+def test_studies_of_one_folder_are_opened_each_with_its_images(
+    application: Traces, logic: Any, patient: samples.Patient, models: dict[str, Path], tmp_path: Path
+) -> None:
+    import slicer
+    from BrainTumorSegPanel.folder import open_case
+    from BrainTumorSegPanel.sources import origin_of
+
+    from Testing.dicom_series import write_series
+
+    for day in ("20180301", "20190506"):
+        for name, image in patient.images.items():
+            folder, names = tmp_path / "patients" / "P", f"{day}-{name}-{{}}"
+            write_series(image, folder, name, names=names, StudyInstanceUID=f"1.2.{day}", StudyDate=day)
+    run = logic.segmentFolder(tmp_path / "patients", tmp_path / "out", models["exact"], "cpu")
+    assert {one.name: one.state for one in run.cases} == {"P_20180301": "done", "P_20190506": "done"}
+    for one in run.cases:
+        slicer.mrmlScene.Clear(0)
+        assert open_case(one).GetName() == one.name
+        volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        assert {origin_of(node).date for node in volumes} == {one.name[2:]} and len(volumes) == 4
+
+
 def test_the_last_patient_is_heard_of(
     panel: Panel, case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,8 +13,9 @@ from PIL import Image
 from BrainTumorSegLib import segment
 from BrainTumorSegLib.domain.errors import GeometryError, InputError, ModalityError, RequestError
 from BrainTumorSegLib.domain.result_record import ResultRecord
-from BrainTumorSegLib.io.case_folder import case_folders, case_of, find_case, find_cases, find_images, read_case
+from BrainTumorSegLib.io.case_folder import case_folders, case_of, find_case, find_cases, read_case
 from BrainTumorSegLib.io.registry import write_volume
+from BrainTumorSegLib.report.examples import find_images
 from Testing.samples import Patient, write_decathlon
 
 WriteCase = Callable[..., Path]

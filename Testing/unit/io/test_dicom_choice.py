@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from BrainTumorSegLib.domain.errors import InputError, ModalityError
+from BrainTumorSegLib.domain.errors import InputError, ModalityError, RequestError
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io.case_folder import find_case
 from BrainTumorSegLib.io.registry import write_volume
@@ -105,6 +105,19 @@ def test_the_most_complete_study_then_the_latest(tmp_path: Path, patient: Patien
     assert {series.first.date for series in case.chosen.series.values()} == {"20240101"}
     assert sorted(case.left_out.values())[0] == "of another study (2023-01-01)"
     assert "of another study (2025-01-01)" in case.left_out.values() and len(case.left_out) == 6
+
+
+def test_a_study_that_is_named(tmp_path: Path, patient: Patient) -> None:
+    study(tmp_path / "a", patient, StudyDate="20230101")
+    study(tmp_path / "b", patient, StudyDate="20240101", StudyInstanceUID="1.2.2")
+    case = find_case(tmp_path, study=STUDY["StudyInstanceUID"])
+    assert {series.first.date for series in case.chosen.series.values()} == {"20230101"} and not case.chosen.warnings
+    assert set(case.left_out.values()) == {"of another study (2024-01-01)"}
+    with pytest.raises(InputError, match=r"holds no study 1\.2\.4"):
+        find_case(tmp_path, study="1.2.4")
+    write_volume(patient.images["t1"], tmp_path / "t1.nii.gz")
+    with pytest.raises(RequestError, match="no folder of DICOM series"):
+        find_case(tmp_path / "t1.nii.gz", study="1.2.2")
 
 
 def test_two_patients_are_refused_by_name(tmp_path: Path, patient: Patient) -> None:
