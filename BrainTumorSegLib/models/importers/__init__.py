@@ -13,6 +13,7 @@ from typing import Protocol, cast
 from ...domain.errors import CheckpointError
 from ...domain.progress import Progress
 from ..description import Description
+from .foreign_files import errors_as_given
 from .wishes import Wishes
 
 IMPORTERS: tuple[str, ...] = ("nnunet", "monai_bundle", "auto3dseg")
@@ -91,4 +92,7 @@ def checkpoint_of(path: Path, folder: Path, wishes: Wishes, progress: Progress) 
         RequestError: what was said of it does not fit it, or more has to be said.
     """
     path, importer = importer_of(path)
-    return importer.convert(path, folder, wishes, progress) if importer else path
+    if importer is None:
+        return path
+    with errors_as_given(path, folder):
+        return importer.convert(path, folder, wishes, progress)

@@ -80,9 +80,7 @@ class _Model:
 
 def _read(path: Path, folder: Path, wishes: Wishes) -> _Model:
     if path.suffix.lower() == ".zip":
-        inside = folder / "unpacked"
-        inside.mkdir()
-        unpack(path, inside, _WANTED)
+        inside = unpack(path, folder, _WANTED)
         # An archive of a folder holds that folder.
         while len(found := [*inside.iterdir()]) == 1 and found[0].is_dir():
             inside = found[0]

@@ -9,6 +9,7 @@ from ...domain.errors import RequestError
 from ...domain.modalities import TITLES
 from ..description import Description
 from . import importer_of
+from .foreign_files import as_given, errors_as_given
 from .wishes import Inquiry, Question, Wishes
 
 # Of this program itself.
@@ -81,11 +82,12 @@ def examine(path: Path, folder: Path, wishes: Wishes) -> tuple[Findings, Descrip
     assert importer is not None
     inquiry = Inquiry.of(wishes)
     try:
-        examined = importer.examine(path, folder, inquiry)
+        with errors_as_given(path, folder):
+            examined = importer.examine(path, folder, inquiry)
     except RequestError:
         if not any(question.decides and question.is_open for question in inquiry.asked):
             raise
-        return Findings(importer.KIND, questions=tuple(inquiry.asked)), None
+        return Findings(importer.KIND, questions=_as_given(inquiry, path, folder)), None
     d = examined.description
     found = findings_of(d, importer.KIND, sum(file.stat().st_size for file in examined.weights))
     asked = {question.option: question for question in inquiry.asked}
@@ -95,8 +97,13 @@ def examine(path: Path, folder: Path, wishes: Wishes) -> tuple[Findings, Descrip
         # Of what is not known yet, stand-ins are in the description.
         modalities=() if asked["channels"].is_open else d.modalities,
         outputs=() if asked["labels"].is_open else found.outputs,
-        questions=(*inquiry.asked, *_optional(d, wishes)),
+        questions=(*_as_given(inquiry, path, folder), *_optional(d, wishes)),
     ), d
+
+
+def _as_given(inquiry: Inquiry, path: Path, folder: Path) -> tuple[Question, ...]:
+    """What is asked, without the folder that an archive was unpacked to."""
+    return tuple(replace(question, text=as_given(question.text, path, folder)) for question in inquiry.asked)
 
 
 def findings_of(d: Description, kind: str, size: int) -> Findings:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ...domain.errors import CheckpointError
+from ...domain.errors import BrainTumorSegError, CheckpointError
 from ...domain.json_values import read_json
 from ..limits import is_plain
 
@@ -129,18 +129,50 @@ def names_in(archive: Path) -> list[str]:
         return [entry.filename for entry in _checked(opened.infolist(), archive)]
 
 
-def unpack(archive: Path, folder: Path, wanted: re.Pattern[str]) -> None:
-    """Unpack the files of an archive whose names fit, into an empty folder.
+def _inside(archive: Path, folder: Path) -> Path:
+    """Where an archive is unpacked to; a model that its folder gives the name to is called as the archive."""
+    return folder / "unpacked" / archive.stem
+
+
+def as_given(text: str, archive: Path, folder: Path) -> str:
+    """A text with the archive's name in place of the folder that it was unpacked to, which is gone when it is read."""
+    return text.replace(str(_inside(archive, folder)), str(archive))
+
+
+@contextmanager
+def errors_as_given(archive: Path, folder: Path) -> Iterator[None]:
+    """Errors about what was unpacked say where in the archive it lies; others, and those of folders, are as they are.
+
+    Args:
+        archive: file or folder that is taken over.
+        folder: that it is unpacked below.
+    """
+    try:
+        yield
+    except BrainTumorSegError as error:
+        texts = [as_given(text, archive, folder) for text in (str(error), error.remedy)]
+        if texts == [str(error), error.remedy]:
+            raise
+        raise type(error)(*texts, option=error.option) from error
+
+
+def unpack(archive: Path, folder: Path, wanted: re.Pattern[str]) -> Path:
+    """Unpack the files of an archive whose names fit, below an empty folder.
+
+    Returns:
+        the folder that they lie in.
 
     Raises:
         CheckpointError: it is no archive, or holds a name that leads out of the folder, a link, an encrypted entry, or
             more than a model has.
     """
+    inside = _inside(archive, folder)
+    inside.mkdir(parents=True)
     with _zip_errors(archive), zipfile.ZipFile(archive) as opened:
         for entry in _checked(opened.infolist(), archive):
             if not wanted.search(entry.filename):
                 continue
-            target = folder.joinpath(*PurePosixPath(entry.filename).parts)
+            target = inside.joinpath(*PurePosixPath(entry.filename).parts)
             target.parent.mkdir(parents=True, exist_ok=True)
             left = entry.file_size
             with opened.open(entry) as content, target.open("xb") as file:
@@ -149,6 +181,7 @@ def unpack(archive: Path, folder: Path, wanted: re.Pattern[str]) -> None:
                     if left < 0:
                         raise CheckpointError(f"{archive} holds more than it says.", "Download it again.")
                     file.write(piece)
+    return inside
 
 
 def _checked(entries: Iterable[zipfile.ZipInfo], archive: Path) -> list[zipfile.ZipInfo]:

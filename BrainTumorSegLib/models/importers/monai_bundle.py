@@ -67,9 +67,7 @@ class _Model:
 
 def _read(path: Path, folder: Path, wishes: Wishes) -> _Model:
     if not path.is_dir():
-        inside = folder / "unpacked"
-        inside.mkdir()
-        unpack(path, inside, _WANTED)
+        inside = unpack(path, folder, _WANTED)
         return _read(inside, folder, replace(wishes, source=wishes.source or path.name))
     root = _root(path)
     if root is None:

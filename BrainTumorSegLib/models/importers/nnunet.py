@@ -89,9 +89,7 @@ class _Model:
 
 def _read(path: Path, folder: Path, wishes: Wishes) -> _Model:
     if not path.is_dir():
-        inside = folder / "unpacked"
-        inside.mkdir()
-        unpack(path, inside, _WANTED)
+        inside = unpack(path, folder, _WANTED)
         return _read(inside, folder, replace(wishes, source=wishes.source or path.name))
     named = {_called(folder, path): folder for folder in _model_folders(path)}
     model = wishes.one_of(named, path, "3d_fullres")

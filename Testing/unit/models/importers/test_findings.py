@@ -43,6 +43,31 @@ def test_of_a_model_that_says_all_nothing_is_open(tmp_path: Path) -> None:
     assert inspect(archive).replaces
 
 
+def test_what_lies_in_an_archive_is_named_by_its_place_there(tmp_path: Path) -> None:
+    """Not by the folder that it was unpacked to, which is gone by then."""
+    write_model(tmp_path / "in", channels=UNNAMED)
+    nnunet = shutil.make_archive(str(tmp_path / "nn"), "zip", tmp_path / "in")
+    dataset = next(path for path in (tmp_path / "in").rglob("dataset.json"))
+    place = f"nn.zip/{dataset.relative_to(tmp_path / 'in').as_posix()}"
+    (question,) = inspect(nnunet).open
+    assert question.text.startswith(f"{tmp_path}/{place} does not say which")
+    dataset.write_text("{}")
+    write_bundle(tmp_path / "b", config={})
+    write_auto3dseg(tmp_path / "a" / "x" / "model.pt", auto3dseg_config(normalize_mode="other"))
+    for name, source, wanted in (("nn", "in", place), ("flat", "b", "flat.zip/"), ("auto", "a", "auto.zip/x/")):
+        archive = shutil.make_archive(str(tmp_path / name), "zip", tmp_path / source)
+        for ask in (add, inspect):
+            with pytest.raises(RequestError) as caught:
+                ask(archive)
+            said = caught.value.sentence()
+            assert f"{tmp_path}/{wanted}" in said and "braintumorseg-" not in said, said
+
+
+def test_a_bundle_right_in_an_archive_is_called_as_the_archive(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "in")
+    assert inspect(shutil.make_archive(str(tmp_path / "tiny"), "zip", tmp_path / "in")).id == "tiny"
+
+
 def test_all_that_is_missing_is_asked_at_once(tmp_path: Path) -> None:
     write_model(tmp_path, channels=UNNAMED, labels=STRANGE)
     found = inspect(tmp_path)
