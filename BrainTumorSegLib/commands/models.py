@@ -251,13 +251,17 @@ def make_ensemble(models: Sequence[str], output: Path, console: Console) -> None
 
     Raises:
         CheckpointError: a model cannot be read, or they do not go together.
-        RequestError: the name does not end as a checkpoint's.
+        RequestError: the name does not end as a checkpoint's, or is that of a model that is included.
         OutputError: the file is one of the models.
     """
     if output.suffix != catalogue.SUFFIX:
         raise RequestError(f"{output.name} is no name of a checkpoint.", f"Let it end in {catalogue.SUFFIX}.")
     if not is_id(output.stem):
         raise RequestError(f"{output.stem!r} is no id.", ID_RULE)
+    if catalogue.is_included(output.stem):  # it could not be added
+        raise RequestError(
+            f"A model with the id {output.stem} is included.", "Give the file another name: it is the id."
+        )
     check_outputs([output], [catalogue.find(model).path for model in models])
     loaded = [catalogue.load_model(model) for model in models]
     # A member of an ensemble has the weight that it has there.

@@ -161,14 +161,14 @@ def inspect(path: Path | str, wishes: Wishes | None = None, progress: Progress |
     if importer is None:
         description = _for_tumours(read_description(given))
         found = findings_of(description, CHECKPOINT, given.stat().st_size)
-        if _is_included(description.id):
+        if is_included(description.id):
             raise _taken(description.id, is_own=True)
         return replace(found, replaces=description.id in installed()[0])
     with run_folder() as folder:
         found, description_ = examine(given, folder, wishes or Wishes())
     if description_ is None:
         return found
-    if _is_included(found.id):
+    if is_included(found.id):
         error = _taken(found.id)
         questions = (
             replace(q, text=str(error), remedy=error.remedy) if q.option == error.option else q for q in found.questions
@@ -197,7 +197,7 @@ def add(path: Path | str, wishes: Wishes | None = None, progress: Progress | Non
         checkpoint = load_checkpoint(file)
         description = _for_tumours(checkpoint.description)
         checkpoint.check()  # weights that are not finite are refused here
-        if _is_included(description.id):
+        if is_included(description.id):
             raise _taken(description.id, is_own=file == Path(path))
         progress.report("import", 0.9, f"Adding {description.id}")
         destination = _place_of(description.id)
@@ -222,7 +222,8 @@ def _place_of(model: str) -> Path:
     return file
 
 
-def _is_included(model: str) -> bool:
+def is_included(model: str) -> bool:
+    """Whether a model of this id, or a member of one, is part of the program: none of the user's takes its place."""
     models, _ = installed()
     return model in models and models[model].embedded
 

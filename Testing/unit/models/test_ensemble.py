@@ -152,6 +152,21 @@ def test_an_ensemble_is_made_of_installed_models_and_installed(
     assert output.read_bytes() == before and "is the input" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["brats-ensemble", "brats-unet2d"])
+def test_an_ensemble_that_could_not_be_added_is_not_made(
+    name: str, pair: list[Checkpoint], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for model in pair:
+        save_checkpoint(model.description, model.weights, tmp_path / f"{model.description.id}.safetensors")
+    files, output = (
+        [str(tmp_path / f"{name}.safetensors") for name in ("flat", "deep")],
+        tmp_path / f"{name}.safetensors",
+    )
+    assert main(["models", "ensemble", *files, "-o", str(output)]) == 2
+    said = capsys.readouterr().err
+    assert f"the id {name} is included" in said and "another name" in said and not output.exists()
+
+
 def test_models_count_alike_whatever_they_count_in_other_ensembles(pair: list[Checkpoint], tmp_path: Path) -> None:
     catalogue.add(save_checkpoint(*average_of(pair, "both"), tmp_path / "both.safetensors"))
     third = changed(make_oracle(2), id="third")
