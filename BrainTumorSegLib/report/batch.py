@@ -33,7 +33,7 @@ class Segmented:
 
     Attributes:
         record: of its result.
-        seconds: how long it took.
+        seconds: how long it took, with reading and writing; its record has those without.
         page: its own page, as a path from the cohort's; empty where there is none.
         thumbnail: a picture, for some of the cases.
     """

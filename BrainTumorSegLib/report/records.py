@@ -20,7 +20,9 @@ _PROVENANCE_TITLES = {
     "backend": "Backend",
     "precision": "Precision",
     "tta": "Test-time augmentation",
-    "seconds": "Seconds",
+    # The table of a cohort has those of the whole run, which are more.
+    "seconds": "Seconds without reading and writing",
+    "seconds a case": "Seconds a case, without reading and writing",
     "versions": "Versions",
 }
 _FIELD_TITLES = {"id": "Name", "sha256": "SHA-256", "braintumorseg": "BrainTumorSeg", "torch": "PyTorch", **TITLES}

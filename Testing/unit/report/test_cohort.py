@@ -17,7 +17,7 @@ import pytest
 
 from BrainTumorSegLib.cli import main
 from BrainTumorSegLib.domain.errors import CheckpointError, InputError
-from BrainTumorSegLib.domain.result_record import ModelRecord, Provenance, ResultRecord
+from BrainTumorSegLib.domain.result_record import ModelRecord, Provenance, ResultRecord, read_record
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.evaluation import CaseResult, Evaluation, Settings, paired_evaluations
 from BrainTumorSegLib.io.registry import write_volume
@@ -356,6 +356,15 @@ def test_a_card_has_its_lists_and_tables_and_is_escaped() -> None:
     page = Page(render("card.html", card=card))
     assert page.text.count(evil) == 6 and not page.of("b")
     assert "<li>one</li>" in page.source and '<th scope="row">Dice</th>' in page.source
+
+
+def test_durations_of_two_kinds_have_names_of_their_own(tmp_path: Path) -> None:
+    """The table has what a case took in all, the record what it took without reading and writing."""
+    found = read_record(record(tmp_path, "a").with_name("a.json"))
+    write_batch_report("study", [Segmented(found, 7.0)], {}, tmp_path / "r.html", {})
+    page = Page((tmp_path / "r.html").read_text("utf-8"))
+    assert "Seconds in all" in page.text and "Seconds a case, without reading and writing" in page.text
+    assert page.text.count("Seconds") == 2 and "Seconds<" not in page.source
 
 
 def test_a_page_of_a_cohort_whose_folders_have_names_that_are_no_text(tmp_path: Path) -> None:
