@@ -22,6 +22,7 @@ from ..evaluation.tables import (
     check_table_name,
     paired_lines,
     text,
+    unpaired,
     write_table,
 )
 from ..io.outputs import check_json
@@ -148,6 +149,8 @@ def _tell(
     if other and pairing:
         console.say(f"\nPaired comparison of {evaluation.title} with {other.title}:")
         console.say(aligned(paired_lines(pairing, evaluation, other.title)))
+        for lacking in unpaired(pairing, evaluation, other.title):
+            console.warn(lacking)
     for result in (*evaluation.results.values(), *(other.results.values() if other else ())):
         for note in result.notes:
             console.warn(f"{result.case}: {note}")

@@ -214,6 +214,8 @@ def paired_evaluations(first: Evaluation, second: Evaluation) -> dict[str, dict[
         raise RequestError("These evaluations cannot be paired.", "Measure the same cases with the same settings.")
     found: dict[str, dict[str, Paired]] = {}
     both = set(second.columns())
+    if len({tuple(name for name in each.settings.regions if name in REGIONS) for each in (first, second)}) > 1:
+        both = {(region, measure) for region, measure in both if region != ALL}  # means over other regions
     for region, measure in first.columns():
         if (region, measure) not in both:
             continue

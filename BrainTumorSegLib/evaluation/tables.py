@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ..domain.errors import RequestError
+from ..domain.modalities import listed
 from ..domain.text_table import markdown_text, one_line, spreadsheet_cell
-from .metrics.measures import Measure
+from .metrics.measures import ALL, Measure
 from .metrics.summary import Paired, Summary
 from .results import Evaluation
 
@@ -107,12 +108,24 @@ def paired_lines(pairing: PairedTable, evaluation: Evaluation, other: str, form:
     lines = [["measure", "region", "n", title, other, "difference", "95 % from", "to", "p (Wilcoxon)"]]
     for region, measure in evaluation.columns():
         if measure.name not in pairing.get(region, ()):
-            continue  # the other method does not know this region
+            continue  # the other method does not know this region, which :func:`unpaired` says
         pair = pairing[region][measure.name]
         numbers = (pair.first, pair.second, pair.difference, *pair.interval)
         p = "–" if math.isnan(pair.p) else f"{pair.p:.2g}"
         lines.append([measure.name, region, str(pair.n), *(form(number, measure) for number in numbers), p])
     return lines
+
+
+def unpaired(pairing: PairedTable, evaluation: Evaluation, other: str) -> list[str]:
+    """What of an evaluation the paired comparison lacks, as the other method's label maps cannot tell it; sentences."""
+    lacking = [
+        region for region in dict.fromkeys(region for region, _ in evaluation.columns()) if region not in pairing
+    ]
+    regions = [region for region in lacking if region != ALL]
+    return [
+        *([f"Not compared with {other}: {listed(regions)}, which it does not know."] if regions else []),
+        *([f"Not compared with {other}: mean IoU, which is over other regions there."] if ALL in lacking else []),
+    ]
 
 
 def empty_lines(evaluation: Evaluation) -> list[str]:
@@ -238,6 +251,7 @@ def as_json(evaluation: Evaluation, pairing: PairedTable | None = None, other: E
         values["paired"] = {
             region: {name: dataclasses.asdict(pair) for name, pair in row.items()} for region, row in pairing.items()
         }
+        values["unpaired"] = unpaired(pairing, evaluation, other.title)
     return _plain(values)
 
 
@@ -276,7 +290,8 @@ def write_table(
             lines = _with_labels(tables[0], evaluation) if cases_alone else tables[-1]
             csv.writer(file).writerows([spreadsheet_cell(cell) for cell in line] for line in lines)
         return
-    notes = [f"- {line}\n" for line in [*empty_lines(evaluation), *evaluation.settings.words()]]
+    lacking = unpaired(pairing, evaluation, other.title) if pairing and other else []
+    notes = [f"- {line}\n" for line in [*lacking, *empty_lines(evaluation), *evaluation.settings.words()]]
     path.write_text("\n".join([*map(markdown, tables), "".join(notes)]), encoding="utf-8", errors="backslashreplace")
 
 

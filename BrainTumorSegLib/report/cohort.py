@@ -16,6 +16,7 @@ from ..domain.modalities import listed
 from ..evaluation.metrics.measures import MEASURES
 from ..evaluation.metrics.summary import RESAMPLES, Paired
 from ..evaluation.results import Evaluation
+from ..evaluation.tables import unpaired
 from .agreement import VolumeAgreement
 from .cohort_tables import case_table, conventions, headline, paired_table, summary_table, volume_table
 from .examples import Example, examples, ranking_measure
@@ -99,12 +100,13 @@ def write_cohort_report(evaluation: Evaluation, path: Path, options: ReportOptio
     agreements = _agreements(evaluation)
     spread, volumes = list(_distributions(evaluation)), list(_volume_plots(agreements, evaluation))
     comparisons, other = options.comparisons or (None, "")
+    lacking = unpaired(comparisons, evaluation, other) if comparisons is not None else []
     text = render(
         "cohort.html",
         title=evaluation.title or "Prediction against reference",
         kicker="Evaluation of brain tumour segmentation",
         sortable=True,
-        warnings=list(_remarks(evaluation, origin)),
+        warnings=[*_remarks(evaluation, origin), *lacking],
         leading=_leading(evaluation, options),
         tiles=headline(evaluation),
         summary=summary_table(evaluation),

@@ -16,6 +16,8 @@ import nibabel
 import numpy as np
 import pytest
 
+from BrainTumorSegLib.domain.result_record import ResultRecord
+
 from .making import AFFINE, Cli, make_model
 
 
@@ -94,6 +96,25 @@ def test_the_published_table_and_another_method(cli: Cli, tmp_path: Path) -> Non
     assert result["paired"]["WT"]["dice"]["difference"] == pytest.approx(0.2)
     fractions = [json.loads(line)["fraction"] for line in done.stdout.splitlines()[:-1]]
     assert fractions == sorted(fractions) and fractions[-1] == 1
+
+
+def test_what_another_method_does_not_know_is_said(cli: Cli, tmp_path: Path) -> None:
+    predictions, other, references = cohort(tmp_path)
+    for case in ("A", "B-1", "C"):
+        write_labels(other / f"{case}.nii.gz", {2: 6})
+        ResultRecord(case, {"0": "background", "2": "WT"}, "brats2023", ("WT",), {}).write(other / f"{case}.json")
+    table, page = tmp_path / "t.json", tmp_path / "t.html"
+    asked = ("--measures", "dice,miou", "--report", page)
+    done = cli("evaluate", predictions, references, "--against", other, "-o", table, *asked)
+    assert done.returncode == 0, done.stderr
+    said = (
+        "Not compared with other: ET and TC, which it does not know.",
+        "Not compared with other: mean IoU, which is over other regions there.",
+    )
+    values = json.loads(table.read_text())
+    assert list(values["paired"]) == ["WT"] and values["unpaired"] == list(said)
+    for sentence in said:
+        assert sentence in done.stderr and sentence in page.read_text("utf-8")
 
 
 def test_every_measure_convention_and_definition(cli: Cli, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import datetime
 import hashlib
 import itertools
@@ -195,6 +196,16 @@ def test_a_paired_comparison_is_that_of_the_evaluations(tmp_path: Path) -> None:
     assert "Paired comparison with theirs" in page.text
     row = next(row for row in page.tables["Against theirs, case by case"] if row[0].strip() == "WT")
     assert row[1:5] == ["3", "0.8000", "0.6000", "0.2000"]
+
+
+def test_regions_that_the_other_method_does_not_know_are_named(tmp_path: Path) -> None:
+    first = evaluation(COHORT, title="ours")
+    second = evaluation({case: (0.4, 0.6, 0.6) for case in COHORT}, title="theirs")
+    second = dataclasses.replace(second, settings=dataclasses.replace(second.settings, unknown=("ET", "TC")))
+    page = page_of(tmp_path, first, ReportOptions(comparisons=(paired_evaluations(first, second), "theirs")))
+    assert "Not compared with theirs: ET and TC, which it does not know." in page.text
+    turned = page_of(tmp_path, second, ReportOptions(comparisons=(paired_evaluations(second, first), "ours")))
+    assert "Not compared" not in turned.text
 
 
 def test_failures_and_notes_stand_at_the_top(tmp_path: Path) -> None:
