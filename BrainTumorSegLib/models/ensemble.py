@@ -24,6 +24,8 @@ def average_of(models: Sequence[Checkpoint], name: str) -> tuple[Description, di
 
     Args:
         models: at least two, each of its weight; an ensemble among them brings in its members, which share its weight.
+            Of those that are averaged by logits elsewhere, as folds of nnU-Net, probabilities count here, too: the
+            label maps differ by few voxels, and a description need not say which members belong together.
         name: id of the new model.
 
     Raises:
