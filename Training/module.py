@@ -57,7 +57,9 @@ class SegmentationModule(LightningModule):
             )
         if recipe.optimisation.prior:
             begin_with(self.network, len(recipe.outputs), recipe.optimisation.prior)
-        self.loss = Supervision(create_loss(recipe.optimisation.loss))
+        weights = recipe.optimisation.weights
+        each = [weights.get(output.name, 1.0) for output in recipe.outputs] if weights else []
+        self.loss = Supervision(create_loss(recipe.optimisation.loss), each)
         self.plateau = Plateau(recipe.optimisation.plateau_factor, recipe.optimisation.plateau_patience)
         self._counts = torch.zeros(4, len(recipe.outputs), dtype=torch.long)
 

@@ -143,6 +143,8 @@ class OptimisationRecipe:
             fallen for more than so many intervals: the monitored loss where a fold is held out, else the training
             loss, since the monitored one is then of a few training patches.
         loss: ``dice_bce``, ``bce``, ``dice``, ``tversky`` or ``tanimoto``, see Training/losses.py.
+        weights: output → how much its part of the loss counts, 1 for others: Dice gives a rare tissue as much as a
+            frequent one, cross-entropy next to nothing.
         ema: decay of the exponential moving average of the weights, lower in the first steps; 0 switches it off.
         clip: largest norm of the gradient; 0 switches it off.
         hold_statistics: batch normalisation keeps the means and variances that it came with, so that a patch is treated
@@ -165,6 +167,7 @@ class OptimisationRecipe:
     plateau_patience: int = 10
     warmup: float = 0.1
     loss: str = "dice_bce"
+    weights: Mapping[str, float] = field(default_factory=dict)
     ema: float = 0.99
     clip: float = 12.0
     precision: str = "auto"
@@ -308,6 +311,10 @@ def _problems(r: Recipe) -> Iterator[str]:
     if unknown := set(shares.pop("kept")) - {*r.optional_modalities}:
         yield f"augmentation.kept names {', '.join(sorted(unknown))}, not among optional_modalities"
     yield from (f"{name} must lie between 0 and 1" for name, value in shares.items() if not 0 <= value <= 1)
+    if unknown := set(o.weights) - {output.name for output in r.outputs}:
+        yield f"optimisation.weights names {', '.join(sorted(unknown))}, not among outputs"
+    if min(o.weights.values(), default=1) <= 0:
+        yield "optimisation.weights must be above 0"
     if not 0 <= o.ema < 1 or not 0 <= o.prior < 1:
         yield "ema and prior must be at least 0 and below 1"
     if d.folds < 2 or not -1 <= d.fold < d.folds:

@@ -22,11 +22,17 @@ class Supervision(nn.Module):
 
     Several maps of logits (U²-Net) are summed with weight 1 each. Of several tasks (ResUNet-a) the mean is taken:
     segmentation, its border, the distance to it, and the images themselves.
+
+    Args:
+        loss: of logits and target.
+        weights: one for each output; its loss is taken of each by itself then, and their weighted mean. All alike
+            without it.
     """
 
-    def __init__(self, loss: nn.Module) -> None:
+    def __init__(self, loss: nn.Module, weights: Sequence[float] = ()) -> None:
         super().__init__()
         self.loss = loss
+        self.weights = tuple(weights)
 
     def forward(self, outputs: Outputs, target: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
         """Logits and target ``(N, outputs, …)`` with :data:`UNKNOWN` voxels, images ``(N, C, …)`` → a scalar."""
@@ -47,11 +53,19 @@ class Supervision(nn.Module):
         """The loss over the voxels whose target is known."""
         known = target[:, 0] != UNKNOWN
         if known.all():
-            return self.loss(logits, wanted)
+            return self._weighted(logits, wanted)
         if not known.any():
             return (logits * 0).sum()
         # As one image of one row: what is averaged or summed over the batch and space stays the same.
-        return self.loss(logits.movedim(1, -1)[known].T[None], wanted.movedim(1, -1)[known].T[None])
+        return self._weighted(logits.movedim(1, -1)[known].T[None], wanted.movedim(1, -1)[known].T[None])
+
+    def _weighted(self, logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        """The loss, or the weighted mean of that of each output."""
+        if not self.weights:
+            loss: torch.Tensor = self.loss(logits, wanted)
+            return loss
+        each = [self.loss(logits[:, i : i + 1], wanted[:, i : i + 1]) for i in range(len(self.weights))]
+        return torch.stack(each) @ logits.new_tensor(self.weights, dtype=torch.float32) / sum(self.weights)
 
 
 def boundaries(masks: torch.Tensor) -> torch.Tensor:

@@ -55,6 +55,8 @@ def test_there_are_shipped_recipes() -> None:
         ("affine = 0.5", 'affine = 0.5, kept = ["t1ce"]', "kept names t1ce, not among"),
         ("ema = 0.8", "ema = 1.0", "ema"),
         ("ema = 0.8", "prior = 1.0", "prior"),
+        ("ema = 0.8", "weights = { Rim = 2.0 }", "weights names Rim, not among"),
+        ("ema = 0.8", "weights = { WT = 0.0 }", "weights must be above 0"),
         ("learning_rate = 5e-3", "learning_rate = 0.0", "learning_rate"),
         ("learning_rate = 5e-3", "learning_rate = 5e-3\nminimum_learning_rate = 1.0", "minimum_learning_rate"),
         ("ema = 0.8", "plateau_factor = 1.0", "plateau_factor"),

@@ -26,6 +26,16 @@ def test_one_map_is_the_loss_itself(name: str, batch: tuple[torch.Tensor, ...]) 
     assert Supervision(create_loss(name))(logits, target, images) == create_loss(name)(logits, target)
 
 
+def test_an_output_that_weighs_more_counts_more(batch: tuple[torch.Tensor, ...]) -> None:
+    images, logits, target = batch
+    first, second = (nn.BCEWithLogitsLoss()(logits[:, i], target[:, i]).item() for i in range(2))
+    loss = Supervision(create_loss("bce"), (3, 1))(logits, target, images)
+    assert loss.item() == pytest.approx((3 * first + second) / 4, rel=1e-5)
+    for name in ("bce", "dice", "tversky"):  # alike, they are the mean over outputs that these take anyway
+        alike = Supervision(create_loss(name), (2, 2))(logits, target, images)
+        assert alike.item() == pytest.approx(create_loss(name)(logits, target).item(), rel=1e-5)
+
+
 def test_several_maps_are_summed() -> None:
     torch.manual_seed(0)
     network = create_network("u2net", dimensions=2, in_channels=1, out_channels=1, arguments={"form": "small"})
