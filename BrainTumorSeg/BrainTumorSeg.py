@@ -180,7 +180,7 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _onSceneStartClose(self, caller: Any, event: Any) -> None:
         self.segmenting.cancel()
-        self.followUp.close()
+        self.followUp.cancel()
         self.alignment.forget()
         self.inputs.patients.close()
         self._setParameterNode(None)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import qt
 import slicer
 from slicer.i18n import tr as _
@@ -14,6 +15,7 @@ from BrainTumorSegLib.io.staging import atomic
 from BrainTumorSegLib.runner import POLL_SECONDS
 
 from .change import ChangeRun, Examination, days_between, image_of
+from .earlier_contours import EarlierContours
 from .sources import origin_of
 from .tables import change_table, fill
 from .turns import Turns
@@ -40,7 +42,10 @@ class FollowUpPart:
         self._run: ChangeRun | None = None
         self._told: tuple[Any, ...] = ()  # of which the table tells, or the run will
         self._later: Any = None  # whose image was filled in last
+        self._dated = 0  # days that dates told last
         self._report = ""
+        self._moved: np.ndarray | None = None  # by registration, from the earlier head to the later one
+        self._contours = EarlierContours()
         self._timer = qt.QTimer()
         self._timer.setInterval(round(1000 * POLL_SECONDS))
         self._timer.connect("timeout()", self._poll)
@@ -51,6 +56,7 @@ class FollowUpPart:
         ui.followUpButton.connect("clicked()", self._on_compare)
         ui.cancelFollowUpButton.connect("clicked()", self.cancel)
         ui.followUpReportButton.connect("clicked()", self._on_report)
+        ui.earlierContoursButton.connect("clicked()", self._on_contours)
         turns.join(self)
         show_text(ui.followUpStatusLabel, "")
         self.refresh()
@@ -96,7 +102,7 @@ class FollowUpPart:
             show_text(self._ui.followUpStatusLabel, _("Cancelling…"))
 
     def close(self) -> None:
-        """The panel goes away, or the scene is closed."""
+        """The panel goes away."""
         self._timer.stop()
         if self._run is not None:
             self._run.close()
@@ -111,9 +117,16 @@ class FollowUpPart:
     def _forget(self) -> None:
         if self._report:
             show_text(self._ui.followUpStatusLabel, "")
-        self._told, self._report = (), ""
+        self._told, self._report, self._moved = (), "", None
         fill(self._ui.followUpTable, None)
-        self._ui.followUpTable.visible = self._ui.followUpReportButton.visible = False
+        self._contours.remove()
+        self._ui.earlierContoursButton.checked = False
+        self._show_buttons()
+
+    def _show_buttons(self) -> None:
+        ui = self._ui
+        ui.followUpTable.visible = ui.followUpReportButton.visible = bool(self._report)
+        ui.earlierContoursButton.visible = self._moved is not None
 
     def _on_earlier(self, *_arguments: Any) -> None:
         """The image that the earlier segmentation was made on is known where it was made in this scene."""
@@ -124,8 +137,9 @@ class FollowUpPart:
     def _on_image(self, *_arguments: Any) -> None:
         """Dates of DICOM series say how long it was between them; what was typed stays where they say nothing."""
         days = days_between(self._ui.earlierImageSelector.currentNode(), self._ui.laterImageSelector.currentNode())
-        if days is not None:
-            self._ui.daysSpinBox.value = max(days, 0)
+        box = self._ui.daysSpinBox
+        if days is not None or box.value == self._dated:  # of the images before
+            box.value = self._dated = max(days or 0, 0)
         self.refresh()
 
     def _on_compare(self) -> None:
@@ -182,8 +196,9 @@ class FollowUpPart:
             show_text(ui.followUpStatusLabel, _("Something else is chosen by now: compare again."), warns=True)
             return
         fill(ui.followUpTable, change_table(found["regions"]))
-        self._report = run.report
-        ui.followUpTable.visible = ui.followUpReportButton.visible = True
+        self._report, motion = run.report, found["registration"]
+        self._moved = np.asarray(motion["matrix"]) if motion else None
+        self._show_buttons()
         note = _(
             "By size alone, as RANO has it: complete (CR), partial (PR), minor response (MR), stable (SD), progressive"
             " disease (PD). Clinical state and corticosteroids are not known."
@@ -192,6 +207,15 @@ class FollowUpPart:
         show_text(ui.followUpStatusLabel, "\n".join([*warnings, note]), warns=bool(warnings))
         for line in warnings:
             self._log(line)
+
+    def _on_contours(self) -> None:
+        """The earlier contours beside the later ones, on the later image; a second click takes them away."""
+        ui = self._ui
+        with errors_shown():
+            if ui.earlierContoursButton.checked and self._moved is not None:
+                self._contours.show(ui.earlierSelector.currentNode(), self._result()[0], self._moved)
+            else:
+                self._contours.remove()
 
     def _on_report(self) -> None:
         """The page is saved where the user says, and opened."""

@@ -13,7 +13,7 @@ from BrainTumorSegLib.domain.labels import REGIONS
 from BrainTumorSegLib.domain.measurements import measure
 from BrainTumorSegLib.domain.volume import Volume
 
-from .driving import Panel, only_message, snapshot
+from .driving import Panel, mask, only_message, snapshot
 from .examinations import MOVED, examination, phantom, smaller
 from .test_inputs import add_volume
 
@@ -64,12 +64,32 @@ def test_the_change_is_told_and_its_page_saved(
     assert "The later result: Look." in told and "The earlier WT is uncertain" in told
     assert "unknown" not in told and str(tmp_path) not in told
     assert snapshot() == scene
+    panel.click("earlierContoursButton")
+    overlap = _dice_with_earlier(later[1])
+    assert overlap == pytest.approx(1, abs=0.05)
+    panel.click("earlierContoursButton")
+    assert not _hidden()
     panel.desk.answer(str(tmp_path / "change"))
     panel.click("followUpReportButton")
     panel.desk.take()
     page = (tmp_path / "change.html").read_text("utf-8")
     assert opened == [str(tmp_path / "change.html")]
     assert "&lt;earlier&gt; result" in page and "<earlier>" not in page and "earlier_image.nii" not in page
+
+
+def _hidden() -> list[Any]:
+    """Segmentations that no list shows."""
+    import slicer
+
+    return [each for each in slicer.util.getNodesByClass("vtkMRMLSegmentationNode") if each.GetHideFromEditors()]
+
+
+def _dice_with_earlier(scan: Any) -> float:
+    """How well the contours over the later image show the tumour that was there, by Slicer's own reading."""
+    (copy,) = _hidden()
+    assert not copy.GetSaveWithScene() and not copy.GetDisplayNode().GetVisibility3D()
+    found, truth = mask(copy, "WT", scan), smaller() > 0
+    return 2 * float((found & truth).sum()) / float(found.sum() + truth.sum())
 
 
 def test_a_comparison_is_forgotten_when_it_is_not_of_these_any_more(
@@ -109,6 +129,9 @@ def test_dates_say_the_days_and_which_is_the_later_one(
     panel.ui.resultSelector.setCurrentNode(later[0])
     panel.ui.earlierSelector.setCurrentNode(earlier[0])
     assert panel.ui.daysSpinBox.value == 92
+    panel.ui.earlierImageSelector.setCurrentNode(None)
+    assert panel.ui.daysSpinBox.value == 0, "it was of that image"
+    panel.ui.earlierImageSelector.setCurrentNode(earlier[1])
     panel.desk.answer("Cancel")
     panel.click("followUpButton")
     assert "two patients (P1, P2)" in only_message(panel.desk).text
@@ -148,8 +171,8 @@ def test_closing_the_scene_ends_a_comparison(panel: Panel, earlier: tuple[Any, A
     panel.ui.earlierSelector.setCurrentNode(earlier[0])
     panel.click("followUpButton")
     slicer.mrmlScene.Clear(0)
-    assert not panel.widget.followUp.under_way
-    assert not panel.ui.followUpButton.enabled
+    panel.wait_until(lambda: not panel.widget.followUp.under_way)
+    assert not panel.ui.followUpButton.enabled and panel.ui.followUpTable.rowCount == 0
 
 
 def test_the_console_tells_the_same(logic: Any, earlier: tuple[Any, Any], later: tuple[Any, Any]) -> None:
