@@ -22,6 +22,7 @@ _LOOKED_AT = 1000
 # files. What lies before them seldom takes so many bytes; files where it does are read in the usual way.
 _UIDS = re.compile(rb"\x20\x00\x0d\x00.{4}([0-9.]+)\x00?\x20\x00\x0e\x00.{4}([0-9.]+)", re.DOTALL)
 _HEAD = 1 << 14
+_SEVERAL = "its folders of series belong to several studies of several patients; give each study a folder of its own"
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,9 @@ class Study:
 def study_folders(root: Path, passed_over: Collection[Path] = ()) -> dict[Path, str]:
     """Folder → why its series cannot be told from another study's; empty where they can.
 
-    A study's folder is the highest one below the root that holds no other's series. Of each folder of files the first
-    one's header counts.
+    A study's folder is the highest one below the root that holds no other's series. Where folders of series of one
+    patient's studies lie mixed, they have the folder that holds them in common, see :func:`studies_below`. Of each
+    folder of files the first one's header counts.
 
     Args:
         root: folder with DICOM files at any depth, also behind links.
@@ -66,14 +68,18 @@ def study_folders(root: Path, passed_over: Collection[Path] = ()) -> dict[Path, 
                 if outer == root:
                     break
     found: dict[Path, str] = {}
+    mixed: dict[Path, str] = {}
     for study, folders in places.items():
         shared = Path(os.path.commonpath(folders))
         if len(holders[shared]) > 1:
-            found[shared] = "its folders of series belong to several studies; give each study a folder of its own"
+            mixed[shared] = _SEVERAL if len({patient for patient, _ in holders[shared]}) > 1 else ""
             continue
         while shared not in (root, root / shared.name) and holders[shared.parent] == {study}:
             shared = shared.parent
         found[shared] = ""
+    # What lies in a folder of one patient's studies is a part of it.
+    whole = [folder for folder, problem in mixed.items() if not problem]
+    found = {f: why for f, why in (found | mixed).items() if not any(outer in f.parents for outer in whole)}
     inside = [folder for folder in damaged if any(folder.is_relative_to(other) for other in found)]
     return dict(sorted((found | {f: why for f, why in damaged.items() if f not in inside}).items()))
 

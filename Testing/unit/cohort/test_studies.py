@@ -51,6 +51,25 @@ def test_studies_side_by_side_are_a_case_each(tmp_path: Path, patient: Patient, 
         assert {series.first.date for series in chosen.series.values()} == {case.study.date} and not chosen.warnings
 
 
+def test_folders_of_series_of_several_studies(tmp_path: Path, patient: Patient) -> None:
+    """Mixed in the patient's folder they are told apart as files are, unless they are of two patients."""
+    for number, (day, modality) in enumerate((d, m) for d in ("20230501", "20240510") for m in ("t1ce", "flair")):
+        put_study(patient, tmp_path / "P" / f"series{number}", day, [modality])
+    put_study(patient, tmp_path / "P" / "series9", "20250607", ["flair"])
+    for name in ("ANNA", "BERT"):
+        for modality in ("t1ce", "flair"):
+            place = tmp_path / "Q" / f"{name} {modality}"
+            put_study(
+                patient, place, "20230501", [modality], PatientID=name, StudyInstanceUID=f"1.3.{name == 'ANNA':d}"
+            )
+    cases = {case.id: case for case in find_cohort(tmp_path, OUT).cases}
+    assert list(cases) == ["P_20230501", "P_20240510", "P_20250607", "Q"]
+    assert "several patients" in cases["Q"].problem and not cases["P_20250607"].problem
+    first = cases["P_20230501"]
+    assert first.study and first.folder == tmp_path / "P"
+    assert set(find_case(first.folder, study=first.study.uid).files) == {"t1ce", "flair"}
+
+
 def test_what_holds_no_sequence_is_no_case_beside_one_study(tmp_path: Path, patient: Patient) -> None:
     """That of the folder stays under the folder's name: its result is of the same images."""
     put_study(patient, tmp_path / "P", "20230501")
