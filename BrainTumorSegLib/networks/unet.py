@@ -29,9 +29,21 @@ class DoubleConvolution(nn.Sequential):
 
 
 class UNet(nn.Module):
-    """U-Net returning logits of the input's spatial size, which must be divisible by ``2 ** levels``."""
+    """U-Net returning logits of the input's spatial size, which must be divisible by ``2 ** levels``.
 
-    def __init__(self, dimensions: int, in_channels: int, out_channels: int, width: int, levels: int) -> None:
+    With deep supervision (Lee 2015, arXiv 1409.5185) coarser levels of the decoder have heads of their own, which learn
+    and are not asked for in use.
+    """
+
+    def __init__(
+        self,
+        dimensions: int,
+        in_channels: int,
+        out_channels: int,
+        width: int,
+        levels: int,
+        deep_supervision: bool = False,
+    ) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(levels + 1)]
         pool, up, convolution = (
@@ -50,29 +62,45 @@ class UNet(nn.Module):
             DoubleConvolution(dimensions, 2 * outputs, outputs) for outputs in reversed(widths[:-1])
         )
         self.head = convolution(width, out_channels, 1)
+        coarser = widths[-2:0:-1] if deep_supervision else []
+        self.sides = nn.ModuleList(convolution(outputs, out_channels, 1) for outputs in coarser)
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """``(N, C, …)`` → logits ``(N, out_channels, …)``."""
+    def forward(self, images: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        """``(N, C, …)`` → logits ``(N, out_channels, …)``; in training mode those of the side heads behind them."""
         skips = []
         features = images
         for encoder in self.encoders:
             features = encoder(features)
             skips.append(features)
             features = self.pool(features)
-        features = self.bottleneck(features)
+        features, maps = self.bottleneck(features), []
         for up, decoder, skip in zip(self.ups, self.decoders, reversed(skips), strict=True):
             features = decoder(torch.cat([up(features), skip], dim=1))
-        return self.head(features)
+            maps.append(features)
+        logits: torch.Tensor = self.head(features)
+        if not self.sides or not self.training:
+            return logits
+        sides = [head(level) for head, level in zip(self.sides, maps, strict=False)]
+        way = "bilinear" if images.ndim == 4 else "trilinear"
+        return [logits, *(nn.functional.interpolate(side, images.shape[2:], mode=way) for side in reversed(sides))]
 
 
 def build(
-    dimensions: int, in_channels: int, out_channels: int, width: int = 32, levels: int = 4, availability: bool = False
+    dimensions: int,
+    in_channels: int,
+    out_channels: int,
+    width: int = 32,
+    levels: int = 4,
+    availability: bool = False,
+    deep_supervision: bool = False,
 ) -> nn.Module:
     """U-Net with ``width`` features at full resolution, doubled at each of ``levels`` poolings.
 
-    ``availability`` lets it see which channels are missing (all 0), for models that take any subset of them.
+    ``availability`` lets it see which channels are missing (all 0), for models that take any subset of them;
+    ``deep_supervision`` has its coarser levels learn the masks as well.
     """
-    network = UNet(dimensions, in_channels * (2 if availability else 1), out_channels, width, levels)
+    channels = in_channels * (2 if availability else 1)
+    network = UNet(dimensions, channels, out_channels, width, levels, deep_supervision)
     if availability:
         network.register_forward_pre_hook(append_availability)
     return network

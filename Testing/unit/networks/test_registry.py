@@ -25,7 +25,9 @@ from Testing.samples import Patient, describe_model
 # Small forms of every family, to run.
 SMALL: list[tuple[str, int, dict[str, Any]]] = [
     ("unet", 2, {"width": 4, "levels": 2}),
+    ("unet", 2, {"width": 4, "levels": 3, "deep_supervision": True}),
     ("unet", 3, {"width": 4, "levels": 1}),
+    ("unet", 3, {"width": 4, "levels": 2, "deep_supervision": True}),
     ("segresnet", 2, {"width": 8}),
     ("segresnet", 3, {"width": 8, "blocks_down": [1, 1], "blocks_up": [1]}),
     ("segresnet", 3, {"width": 3, "blocks_down": [1, 1], "blocks_up": [1], "norm": "batch"}),
@@ -101,6 +103,19 @@ def test_parameters_of_a_unet_by_hand() -> None:
     decoder = 9 * (4 * 2 + 2 * 2) + 2 * 4
     head = 2 + 1
     assert sum(p.numel() for p in network.parameters()) == encoder + bottleneck + up + decoder + head
+
+
+def test_coarser_levels_of_a_unet_learn_and_are_not_asked() -> None:
+    arguments = {"width": 4, "levels": 3, "deep_supervision": True}
+    network = create_network("unet", dimensions=2, in_channels=1, out_channels=2, arguments=arguments)
+    images = torch.randn(2, 1, 16, 16)
+    logits, *sides = network(images)
+    assert len(sides) == 2 and {side.shape for side in sides} == {logits.shape}
+    sides[1].sum().backward()  # of the coarsest decoder: nothing finer has a part in it
+    weights = {name: parameter.grad for name, parameter in network.named_parameters()}
+    assert weights["sides.0.weight"] is not None and weights["decoders.0.0.weight"] is not None
+    assert weights["decoders.1.0.weight"] is None and weights["head.weight"] is None
+    assert isinstance(network.eval()(images), torch.Tensor)
 
 
 @every_small_network
