@@ -200,8 +200,8 @@ class FollowUpPart:
         self._moved = np.asarray(motion["matrix"]) if motion else None
         self._show_buttons()
         note = _(
-            "By size alone, as RANO has it: complete (CR), partial (PR), minor response (MR), stable (SD), progressive"
-            " disease (PD). Clinical state and corticosteroids are not known."
+            "By size alone, as RANO has it, by diameters (2D) and by volume (3D): complete (CR), partial (PR), minor"
+            " response (MR), stable (SD), progressive disease (PD). Clinical state and corticosteroids are not known."
         )
         warnings = [panel_words(text) for text in found["warnings"]]
         show_text(ui.followUpStatusLabel, "\n".join([*warnings, note]), warns=bool(warnings))

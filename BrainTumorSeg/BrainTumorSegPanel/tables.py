@@ -105,26 +105,21 @@ def comparison_table(measures: Mapping[str, Mapping[str, Any]], described: Mappi
 
 def change_table(regions: Mapping[str, Mapping[str, Any]]) -> Table:
     """For the panel: a row a region, from what ``braintumorseg compare`` writes of each."""
-    header = (_("Region"), _("Earlier (mL)"), _("Later (mL)"), _("Change (mL)"), _("Change (%)"), _("New (lesions)"),
-              _("Gone (lesions)"), _("By diameters"), _("By volume"))  # fmt: skip
+    header = (_("Region"), _("Earlier (mL)"), _("Later (mL)"), _("Change (%)"), _("New / gone"),
+              _("RANO (2D)"), _("RANO (3D)"))  # fmt: skip
     rows = []
     for region, change in regions.items():
-        share, lesions, called = change["change_share"], change["lesions"] or {}, change["response"]
+        share, lesions, called = change["change_share"], change["lesions"], change["response"]
         rows.append(
             (
                 region,
                 *(_cell(change[when]["volume_ml"], *_SHOWN["volume_ml"]) for when in ("earlier", "later")),
-                _signed(change["change_ml"], 2),
-                _signed(None if share is None else 100 * share, 0),
-                *(str(lesions.get(name, "–")) for name in ("new", "gone")),
+                "–" if share is None else f"{100 * share:+z.0f}".replace("-", "\N{MINUS SIGN}"),
+                f"{lesions['new']} / {lesions['gone']}" if lesions else "–",
                 *(called[name] or "–" for name in ("by_diameters", "by_volume")),
             )
         )
     return Table(header, tuple(rows))
-
-
-def _signed(value: float | None, digits: int) -> str:
-    return "–" if value is None else f"{value:+z.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _figure(value: float | None, digits: int) -> str:

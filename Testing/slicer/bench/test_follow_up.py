@@ -59,7 +59,7 @@ def test_the_change_is_told_and_its_page_saved(
     assert float(whole["Earlier (mL)"]) == pytest.approx(before, abs=0.006)
     assert float(whole["Later (mL)"]) == pytest.approx(after, abs=0.06)
     assert whole["Change (%)"] == f"+{100 * (after / before - 1):.0f}"
-    assert (whole["New (lesions)"], whole["Gone (lesions)"], whole["By volume"]) == ("0", "0", "PD")
+    assert (whole["New / gone"], whole["RANO (3D)"]) == ("0 / 0", "PD")
     told = panel.ui.followUpStatusLabel.text
     assert "The later result: Look." in told and "The earlier WT is uncertain" in told
     assert "unknown" not in told and str(tmp_path) not in told
@@ -102,7 +102,7 @@ def test_a_comparison_is_forgotten_when_it_is_not_of_these_any_more(
     for box in (panel.ui.earlierImageSelector, panel.ui.laterImageSelector):
         box.setCurrentNode(None)
     _header, *rows = compare(panel)
-    assert [row[5] for row in rows] == ["–"] * 3 and "No image is known" in panel.ui.followUpStatusLabel.text
+    assert [row[4] for row in rows] == ["–"] * 3 and "No image is known" in panel.ui.followUpStatusLabel.text
     slicer.util.selectModule("SegmentEditor")
     slicer.util.selectModule("BrainTumorSeg")
     assert panel.ui.followUpTable.rowCount == 3
