@@ -14,6 +14,7 @@ from BrainTumorSegLib.domain.errors import GeometryError
 from BrainTumorSegLib.domain.modalities import MODALITIES, TITLES, reference_of
 from BrainTumorSegLib.io import mrml
 
+from .sources import remove_node
 from .widgets import chosen_value, errors_shown, fill_list
 
 OPACITY = 0.5
@@ -163,10 +164,7 @@ class AlignmentPart:
     def _remove_copy(self) -> None:
         copy, self._copy = self._copy, None
         if copy is not None and slicer.mrmlScene.IsNodePresent(copy):
-            display = copy.GetDisplayNode()
-            slicer.mrmlScene.RemoveNode(copy)
-            if display is not None:
-                slicer.mrmlScene.RemoveNode(display)
+            remove_node(copy)
 
 
 def _present(identifier: str | None) -> str | None:

@@ -36,7 +36,7 @@ class Examination:
     @classmethod
     def of(cls, node: Any, image: Any = None) -> Examination:
         """With the image that a segmentation was made on, where none is given."""
-        return cls(node, image if image is not None or node is None else image_of(node))
+        return cls(node, image_of(node) if image is None else image)
 
 
 def image_of(node: Any) -> Any:
@@ -140,10 +140,7 @@ class ChangeRun(NodeRun):
             BrainTumorSegError: the run failed or was cancelled.
         """
         if self._found is None:
-            self.wait()
-            if self.error:
-                self.close()
-                raise self.error
+            self.finish()
             try:
                 answer = self._engine.answer()
                 self.report = self.in_names(self._page.read_text("utf-8"), html.escape)

@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 from BrainTumorSegLib.domain.labels import REGIONS
 from BrainTumorSegLib.io import mrml
 
+from .sources import remove_node
 from .views import show_contours
 
 _PALER = 0.6  # by this share of white
@@ -57,7 +58,4 @@ class EarlierContours:
         """Take them away."""
         copy, self._copy = self._copy, None
         if copy is not None and slicer.mrmlScene.IsNodePresent(copy):
-            display = copy.GetDisplayNode()
-            slicer.mrmlScene.RemoveNode(copy)
-            if display is not None:
-                slicer.mrmlScene.RemoveNode(display)
+            remove_node(copy)

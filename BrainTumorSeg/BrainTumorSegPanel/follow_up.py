@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from .earlier_contours import EarlierContours
 from .sources import origin_of
 from .tables import change_table, fill
 from .turns import Turns
-from .widgets import errors_shown, plain, show_error, show_text
+from .widgets import ask_file_to_save, errors_shown, plain, show_error, show_text
 from .wording import panel_words
 
 
@@ -219,12 +218,10 @@ class FollowUpPart:
 
     def _on_report(self) -> None:
         """The page is saved where the user says, and opened."""
-        file = qt.QFileDialog.getSaveFileName(
-            slicer.util.mainWindow(), _("Save report"), f"{self._result()[0].GetName()} change.html", "HTML (*.html)"
-        )
-        if not file:
+        proposed = f"{self._result()[0].GetName()} change.html"
+        path = ask_file_to_save(_("Save report"), proposed, "HTML (*.html)")
+        if path is None:
             return
-        path = Path(file) if Path(file).suffix else Path(f"{file}.html")
         with errors_shown():
             with atomic(path) as part:
                 part.write_text(self._report, encoding="utf-8")

@@ -110,6 +110,17 @@ class NodeRun:
         if self.state in ("cancelled", "failed"):  # nothing of it is needed any more
             self._end()
 
+    def finish(self) -> None:
+        """Wait for its end.
+
+        Raises:
+            BrainTumorSegError: it failed or was cancelled; its files are gone then.
+        """
+        self.wait()
+        if self.error:
+            self.close()
+            raise self.error
+
     def close(self) -> None:
         """End it if it runs, and remove its files; its error and log can still be asked for."""
         self._end()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import qt
@@ -16,7 +15,7 @@ from BrainTumorSegLib.io import mrml
 from .segments import Examined, colours_of, examine, nest
 from .tables import csv_rows, fill, measurement_table, write_csv
 from .views import jump, reference_volume, show_contours
-from .widgets import errors_shown, show_text
+from .widgets import ask_file_to_save, errors_shown, show_text
 
 # After the last stroke of an edit; each would be measured by itself otherwise.
 _SETTLE_MS = 300
@@ -161,11 +160,8 @@ class ResultsPart:
         slicer.app.clipboard().setText(table.text())
 
     def _on_export(self) -> None:
-        file = qt.QFileDialog.getSaveFileName(
-            slicer.util.mainWindow(), _("Export table"), f"{self._shown.GetName()}.csv", "CSV (*.csv)"
-        )
-        if file:
-            path = Path(file) if Path(file).suffix else Path(f"{file}.csv")
+        path = ask_file_to_save(_("Export table"), f"{self._shown.GetName()}.csv", "CSV (*.csv)")
+        if path is not None:
             with errors_shown():
                 case = {"segmentation": self._shown.GetName()}
                 rows = csv_rows(self._examined.sizes, self._examined.expected_dice)

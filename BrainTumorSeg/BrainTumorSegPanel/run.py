@@ -120,10 +120,7 @@ class SegmentationRun(NodeRun):
             BrainTumorSegError: the run failed or was cancelled, or an image has left the scene meanwhile.
         """
         if self._node is None:
-            self.wait()
-            if self.error:
-                self.close()
-                raise self.error
+            self.finish()
             try:
                 self._node = self._load(self._engine.record())
             except BrainTumorSegError as error:

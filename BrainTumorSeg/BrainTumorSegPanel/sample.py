@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from BrainTumorSegLib.domain.errors import InputError
 from BrainTumorSegLib.io.sample_patient import SAMPLE, SAMPLE_ADDRESS, SAMPLE_FILES
 
-from .sources import remove_volume
+from .sources import remove_node
 
 CATEGORY = "BrainTumorSeg"
 THUMBNAIL = Path(__file__).parents[1] / "Resources" / "Icons" / "BrainTumorSegSample.png"
@@ -47,6 +47,6 @@ def load_sample() -> list[Any]:
     nodes = [node for node in SampleData.SampleDataLogic().downloadSamples(SAMPLE) if node is not None]
     if len(nodes) < len(SAMPLE_FILES):
         for node in nodes:
-            remove_volume(node)
+            remove_node(node)
         raise InputError(_("The sample could not be downloaded."), _("Connect to the internet, or see Slicer's log."))
     return nodes

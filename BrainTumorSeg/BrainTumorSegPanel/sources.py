@@ -264,14 +264,14 @@ def _load_files(files: Mapping[str, Path]) -> dict[str, Any]:
             nodes[modality] = slicer.util.loadVolume(str(file), {"show": False})
         except RuntimeError as error:
             for node in nodes.values():
-                remove_volume(node)
+                remove_node(node)
             raise InputError(_("{file} cannot be read.").format(file=file), _("Copy it again.")) from error
     return nodes
 
 
-def remove_volume(volume: Any) -> None:
-    """A volume with what was made for it alone."""
-    for part in (volume.GetDisplayNode(), volume.GetStorageNode(), volume):
+def remove_node(node: Any) -> None:
+    """A volume or segmentation with what was made for it alone."""
+    for part in (node.GetDisplayNode(), node.GetStorageNode(), node):
         if part is not None:
             slicer.mrmlScene.RemoveNode(part)
 

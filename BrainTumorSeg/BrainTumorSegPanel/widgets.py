@@ -6,6 +6,7 @@ import re
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import qt
@@ -67,6 +68,20 @@ def errors_shown() -> Iterator[None]:
         yield
     except Exception as error:
         show_error(error)
+
+
+def ask_file_to_save(title: str, proposed: str, kind: str) -> Path | None:
+    """A file to be written; None where the user declined.
+
+    Args:
+        title: of the dialogue.
+        proposed: its name; a name without suffix gets that of it.
+        kind: of file, as Qt's filters say it.
+    """
+    file = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, proposed, kind)
+    if not file:
+        return None
+    return Path(file) if Path(file).suffix else Path(file + Path(proposed).suffix)
 
 
 def setting(name: str, default: str = "") -> str:
