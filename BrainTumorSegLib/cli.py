@@ -24,6 +24,7 @@ _COMMANDS = {
     "batch": "segment many patients, on one machine or a cluster",
     "preprocess": "register and skull-strip one patient's raw scans",
     "compare": "say how a tumour changed between two examinations",
+    "course": "say how a tumour changed over several examinations",
     "evaluate": "compare segmentations with references",
     "models": "list, describe, add, remove and verify models",
     "demo": "segment a synthetic patient, offline",

@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..domain.errors import RequestError
 from ..domain.labels import CONVENTIONS
 from ..domain.options import check_report_name
 from ..domain.progress import Progress
@@ -16,7 +15,7 @@ from ..domain.text_table import text_table
 from ..io.outputs import check_json
 from ..io.staging import staged
 from ..longitudinal import JSON_KEYS, Change, TimePoint, compare, read_time_point
-from .common import check_label_maps
+from .common import check_json_name, check_label_maps
 from .console import Console
 
 
@@ -26,7 +25,12 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
     p.add_argument("later", type=Path, help="label map of the later one")
     p.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.json", help="what changed, for programs")
     p.add_argument("--report", type=Path, metavar="FILE.html", help="also write a page with pictures")
-    p.add_argument("--days", type=int, metavar="N", help="between the examinations; gives the growth a year")
+    p.add_argument(
+        "--days",
+        type=int,
+        metavar="N",
+        help="between the examinations (default: as DICOM tells)",
+    )
     for when in ("earlier", "later"):
         what = f"on which the {when} label map lies (default: that of the record beside it)"
         p.add_argument(f"--{when}-image", type=Path, metavar="FILE", help=f"image, or folder of a DICOM series, {what}")
@@ -37,8 +41,7 @@ def add_arguments(p: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> int:
     """Compare, print the table, write."""
-    if arguments.output.suffix.lower() != ".json":
-        raise RequestError(f"{arguments.output.name} is no name of a JSON file.", "Use one that ends in .json.")
+    check_json_name(arguments.output)
     if arguments.report:
         check_report_name(arguments.report)
     check_json(arguments.output, JSON_KEYS)
@@ -81,7 +84,7 @@ def _show(change: Change, console: Console) -> None:
             millilitres(each.earlier.volume_ml),
             millilitres(each.later.volume_ml),
             signed(each.change_ml),
-            share_words(each),
+            share_words(each.change_share),
             str(each.lesions.new) if each.lesions else NOTHING,
             str(each.lesions.gone) if each.lesions else NOTHING,
             each.by_diameters or NOTHING,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,14 +31,14 @@ SCHEMA = 1
 JSON_KEYS = frozenset(("kind", "earlier", "later", "regions"))
 # Pieces up to this volume are no lesions, as BraTS counts them; what lies nearer than the second is the same one:
 # registration and outlines are off by as much.
-_SMALLEST_MM3, _SAME_MM = 50.0, 3.0
+SMALLEST_MM3, _SAME_MM = 50.0, 3.0
 # Of a region of which less is expected the outline may be off by more than what changed.
 _UNSURE_DICE = 0.7
 # Slices that differ by this factor cut a tumour so differently that its size changes by that alone.
 _OTHER_SLICES = 2.0
-_DAYS_A_YEAR = 365.25
+DAYS_A_YEAR = 365.25
 # Regions whose response RANO knows; what does not enhance may respond a little.
-_MINOR = {"ET": False, "WT": True}
+MINOR = {"ET": False, "WT": True}
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,8 @@ class Change:
         return {
             "schema": SCHEMA,
             "kind": "change",
-            "earlier": _about(self.earlier),
-            "later": _about(self.later),
+            "earlier": about(self.earlier),
+            "later": about(self.later),
             "days": self.days,
             "registration": dataclasses.asdict(self.overlaid.move.as_motion()) if self.overlaid else None,
             "regions": {name: change.as_json() for name, change in self.regions.items()},
@@ -143,11 +143,11 @@ def compare(earlier: TimePoint, later: TimePoint, days: int | None = None, progr
     Args:
         earlier: an examination of a patient.
         later: another one of the same patient.
-        days: between them.
+        days: between them; by default as their DICOM series have it.
         progress: hears how far it is; ends it when cancelled.
 
     Raises:
-        RequestError: they are one file, or of one image, have no region in common, or ``days`` is not positive.
+        RequestError: they are one file, or of one image, have no region in common, or the later one is not later.
         GeometryError: the images are not of one head.
         InputError: one shows a head without a brain.
         CancelledError: cancelled through ``progress``.
@@ -160,6 +160,8 @@ def compare(earlier: TimePoint, later: TimePoint, days: int | None = None, progr
             f"Both results are of {on[1]}.",
             "Name the image of each examination; two results of one image are compared by evaluate.",
         )
+    if days is None and earlier.day and later.day and earlier.day != later.day:
+        days = (later.day - earlier.day).days
     if days is not None and days < 1:
         raise RequestError(f"{days} days between the examinations are not possible.", "Give the earlier one first.")
     names = [name for name in earlier.regions if name in later.regions]
@@ -174,11 +176,14 @@ def compare(earlier: TimePoint, later: TimePoint, days: int | None = None, progr
     for name in names:
         found = RegionChange(before[name], after[name], (products[0][name], products[1][name]))
         found = dataclasses.replace(found, growth_mm_a_year=_growth(found, days))
-        found = _called(found, name, overlaid.unseen_ml[name] if overlaid else 0.0)
+        found = _called(found, name, sum(overlaid.unseen_ml[name]) if overlaid else 0.0)
         if overlaid:
             found = _followed(found, overlaid.masks[name], masks[name] & overlaid.seen, later.labels)
         regions[name] = found
-    return Change(earlier, later, regions, days, overlaid, _warnings(earlier, later, names, overlaid))
+    of_one = [f"The {when} result: {doubt}" for when, point in (("earlier", earlier), ("later", later))
+              for doubt in doubts(point, names)]  # fmt: skip
+    of_both = of_pair(earlier, later, names, overlaid)
+    return Change(earlier, later, regions, days, overlaid, (*of_both, *of_one))
 
 
 def _products(labels: Volume) -> dict[str, float]:
@@ -189,25 +194,30 @@ def _products(labels: Volume) -> dict[str, float]:
 
 def _called(change: RegionChange, name: str, unseen_ml: float) -> RegionChange:
     """The same with what RANO calls it; nothing where a lesion's worth of it lies outside one of the images."""
-    if unseen_ml * 1000 > _SMALLEST_MM3:  # what is left out in one of them has not shrunk or grown
-        unknown = UNMEASURABLE if name in _MINOR else ""
+    if unseen_ml * 1000 > SMALLEST_MM3:  # what is left out in one of them has not shrunk or grown
+        unknown = UNMEASURABLE if name in MINOR else ""
         return dataclasses.replace(change, growth_mm_a_year=math.nan, by_volume=unknown, by_diameters=unknown)
-    if name not in _MINOR:
+    if name not in MINOR:
         return change
     volumes = change.earlier.volume_ml, change.later.volume_ml
     there = volumes[0] > 0, volumes[1] > 0
     return dataclasses.replace(
         change,
-        by_volume=response(*volumes, VOLUMES, minor=_MINOR[name]),
-        by_diameters=response(*change.products_mm2, PRODUCTS, minor=_MINOR[name], there=there),
+        by_volume=response(*volumes, VOLUMES, minor=MINOR[name]),
+        by_diameters=response(*change.products_mm2, PRODUCTS, minor=MINOR[name], there=there),
     )
 
 
 def _growth(change: RegionChange, days: int | None) -> float:
     if not days or not change.earlier.volume_ml or not change.later.volume_ml:
         return math.nan
-    before, after = ((6 * 1000 * size.volume_ml / math.pi) ** (1 / 3) for size in (change.earlier, change.later))
-    return (after - before) / days * _DAYS_A_YEAR
+    before, after = (ball_diameter(size.volume_ml) for size in (change.earlier, change.later))
+    return (after - before) / days * DAYS_A_YEAR
+
+
+def ball_diameter(volume_ml: float) -> float:
+    """Of a ball of that volume, in mm."""
+    return float((6 * 1000 * volume_ml / math.pi) ** (1 / 3))
 
 
 def _followed(change: RegionChange, before: np.ndarray, after: np.ndarray, labels: Volume) -> RegionChange:
@@ -231,7 +241,7 @@ def _met(mask: np.ndarray, other: np.ndarray, labels: Volume) -> tuple[int, int]
     from scipy import ndimage
 
     pieces, count = ndimage.label(mask, np.ones((3, 3, 3)))
-    large = np.bincount(pieces.ravel(), minlength=count + 1) * labels.voxel_volume > _SMALLEST_MM3
+    large = np.bincount(pieces.ravel(), minlength=count + 1) * labels.voxel_volume > SMALLEST_MM3
     large[0] = False
     near = np.zeros(count + 1, dtype=bool)
     if other.any():
@@ -240,7 +250,7 @@ def _met(mask: np.ndarray, other: np.ndarray, labels: Volume) -> tuple[int, int]
     return int(large.sum()), int((large & near).sum())
 
 
-def _about(point: TimePoint) -> dict[str, Any]:
+def about(point: TimePoint) -> dict[str, Any]:
     """Which examination it is."""
     record = point.record
     model = record.provenance.model if record else None
@@ -252,8 +262,8 @@ def _about(point: TimePoint) -> dict[str, Any]:
     }
 
 
-def _warnings(earlier: TimePoint, later: TimePoint, names: list[str], overlaid: Overlaid | None) -> tuple[str, ...]:
-    """What a reader of the change must know."""
+def of_pair(earlier: TimePoint, later: TimePoint, names: Sequence[str], overlaid: Overlaid | None) -> list[str]:
+    """What a reader of the change must know of the two together."""
     found = list(overlaid.warnings) if overlaid else []
     bare = [str(point.file) for point in (earlier, later) if point.image is None]
     if bare:
@@ -261,8 +271,9 @@ def _warnings(earlier: TimePoint, later: TimePoint, names: list[str], overlaid: 
             f"No image is known for {listed(bare)}, so the examinations were not registered: sizes are compared,"
             " lesions are not followed. Name the images to have that."
         )
-    if overlaid and (cut := [name for name in names if overlaid.unseen_ml[name] * 1000 > _SMALLEST_MM3]):
-        sizes = ", ".join(f"{name} {overlaid.unseen_ml[name]:.1f} mL" for name in cut)
+    unseen = {name: sum(overlaid.unseen_ml[name]) for name in names} if overlaid else {}
+    if cut := [name for name in names if unseen.get(name, 0.0) * 1000 > SMALLEST_MM3]:
+        sizes = ", ".join(f"{name} {unseen[name]:.1f} mL" for name in cut)
         found.append(
             f"The two images do not show the same part of the head: {sizes} of one lie outside the other. Lesions are"
             " followed where both show something, and what RANO would say is left out."
@@ -278,10 +289,13 @@ def _warnings(earlier: TimePoint, later: TimePoint, names: list[str], overlaid: 
     if max(max(a / b, b / a) for a, b in zip(*map(sorted, steps), strict=True)) > _OTHER_SLICES:
         words = ["×".join(f"{mm:.2g}" for mm in step[::-1]) for step in steps]
         found.append(f"Voxels measure {words[0]} mm and {words[1]} mm: part of the change may come from that.")
-    for when, point in (("earlier", earlier), ("later", later)):
-        expected = point.record.confidence if point.record else {}
-        unsure = [name for name in names if expected.get(name, 1.0) < _UNSURE_DICE]
-        if unsure:
-            found.append(f"The {when} {listed(unsure)} is uncertain (expected Dice below {_UNSURE_DICE}): look at it.")
-        found += [f"The {when} result: {warning}" for warning in (point.record.warnings if point.record else ())]
-    return tuple(found)
+    return found
+
+
+def doubts(point: TimePoint, names: Sequence[str]) -> list[str]:
+    """What a reader of a comparison must know of one examination."""
+    if not point.record:
+        return []
+    unsure = [name for name in names if point.record.confidence.get(name, 1.0) < _UNSURE_DICE]
+    found = [f"The expected Dice of {listed(unsure)} is below {_UNSURE_DICE}: look at it."] if unsure else []
+    return [*found, *point.record.warnings]

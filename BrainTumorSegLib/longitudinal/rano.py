@@ -1,9 +1,9 @@
-"""Response by size alone: sums of products of perpendicular diameters, or volumes, of two points in time.
+"""Response by size alone: sums of products of perpendicular diameters, or volumes, of two points in time or more.
 
 Thresholds are those of RANO (Wen 2010, doi 10.1200/JCO.2009.26.3541; for T2 and FLAIR van den Bent 2011, doi
 10.1016/S1470-2045(11)70057-2; for volumes Ellingson 2017, doi 10.1007/s13311-016-0507-6; RANO 2.0, Wen 2023, doi
-10.1200/JCO.23.01059). RANO asks for more than size: clinical state, corticosteroids, what the smallest tumour so far
-was, and another examination four weeks later. None of that is known here.
+10.1200/JCO.23.01059). RANO asks for more than size: clinical state, corticosteroids, and another examination four weeks
+later. None of that is known here; what the smallest tumour so far was is known of several points in time alone.
 """
 
 from __future__ import annotations
@@ -88,6 +88,33 @@ def response(
     if change <= criterion.partial:
         return PARTIAL
     return MINOR if minor and change <= criterion.minor else STABLE
+
+
+def responses(
+    sizes: Sequence[float], criterion: Criterion, *, minor: bool, there: Sequence[bool], whole: Sequence[bool]
+) -> list[str]:
+    """What a change of size is called at each of several points in time but the first.
+
+    Growth is since the smallest size before, as RANO has progression; a decrease is since the first size. What is too
+    small to be measured, or not shown as a whole, is no size to compare with.
+
+    Args:
+        sizes: sums of products in mm², or volumes in mL, in the order of time.
+        criterion, minor: as in :func:`response`.
+        there: whether anything of it is there, one a size.
+        whole: whether all of it is shown, one a size.
+    """
+    known = [all_of_it and (size > 0) == some for size, some, all_of_it in zip(sizes, there, whole, strict=True)]
+    called = []
+    for number, size in enumerate(sizes[1:], start=1):
+        before = [sizes[each] for each in range(number) if known[each]]
+        if not known[number] or not before:
+            called.append(UNMEASURABLE)
+        elif response(min(before), size, criterion, minor=minor) == PROGRESSIVE:
+            called.append(PROGRESSIVE)
+        else:
+            called.append(response(sizes[0], size, criterion, minor=minor) if known[0] else UNMEASURABLE)
+    return called
 
 
 def sum_of_products(mask: np.ndarray, spacing: Sequence[float]) -> float:

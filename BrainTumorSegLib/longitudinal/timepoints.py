@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,7 @@ class TimePoint:
         regions: of ET, TC and WT those that it tells apart.
         record: how it came about; None for a label map of others.
         image: on which the label map lies; None where it is not known or no longer there.
+        day: of the study, where the image is a DICOM series that tells it.
     """
 
     file: Path
@@ -42,6 +44,7 @@ class TimePoint:
     regions: tuple[str, ...]
     record: ResultRecord | None = None
     image: Volume | None = None
+    day: date | None = None
 
     @property
     def case(self) -> str:
@@ -56,7 +59,8 @@ class Overlaid:
     Attributes:
         masks: region → bool ``(Z, Y, X)`` on the grid of the later label map.
         seen: bool ``(Z, Y, X)`` on the same grid, what the earlier image shows, too.
-        unseen_ml: region → how much of it, in either examination, lies where the other image shows nothing.
+        unseen_ml: region → how much of it, in the earlier and in the later examination, lies where the other one's
+            image shows nothing.
         image: the earlier image with the motion in its affine; no voxel is interpolated.
         move: the motion.
         warnings: what a reader must know of it.
@@ -64,7 +68,7 @@ class Overlaid:
 
     masks: Mapping[str, np.ndarray]
     seen: np.ndarray
-    unseen_ml: Mapping[str, float]
+    unseen_ml: Mapping[str, tuple[float, float]]
     image: Volume
     move: Registration
     warnings: tuple[str, ...] = ()
@@ -90,33 +94,40 @@ def read_time_point(file: Path, image: Path | None = None, convention: str = "au
         convention = record.convention
     elif record and set(record.regions) == {"WT"}:  # segments have no convention
         convention = "whole"
-    labels, on = read_label_map(file, convention), _image(file, record, image)
+    labels, (on, day) = read_label_map(file, convention), _image(file, record, image)
     if on is not None:
         check_overlap(labels, on)
         if names_segments(file):  # of which the box around the segments alone is stored
             whole = onto(labels.array, Grid.of(labels), Grid.of(on), nearest=True)
             labels = Volume(whole, on.affine, labels.source)
     regions = tuple(name for name in REGIONS if record is None or name in record.regions)
-    return TimePoint(file, labels, regions, record, on)
+    return TimePoint(file, labels, regions, record, on, day)
 
 
-def _image(file: Path, record: ResultRecord | None, given: Path | None) -> Volume | None:
-    """The image that was given, or that of the record of a label map."""
+def _image(file: Path, record: ResultRecord | None, given: Path | None) -> tuple[Volume | None, date | None]:
+    """The image that was given, or that of the record of a label map, and its day."""
     if given:
         return _read(given)
     made = record.provenance if record else None
     source = (made.series_file or made.inputs.get(made.reference, "")) if made else ""
     place = recorded_file(source, record_path(file))
     if not source or not os.path.exists(place):  # noqa: PTH110 - a series may be described by a name that is too long
-        return None
+        return None, None
     try:
         return _read(place)
     except InputError:  # another file by now: it is not what was asked for
-        return None
+        return None, None
 
 
-def _read(path: Path) -> Volume:
-    return dicom.read_series(dicom.series_at(path)) if dicom.names_dicom(path) else read_volume(path)
+def _read(path: Path) -> tuple[Volume, date | None]:
+    if not dicom.names_dicom(path):
+        return read_volume(path), None
+    series = dicom.series_at(path)
+    try:
+        day = date.fromisoformat(series.first.date)
+    except ValueError:  # left out, or no date: it is not needed
+        day = None
+    return dicom.read_series(series), day
 
 
 def overlay(earlier: TimePoint, later: TimePoint, progress: Progress | None = None) -> Overlaid | None:
@@ -144,7 +155,7 @@ def overlay(earlier: TimePoint, later: TimePoint, progress: Progress | None = No
     masks = {name: onto(mask.astype(np.float32), moved, grid) >= 0.5 for name, mask in found.items()}
     seen, kept = _shown(moved, grid), _shown(grid, moved)
     unseen = {
-        name: size_ml(later_found[name] & ~seen, later.labels) + size_ml(found[name] & ~kept, earlier.labels)
+        name: (size_ml(found[name] & ~kept, earlier.labels), size_ml(later_found[name] & ~seen, later.labels))
         for name in found
     }
     return Overlaid(masks, seen, unseen, move.move(earlier.image), move, warnings)

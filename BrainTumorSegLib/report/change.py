@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..longitudinal import Change, RegionChange, TimePoint
+from ..longitudinal import Change, TimePoint
 from ..longitudinal.rano import TITLES
+from ..preprocessing.registration import Registration
 from .figures.changes import changes
 from .figures.overlays import FALSE, MISSED
 from .page import Group, Picture, Row, Table, render
@@ -24,9 +26,6 @@ def write_change_report(change: Change, path: Path) -> None:
     Raises:
         OSError: the disk refused.
     """
-    rows = [
-        [(Picture(panel.jpeg(), panel.description), panel.title) for panel in row.panels] for row in changes(change)
-    ]
     text = render(
         "change.html",
         title=f"{change.earlier.case} → {change.later.case}",
@@ -36,12 +35,20 @@ def write_change_report(change: Change, path: Path) -> None:
         sizes=_sizes(change),
         responses=_responses(change),
         lesions=_lesions(change),
-        rows=rows,
+        rows=pictured(change),
         new=FALSE,
         gone=MISSED,
         about=facts(_about(change)),
     )
     Path(path).write_bytes(text.encode("utf-8"))
+
+
+def pictured(change: Change, regions: Sequence[str] = ("WT", "TC", "ET")) -> list[list[tuple[Picture, str]]]:
+    """Rows of pictures with their titles, see :func:`.changes`."""
+    return [
+        [(Picture(panel.jpeg(), panel.description), panel.title) for panel in row.panels]
+        for row in changes(change, regions)
+    ]
 
 
 def signed(value: float, digits: int = 1) -> str:
@@ -52,9 +59,9 @@ def signed(value: float, digits: int = 1) -> str:
     return f"+{text}" if value > 0 and float(text) else text.replace("-", "\N{MINUS SIGN}")
 
 
-def share_words(change: RegionChange) -> str:
-    """By how many per cent a region changed."""
-    text = signed(100 * change.change_share, 0)
+def share_words(share: float) -> str:
+    """A change as per cent, with its sign; a dash where there is none."""
+    text = signed(100 * share, 0)
     return text if text == NOTHING else f"{text} %"
 
 
@@ -66,7 +73,7 @@ def _sizes(change: Change) -> Table:
                 millilitres(each.earlier.volume_ml),
                 millilitres(each.later.volume_ml),
                 signed(each.change_ml),
-                share_words(each),
+                share_words(each.change_share),
                 *(millilitres(part) for part in (each.kept_ml, each.new_ml, each.gone_ml)),
                 signed(each.growth_mm_a_year),
             ),
@@ -113,20 +120,25 @@ def _lesions(change: Change) -> Table | None:
 
 def _about(change: Change) -> dict[str, Any]:
     """How the comparison came about."""
-    found: dict[str, Any] = {name: _examination(point) for name, point in
+    found: dict[str, Any] = {name: examination(point) for name, point in
                              (("earlier", change.earlier), ("later", change.later))}  # fmt: skip
     if change.days:
         found["days_between"] = str(change.days)
     if change.overlaid:
-        move = change.overlaid.move
-        found["registration"] = (
-            f"earlier to later, moved by up to {move.displacement_mm:.1f} mm, turned by {move.angle_deg:.1f}°; local"
-            f" correlation {move.before:.2f} before, {move.quality:.2f} after"
-        )
+        found["registration"] = registered(change.overlaid.move)
     return found
 
 
-def _examination(point: TimePoint) -> dict[str, str]:
+def registered(move: Registration) -> str:
+    """A registration in words."""
+    return (
+        f"earlier to later, moved by up to {move.displacement_mm:.1f} mm, turned by {move.angle_deg:.1f}°; local"
+        f" correlation {move.before:.2f} before, {move.quality:.2f} after"
+    )
+
+
+def examination(point: TimePoint) -> dict[str, str]:
+    """Files and model of one."""
     model = point.record.provenance.model if point.record else None
     found = {"result": str(point.file), "image": point.image.source if point.image else NOTHING}
     return found | ({"model": f"{model.id} {model.version}".strip()} if model else {})

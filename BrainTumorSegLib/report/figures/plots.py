@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from markupsafe import Markup
 from ...evaluation.metrics.measures import ALL, Measure
 from ..agreement import VolumeAgreement
 from ..page import colour_of
-from ..words import measured, number, printable
+from ..words import measured, millilitres, number, printable, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -175,6 +176,46 @@ def scatter(agreement: VolumeAgreement, cases: Sequence[str]) -> Plot:
     axes.text(0.04, 0.95, concordance, transform=axes.transAxes, va="top", color=_TEXT, fontsize=9)
     words = concordance.lower().replace("concordance", "concordance correlation coefficient") or "one case only"
     return plot.done(f"Predicted against reference volume of {region} with the line of identity; {words}.")
+
+
+def over_time(
+    region: str, volumes: Sequence[float], whole: Sequence[bool], titles: Sequence[str], dates: Sequence[date]
+) -> Plot:
+    """Volume of a region over several examinations; one whose image does not show all of it is a hollow triangle.
+
+    Args:
+        region: which.
+        volumes: in mL, one an examination.
+        whole: whether its image shows all of it.
+        titles: what the examinations are called.
+        dates: of them; without any the steps between them are equal.
+    """
+    plot = _Drawing(f"volume-{region}", f"{region}: volume (mL)")
+    axes = plot.axes
+    places = _days(axes, dates) if dates else list(range(len(volumes)))
+    if not dates:
+        axes.set_xticks(places, [shortened(title, 12) for title in titles])
+    axes.plot(places, volumes, color=colour_of(region), linewidth=1.6, zorder=3)
+    hints = [f"{title}: {millilitres(volume)} mL" for title, volume in zip(titles, volumes, strict=True)]
+    plot.points(
+        [
+            (place, volume, hint, not seen)
+            for place, volume, hint, seen in zip(places, volumes, hints, whole, strict=True)
+        ],
+        colour_of(region),
+    )
+    axes.set_ylim(0, 1.08 * max(*volumes, 0.1))
+    return plot.done(f"Volume of {region} over the examinations. {'; '.join(hints)}.")
+
+
+def _days(axes: Axes, dates: Sequence[date]) -> list[float]:
+    """Places of dates on an axis that tells them."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+
+    locator = AutoDateLocator(minticks=2, maxticks=5)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    return [float(date2num(day)) for day in dates]
 
 
 def spread_sideways(heights: Sequence[float], size: tuple[float, float] = (0.075, 0.036)) -> list[float]:

@@ -61,7 +61,7 @@ def test_the_change_is_told_and_its_page_saved(
     assert whole["Change (%)"] == f"+{100 * (after / before - 1):.0f}"
     assert (whole["New / gone"], whole["RANO (3D)"]) == ("0 / 0", "PD")
     told = panel.ui.followUpStatusLabel.text
-    assert "The later result: Look." in told and "The earlier WT is uncertain" in told
+    assert "The later result: Look." in told and "The earlier result: The expected Dice of WT" in told
     assert "unknown" not in told and str(tmp_path) not in told
     assert snapshot() == scene
     panel.click("earlierContoursButton")

@@ -105,8 +105,12 @@ def test_what_tells_the_results_apart_is_said() -> None:
     change = compare(earlier, later)
     told = " ".join(change.warnings)
     assert list(change.regions) == ["TC", "WT"]
-    assert "ET is not compared" in told and "m 1 and of m 2" in told and "The earlier WT is uncertain" in told
-    assert "The later WT" not in told and "The later result: Look." in told
+    assert (
+        "ET is not compared" in told
+        and "m 1 and of m 2" in told
+        and "The earlier result: The expected Dice of WT" in told
+    )
+    assert "The later result: The expected" not in told and "The later result: Look." in told
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from BrainTumorSegLib.longitudinal.rano import (
     Diameters,
     diameters,
     response,
+    responses,
     sum_of_products,
 )
 
@@ -115,3 +116,26 @@ def test_what_is_too_small_to_be_measured_is_not_nothing(
     sizes: tuple[float, float], there: tuple[bool, bool], expected: str
 ) -> None:
     assert response(*sizes, PRODUCTS, minor=False, there=there) == expected
+
+
+@pytest.mark.parametrize(
+    ("volumes", "called"),
+    [
+        # From 20 mL to 8 is −60 %, to 6 −70 % (a partial response begins at −65 %); 9 is +50 % of 6, if −55 % of 20.
+        ([20, 8, 6, 9], [STABLE, PARTIAL, PROGRESSIVE]),
+        ([20, 0, 2], [COMPLETE, PROGRESSIVE]),
+        ([10, 13, 14], [STABLE, PROGRESSIVE]),
+        ([0, 0, 3], [UNMEASURABLE, PROGRESSIVE]),
+    ],
+)
+def test_growth_is_since_the_smallest_and_a_decrease_since_the_first(volumes: list[float], called: list[str]) -> None:
+    there, whole = [volume > 0 for volume in volumes], [True] * len(volumes)
+    assert responses(volumes, VOLUMES, minor=False, there=there, whole=whole) == called
+
+
+def test_what_is_not_shown_as_a_whole_or_too_small_is_compared_with_nothing() -> None:
+    volumes, there = [20.0, 2.0, 20.0], [True] * 3
+    assert responses(volumes, VOLUMES, minor=False, there=there, whole=[True, False, True]) == [UNMEASURABLE, STABLE]
+    products = [0.0, 400.0, 450.0]  # there from the first on, and too small for diameters then
+    assert responses(products, PRODUCTS, minor=False, there=there, whole=[True] * 3) == [UNMEASURABLE] * 2
+    assert responses(products, PRODUCTS, minor=False, there=[False, True, True], whole=[True] * 3) == [PROGRESSIVE] * 2
