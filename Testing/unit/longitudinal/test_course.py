@@ -84,8 +84,8 @@ def moved() -> list[TimePoint]:
     for number, (found, place, seen) in enumerate(made):
         place = shift @ affine if place is None else place
         scan = Volume(np.ascontiguousarray(seen), place, f"image {number}")
-        found = Volume(np.ascontiguousarray(found), place)
-        points.append(TimePoint(Path(f"{number}.nii.gz"), found, tuple(REGIONS), image=scan))
+        own = Volume(np.ascontiguousarray(found), place)
+        points.append(TimePoint(Path(f"{number}.nii.gz"), own, tuple(REGIONS), image=scan))
     return points
 
 
@@ -114,9 +114,10 @@ def test_dates_are_those_of_dicom_series(tmp_path: Path) -> None:
     assert [point.day for point in points] == [date(2025, 3, 1), date(2025, 4, 1), None]
     without_images = [dataclasses.replace(point, image=None) for point in points]
     assert follow(without_images[:2]).days == (0, 31) and follow(without_images).days == ()
-    assert compare(*without_images[:2]).days == 31
+    earlier, later, _ = without_images
+    assert compare(earlier, later).days == 31
     with pytest.raises(RequestError, match="-31 days"):
-        compare(*without_images[1::-1])
+        compare(later, earlier)
 
 
 @pytest.mark.parametrize(
