@@ -180,7 +180,9 @@ def case_files(paths: Iterable[Path]) -> dict[str, Path]:
 
 
 def dicom_choice(paths: Iterable[Path]) -> dicom.Choice | None:
-    """Which DICOM series of a folder are the sequences; None where it is no one folder that holds DICOM.
+    """Which DICOM series of a folder are the sequences; None where it is no one folder of such.
+
+    Files whose names tell the sequences go before DICOM that lies below them, as for the command line.
 
     Raises:
         ModalityError, InputError: no series is recognised, they are of several patients, or one is faulty.
@@ -188,7 +190,8 @@ def dicom_choice(paths: Iterable[Path]) -> dicom.Choice | None:
     given = list(paths)
     if len(given) != 1 or not given[0].is_dir() or not dicom.holds_dicom(given[0]):
         return None
-    return find_case(given[0]).chosen
+    chosen = find_case(given[0]).chosen
+    return chosen if chosen.series else None
 
 
 def load_series(choice: dicom.Choice) -> dict[str, Any]:

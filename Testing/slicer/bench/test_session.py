@@ -168,6 +168,16 @@ def test_a_folder_of_dicom_series_is_loaded(panel: Panel, patient: Any, tmp_path
     assert 'series 11 "ADC" (diffusion)' in said(panel)
 
 
+def test_converted_images_beside_their_dicom_are_loaded(panel: Panel, case: Path, patient: samples.Patient) -> None:
+    """The command line takes the files that their names tell, too."""
+    from Testing.dicom_series import write_series
+
+    write_series(patient.images["t1"], case / "DICOM", "t1")
+    assert {node.GetName() for node in panel.load(case).values()} == {
+        f"{case.name}-{name}" for name in ("t1n", "t1c", "t2w", "t2f")
+    }
+
+
 def test_dicom_folders_of_two_patients(panel: Panel, patient: samples.Patient, tmp_path: Path) -> None:
     """Read from files that no database knows, their images are told apart all the same, also in a saved scene."""
     import slicer
