@@ -129,9 +129,10 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.models = ModelsPart(self.ui, self._refresh, self.logic.ensureDependencies, work)
         self.inputs = InputsPart(self.ui, lambda: self._parameterNode, self.models, self.log.add)
         self._ofResult: list[Any] = []  # parts that compare the result that is shown
-        self.results = ResultsPart(self.ui, self._onResults, lambda: self.parent.isEntered)
-        self.followUp = FollowUpPart(self.ui, self._shownResult, self._startFollowUp, self.log.add, turns)
-        self._ofResult = [ComparisonPart(self.ui, self._shownResult), self.followUp]
+        shown, isOpen = (lambda: self.results.node), (lambda: self.parent.isEntered)
+        self.results = ResultsPart(self.ui, self._onResults, isOpen)
+        self.followUp = FollowUpPart(self.ui, shown, isOpen, self._startFollowUp, self.log.add, turns)
+        self._ofResult = [ComparisonPart(self.ui, shown, isOpen), self.followUp]
         self.alignment = AlignmentPart(self.ui, self.inputs.volumes)
         parts = (self.inputs, self.models, self.log)
         self.cohort = CohortPart(self.ui, self.logic, parts[1:], lambda: self._parameterNode, self._showOpened, turns)
@@ -148,7 +149,8 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         self.segmenting.close()
         self.cohort.close()
-        self.followUp.close()
+        for part in self._ofResult:
+            part.close()
         self.alignment.end()
         self.models.close()
         self.results.close()
@@ -226,10 +228,6 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Another segmentation is shown, or the same one with other segments."""
         for part in self._ofResult:
             part.refresh()
-
-    def _shownResult(self) -> tuple[Any, str]:
-        """The segmentation, and a digest of its voxels."""
-        return self.results.node, self.results.digest
 
     def _startFollowUp(self, earlier: Examination, later: Examination, days: int | None) -> ChangeRun:
         assert self.logic is not None

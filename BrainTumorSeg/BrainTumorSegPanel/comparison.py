@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 from BrainTumorSegLib.domain.errors import RequestError
 from BrainTumorSegLib.io import mrml
 
+from .edits import EditWatch
 from .tables import comparison_table, fill
 from .widgets import errors_shown
 
@@ -44,17 +45,18 @@ def compare_nodes(result: Any, reference: Any) -> dict[str, dict[str, Any]]:
 class ComparisonPart:
     """The reference, the button and the table."""
 
-    def __init__(self, ui: Any, result: Callable[[], tuple[Any, str]]) -> None:
-        """``result`` gives the segmentation that is shown, and a digest of its voxels."""
+    def __init__(self, ui: Any, result: Callable[[], Any], is_open: Callable[[], bool]) -> None:
+        """``result`` gives the segmentation that is shown."""
         self._ui, self._result = ui, result
-        self._compared: tuple[Any, str, Any] | None = None  # what the table tells of
+        self._compared: tuple[Any, ...] = ()  # what the table tells of
+        self._watch = EditWatch(self.refresh, is_open)
         ui.compareButton.connect("clicked()", self._on_compare)
         ui.referenceSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.refresh)
         self.refresh()
 
     def refresh(self, *_arguments: Any) -> None:
-        """Forget a comparison that is not of these two any more, and say what is missing."""
-        node, _digest = self._result()
+        """Forget a comparison that is not of these two as they are, and say what is missing."""
+        node = self._result()
         reason = ""
         if node is None:
             reason = _("Segment first, or choose a segmentation above.")
@@ -65,18 +67,24 @@ class ComparisonPart:
         self._ui.compareButton.enabled = not reason
         self._ui.compareButton.toolTip = reason or _("Measure the agreement of the result with the reference.")
         if self._compared != self._pair():
-            self._compared = None
-            fill(self._ui.comparisonTable, None)
-            self._ui.comparisonTable.visible = False
+            self.close()
 
-    def _pair(self) -> tuple[Any, str, Any]:
-        return (*self._result(), self._ui.referenceSelector.currentNode())
+    def close(self) -> None:
+        """The panel goes away, or the comparison holds no more."""
+        self._compared = ()
+        self._watch.watch()
+        fill(self._ui.comparisonTable, None)
+        self._ui.comparisonTable.visible = False
+
+    def _pair(self) -> tuple[Any, ...]:
+        return self._result(), self._ui.referenceSelector.currentNode(), self._watch.state
 
     def _on_compare(self) -> None:
         with errors_shown():
             from BrainTumorSegLib.evaluation.metrics import MEASURES
 
-            measures = compare_nodes(self._result()[0], self._ui.referenceSelector.currentNode())
+            measures = compare_nodes(self._result(), self._ui.referenceSelector.currentNode())
             fill(self._ui.comparisonTable, comparison_table(measures, MEASURES))
             self._ui.comparisonTable.visible = True
+            self._watch.watch(self._result(), self._ui.referenceSelector.currentNode())
             self._compared = self._pair()

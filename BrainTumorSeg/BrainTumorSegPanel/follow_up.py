@@ -15,6 +15,7 @@ from BrainTumorSegLib.runner import POLL_SECONDS
 
 from .change import ChangeRun, Examination, days_between, image_of
 from .earlier_contours import EarlierContours
+from .edits import EditWatch
 from .sources import origin_of
 from .tables import change_table, fill
 from .turns import Turns
@@ -28,12 +29,13 @@ class FollowUpPart:
     def __init__(
         self,
         ui: Any,
-        result: Callable[[], tuple[Any, str]],
+        result: Callable[[], Any],
+        is_open: Callable[[], bool],
         start: Callable[..., ChangeRun],
         log: Callable[[str], None],
         turns: Turns,
     ) -> None:
-        """``result`` gives the segmentation that is shown, which is the later one, and a digest of its voxels.
+        """``result`` gives the segmentation that is shown, which is the later one.
 
         ``start`` begins a comparison of two examinations, with the days between; ``log`` takes the engine's words.
         """
@@ -45,6 +47,7 @@ class FollowUpPart:
         self._report = ""
         self._moved: np.ndarray | None = None  # by registration, from the earlier head to the later one
         self._contours = EarlierContours()
+        self._watch = EditWatch(self.refresh, is_open)
         self._timer = qt.QTimer()
         self._timer.setInterval(round(1000 * POLL_SECONDS))
         self._timer.connect("timeout()", self._poll)
@@ -66,8 +69,8 @@ class FollowUpPart:
         return _("Two examinations are being compared.") if self._run else ""
 
     def refresh(self, *_arguments: Any) -> None:
-        """Another result, or another choice: forget a comparison that is not of these, and say what is missing."""
-        ui, later = self._ui, self._result()[0]
+        """Forget a comparison that is not of what is chosen, as it is now, and say what is missing."""
+        ui, later = self._ui, self._result()
         if later is not self._later:
             self._later = later
             ui.laterImageSelector.setCurrentNode(image_of(later) if later is not None else None)
@@ -80,7 +83,7 @@ class FollowUpPart:
 
     def _missing(self) -> str:
         """Why nothing can be compared; empty if it can."""
-        earlier, later = self._ui.earlierSelector.currentNode(), self._result()[0]
+        earlier, later = self._ui.earlierSelector.currentNode(), self._result()
         images = self._ui.earlierImageSelector.currentNode(), self._ui.laterImageSelector.currentNode()
         if later is None:
             return _("Segment first, or choose a segmentation above: it is the later one.")
@@ -108,15 +111,19 @@ class FollowUpPart:
             self._run = None
         self._forget()
 
-    def _chosen(self) -> tuple[Any, ...]:
+    def _nodes(self) -> tuple[Any, ...]:
         ui = self._ui
-        nodes = (box.currentNode() for box in (ui.earlierSelector, ui.earlierImageSelector, ui.laterImageSelector))
-        return (*self._result(), *nodes, ui.daysSpinBox.value)
+        boxes = ui.earlierSelector, ui.earlierImageSelector, ui.laterImageSelector
+        return self._result(), *(box.currentNode() for box in boxes)
+
+    def _chosen(self) -> tuple[Any, ...]:
+        return *self._nodes(), self._ui.daysSpinBox.value, self._watch.state
 
     def _forget(self) -> None:
         if self._report:
             show_text(self._ui.followUpStatusLabel, "")
         self._told, self._report, self._moved = (), "", None
+        self._watch.watch()
         fill(self._ui.followUpTable, None)
         self._contours.remove()
         self._ui.earlierContoursButton.checked = False
@@ -145,10 +152,11 @@ class FollowUpPart:
         ui = self._ui
         with errors_shown():
             earlier = Examination(ui.earlierSelector.currentNode(), ui.earlierImageSelector.currentNode())
-            later = Examination(self._result()[0], ui.laterImageSelector.currentNode())
+            later = Examination(self._result(), ui.laterImageSelector.currentNode())
             if self._confirmed(earlier.image, later.image):
                 self._forget()
                 self._run = self._start(earlier, later, ui.daysSpinBox.value or None)
+                self._watch.watch(*self._nodes())
                 self._told = self._chosen()
                 ui.followUpProgressBar.value = 0
                 self._timer.start()
@@ -188,11 +196,12 @@ class FollowUpPart:
             show_error(error, run.log)
 
     def _show(self, run: ChangeRun) -> None:
-        """What changed, unless something else is chosen by now."""
+        """What changed, unless the examinations are others by now."""
         found = run.result()
         ui = self._ui
         if self._told != self._chosen():
-            show_text(ui.followUpStatusLabel, _("Something else is chosen by now: compare again."), warns=True)
+            text = _("Something else is chosen by now, or was edited or moved: compare again.")
+            show_text(ui.followUpStatusLabel, text, warns=True)
             return
         fill(ui.followUpTable, change_table(found["regions"]))
         self._report, motion = run.report, found["registration"]
@@ -212,13 +221,13 @@ class FollowUpPart:
         ui = self._ui
         with errors_shown():
             if ui.earlierContoursButton.checked and self._moved is not None:
-                self._contours.show(ui.earlierSelector.currentNode(), self._result()[0], self._moved)
+                self._contours.show(ui.earlierSelector.currentNode(), self._result(), self._moved)
             else:
                 self._contours.remove()
 
     def _on_report(self) -> None:
         """The page is saved where the user says, and opened."""
-        proposed = f"{self._result()[0].GetName()} change.html"
+        proposed = f"{self._result().GetName()} change.html"
         path = ask_file_to_save(_("Save report"), proposed, "HTML (*.html)")
         if path is None:
             return

@@ -5,39 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 
 from BrainTumorSegLib.domain.errors import BrainTumorSegError
 from BrainTumorSegLib.io import mrml
 
+from .edits import EditWatch
 from .segments import Examined, colours_of, examine, nest
 from .tables import csv_rows, fill, measurement_table, write_csv
 from .views import jump, reference_volume, show_contours
 from .widgets import ask_file_to_save, errors_shown, show_text
-
-# After the last stroke of an edit; each would be measured by itself otherwise.
-_SETTLE_MS = 300
 
 
 class ResultsPart:
     """What is known of the segmentation that is chosen in its selector, however it came about."""
 
     def __init__(self, ui: Any, changed: Callable[[], None], is_open: Callable[[], bool]) -> None:
-        """``changed`` is called when another segmentation is shown, or the same one with other segments.
-
-        While the panel is not open, strokes of another module are not held up: what they made is measured on return.
-        """
-        self._ui, self._changed, self._is_open = ui, changed, is_open
+        """``changed`` is called when another segmentation is shown, or the same one with other segments."""
+        self._ui, self._changed = ui, changed
         self._chosen: Any = None
         self._shown: Any = None
         self._examined = Examined()
-        self._observed: list[tuple[Any, int]] = []
-        self._timer = qt.QTimer()
-        self._timer.setSingleShot(True)
-        self._timer.setInterval(_SETTLE_MS)
-        self._timer.connect("timeout()", self._on_settled)
+        self._watch = EditWatch(self.refresh, is_open)
         ui.copyTableButton.connect("clicked()", self._on_copy)
         ui.exportTableButton.connect("clicked()", self._on_export)
         ui.editButton.connect("clicked()", self._on_edit)
@@ -52,11 +42,6 @@ class ResultsPart:
     def node(self) -> Any:
         """The segmentation that is shown, or None."""
         return self._shown
-
-    @property
-    def digest(self) -> str:
-        """Of the voxels that were measured."""
-        return self._examined.digest
 
     def show(self, node: Any) -> None:
         """Measure a segmentation and show it, unless that is shown already."""
@@ -80,9 +65,8 @@ class ResultsPart:
 
     def measure(self) -> None:
         """Measure what is chosen; a segmentation without segments of ours counts as none."""
-        self._timer.stop()
+        self._watch.watch(self._chosen)
         self._shown, self._examined = (self._chosen if self._is_usable() else None), Examined()
-        self._observe(self._chosen)
         if self._shown is not None:
             with errors_shown():
                 self._examined = examine(self._shown)
@@ -97,8 +81,7 @@ class ResultsPart:
 
     def close(self) -> None:
         """The panel goes away."""
-        self._timer.stop()
-        self._observe(None)
+        self._watch.watch()
         self._ui.show3DButton.setSegmentationNode(None)
 
     def show_slices(self) -> None:
@@ -110,26 +93,6 @@ class ResultsPart:
 
     def _is_usable(self) -> bool:
         return self._chosen is not None and bool(mrml.segment_ids(self._chosen))
-
-    def _observe(self, node: Any) -> None:
-        """Edits are measured when they have settled, also those that another module makes."""
-        for observed, tag in self._observed:
-            observed.RemoveObserver(tag)
-        segmentation = None if node is None else node.GetSegmentation()
-        kinds = slicer.vtkSegmentation
-        events = (kinds.SourceRepresentationModified, kinds.SegmentModified, kinds.SegmentAdded, kinds.SegmentRemoved)
-        self._observed = (
-            [(segmentation, segmentation.AddObserver(event, self._on_edited)) for event in events]
-            if segmentation is not None
-            else []
-        )
-
-    def _on_edited(self, _caller: Any, _event: Any) -> None:
-        self._timer.start()
-
-    def _on_settled(self) -> None:
-        if self._is_open():
-            self.refresh()
 
     def _show_lesions(self) -> None:
         box, lesions = self._ui.lesionSelector, self._examined.lesions

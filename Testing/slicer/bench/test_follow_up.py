@@ -111,6 +111,36 @@ def test_a_comparison_is_forgotten_when_it_is_not_of_these_any_more(
     assert not panel.ui.followUpStatusLabel.text
 
 
+def test_a_comparison_is_forgotten_when_the_earlier_examination_is_edited_or_moved(
+    panel: Panel, earlier: tuple[Any, Any], later: tuple[Any, Any]
+) -> None:
+    """Also while another module is open; a colour is no edit."""
+    import slicer
+
+    panel.ui.resultSelector.setCurrentNode(later[0])
+    panel.ui.earlierSelector.setCurrentNode(earlier[0])
+    compare(panel)
+    panel.click("earlierContoursButton")
+    segmentation = earlier[0].GetSegmentation()
+    slicer.util.selectModule("SegmentEditor")
+    segmentation.GetSegment(segmentation.GetSegmentIdBySegmentName("WT")).SetColor(1, 0, 0)
+    slicer.util.selectModule("BrainTumorSeg")
+    assert panel.ui.followUpTable.rowCount == 3 and _hidden()
+    move = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    move.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(MOVED))
+    for node in earlier:
+        node.SetAndObserveTransformNodeID(move.GetID())
+    panel.wait_until(lambda: panel.ui.followUpTable.rowCount == 0, 10)
+    assert not _hidden(), "the contours were where the motion of before had put them"
+    for box in (panel.ui.earlierImageSelector, panel.ui.laterImageSelector):
+        box.setCurrentNode(None)
+    assert len(compare(panel)) == 4
+    slicer.util.selectModule("SegmentEditor")
+    segmentation.RemoveSegment(segmentation.GetSegmentIdBySegmentName("ET"))
+    slicer.util.selectModule("BrainTumorSeg")
+    assert panel.ui.followUpTable.rowCount == 0 and not panel.ui.followUpReportButton.visible
+
+
 def test_what_cannot_be_compared_is_said_before(panel: Panel, earlier: tuple[Any, Any], later: tuple[Any, Any]) -> None:
     panel.ui.resultSelector.setCurrentNode(later[0])
     panel.ui.earlierSelector.setCurrentNode(later[0])
