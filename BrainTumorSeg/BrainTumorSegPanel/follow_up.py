@@ -42,8 +42,9 @@ class FollowUpPart:
         self._ui, self._result, self._start, self._log, self._turns = ui, result, start, log, turns
         self._run: ChangeRun | None = None
         self._told: tuple[Any, ...] = ()  # of which the table tells, or the run will
-        self._later: Any = None  # whose image was filled in last
-        self._dated = 0  # days that dates told last
+        self._earlier: Any = None  # whose images were filled in last
+        self._later: Any = None
+        self._dated = 0  # days that dates told last, or that are of other examinations
         self._report = ""
         self._moved: np.ndarray | None = None  # by registration, from the earlier head to the later one
         self._contours = EarlierContours()
@@ -72,8 +73,10 @@ class FollowUpPart:
         """Forget a comparison that is not of what is chosen, as it is now, and say what is missing."""
         ui, later = self._ui, self._result()
         if later is not self._later:
+            self._let_go_of_days(self._later, later)
             self._later = later
             ui.laterImageSelector.setCurrentNode(image_of(later) if later is not None else None)
+            self._on_image()
         if self._told != self._chosen():
             self._forget()
         reason = self._turns.under_way or self._missing()
@@ -137,8 +140,15 @@ class FollowUpPart:
     def _on_earlier(self, *_arguments: Any) -> None:
         """The image that the earlier segmentation was made on is known where it was made in this scene."""
         node = self._ui.earlierSelector.currentNode()
+        self._let_go_of_days(self._earlier, node)
+        self._earlier = node
         self._ui.earlierImageSelector.setCurrentNode(image_of(node) if node is not None else None)
         self._on_image()
+
+    def _let_go_of_days(self, before: Any, after: Any) -> None:
+        """What was typed is of the examinations before, unless the new result is of the same image."""
+        if before is not None and (after is None or (image_of(before) or before) is not (image_of(after) or after)):
+            self._dated = self._ui.daysSpinBox.value
 
     def _on_image(self, *_arguments: Any) -> None:
         """Dates of DICOM series say how long it was between them; what was typed stays where they say nothing."""

@@ -171,6 +171,28 @@ def test_dates_say_the_days_and_which_is_the_later_one(
     assert "later date" in panel.ui.followUpButton.toolTip
 
 
+def test_days_that_were_typed_are_of_the_examinations_that_were_chosen(
+    panel: Panel, earlier: tuple[Any, Any], later: tuple[Any, Any]
+) -> None:
+    """They stay with another result of the same image, and not with another patient's."""
+    import slicer
+
+    box = panel.ui.daysSpinBox
+    box.value = 90
+    panel.ui.resultSelector.setCurrentNode(later[0])
+    panel.ui.earlierSelector.setCurrentNode(earlier[0])
+    other, _scan = examination("other", smaller(), "t1", np.eye(4))
+    again = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "again")
+    again.Copy(later[0])
+    panel.ui.resultSelector.setCurrentNode(again)
+    assert panel.widget.results.node is again and box.value == 90
+    panel.ui.earlierSelector.setCurrentNode(other)
+    assert box.value == 0
+    box.value = 60
+    panel.ui.resultSelector.setCurrentNode(earlier[0])
+    assert box.value == 0
+
+
 def _date(volume: Any, patient: str, day: str) -> None:
     """Put a volume under a patient and a study of a day."""
     import slicer
