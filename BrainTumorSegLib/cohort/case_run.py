@@ -37,6 +37,7 @@ class Task:
         layout: key in :data:`.LAYOUTS`.
         page: file of the case's report below the output folder; empty for none.
         expected: the outcome as far as it is known before: name, inputs, model, options, attempts.
+        study: what tells its study, where one folder holds several.
     """
 
     images: tuple[str, ...]
@@ -45,6 +46,7 @@ class Task:
     layout: str
     page: str
     expected: Outcome
+    study: str = ""
 
     @property
     def case(self) -> str:
@@ -54,7 +56,7 @@ class Task:
     @property
     def label_map(self) -> Path:
         """The file that it makes."""
-        return self.output / LAYOUTS[self.layout].label_map(self.case)
+        return self.output / LAYOUTS[self.layout].label_map(self.case, self.study)
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -86,15 +85,8 @@ def _by_study(case: CaseFiles) -> list[CaseFiles]:
     """
     if not case.folder or case.own or case.problem:
         return [case]
-    cases: list[CaseFiles] = []
-    times: Counter[str] = Counter()
-    for study in dicom.studies_below(case.folder):
-        day = "".join(filter(str.isdecimal, study.date))[:8]
-        name = f"{case.id}_{day or study.uid.replace('.', '')[-8:]}"
-        times[name] += 1
-        name += f"_{times[name]}" if times[name] > 1 else ""
-        cases.append(dataclasses.replace(case, id=name, study=study))
-    return cases or [case]
+    studies = dicom.studies_below(case.folder)
+    return [dataclasses.replace(case, id=f"{case.id}_{study.label}", study=study) for study in studies] or [case]
 
 
 def _as_below(root: Path, folder: Path) -> Path:

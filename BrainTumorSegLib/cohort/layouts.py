@@ -38,23 +38,29 @@ class Layout:
     Attributes:
         about: what it is, for the help.
         inner: folder below the output folder that gets everything.
-        label_map: case → file below that folder.
+        label_map: case, and what tells its study where one folder holds several → file below that folder.
         finish: changes the record beside a label map to what the layout wants of it.
         begin: writes what the layout wants of a whole folder: folder, source folder, label convention.
     """
 
     about: str
     inner: Path
-    label_map: Callable[[str], Path]
+    label_map: Callable[[str, str], Path]
     finish: Callable[[Path, Mapping[str, Any]], None] | None = None
     begin: Callable[[Path, Path, str], None] | None = None
 
 
-def _bids_name(case: str) -> Path:
-    """The label map of a case: entities as its name has them, or the name's letters and digits as a subject."""
-    entities = _SUBJECT.fullmatch(case)
-    subject = entities["subject"] if entities else f"sub-{re.sub('[^A-Za-z0-9]', '', case) or 'case'}"
+def _bids_name(case: str, study: str) -> Path:
+    """The label map of a case: entities as its name has them, or the name's letters and digits as a subject.
+
+    A study that its name ends with is a session of it, since a label of BIDS is letters and digits alone.
+    """
+    name = case.removesuffix(f"_{study}") if study else case
+    entities = _SUBJECT.fullmatch(name)
+    subject = entities["subject"] if entities else f"sub-{re.sub('[^A-Za-z0-9]', '', name) or 'case'}"
     session = (entities["session"] if entities else "") or ""
+    if study:
+        session = (session or "ses-") + study.replace("_", "x")
     name = "_".join(filter(None, (subject, session, "space-orig", "dseg.nii.gz")))
     return Path(subject, session, "anat", name)
 
@@ -103,6 +109,6 @@ def _colour(label: int) -> str:
 
 
 LAYOUTS = {
-    "plain": Layout("CASE.nii.gz side by side", Path(), lambda case: Path(f"{case}.nii.gz")),
+    "plain": Layout("CASE.nii.gz side by side", Path(), lambda case, _study: Path(f"{case}.nii.gz")),
     "bids": Layout("derivatives/braintumorseg of a BIDS data set", _DERIVATIVES, _bids_name, _finish_bids, _begin_bids),
 }

@@ -80,9 +80,10 @@ def plan(cohort: Cohort, request: Request, checkpoint: Checkpoint) -> Plan:
     tasks, done, failed = [], [], []
     taken: dict[Path, str] = {}
     for case in cohort.cases:
-        other = taken.setdefault(LAYOUTS[request.layout].label_map(case.id), case.id)
-        clash = f"Its result would be called as that of {other}" if other != case.id else ""  # BIDS knows letters alone
-        task = _task(case, case.problem or clash, request, checkpoint)
+        task = _task(case, case.problem, request, checkpoint)
+        other = taken.setdefault(task.label_map, case.id)
+        if other != case.id and not case.problem:  # BIDS knows letters alone
+            task = _task(case, f"Its result would be called as that of {other}", request, checkpoint)
         if task.expected.failure.code:
             failed.append(task.expected)
             continue
@@ -166,7 +167,8 @@ def _task(case: CaseFiles, problem: str, request: Request, checkpoint: Checkpoin
     )
     folder = request.output.absolute() / LAYOUTS[request.layout].inner
     page = f"{PAGES}/{case.id}.html" if request.pages else ""
-    return Task(tuple(case.arguments), tuple(own.arguments()), folder, request.layout, page, expected)
+    study = case.study.label if case.study else ""
+    return Task(tuple(case.arguments), tuple(own.arguments()), folder, request.layout, page, expected, study)
 
 
 class CohortRun:

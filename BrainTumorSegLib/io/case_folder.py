@@ -249,7 +249,8 @@ def case_name(folder: Path) -> str:
     """The patient that a folder's name stands for; in a BIDS data set those of the folders around it, too."""
     folder = folder.resolve()
     entities = [part for part in folder.parts if part.startswith(("sub-", "ses-"))]
-    return "_".join(entities) if folder.name == "anat" and entities else folder.name
+    is_inside = folder.name == "anat" or folder.name.startswith("ses-")
+    return "_".join(entities) if is_inside and entities else folder.name
 
 
 def _visible(folder: Path) -> Iterator[Path]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 
@@ -33,11 +34,13 @@ class Study:
         uid: its instance UID, or its date where it has none.
         date: as its files have it; empty where they have none.
         files: its own, and those of other studies of that day, which may lend it a sequence.
+        label: tells it from the others: its date, or the end of its UID where it has none, ``_2`` behind a second one.
     """
 
     uid: str
     date: str
     files: tuple[Path, ...]
+    label: str = ""
 
 
 def study_folders(root: Path, passed_over: Collection[Path] = ()) -> dict[Path, str]:
@@ -124,7 +127,19 @@ def studies_below(folder: Path) -> list[Study]:
         own = tuple(chain.from_iterable(files for (study, _), files in series.items() if study in studies))
         found += [Study(study, images[study][0][0].date, own) for study in _whole(studies)]
     order = {study: min(header.time for header, _ in group) for study, group in images.items()}
-    return sorted(found, key=lambda each: (each.date, order[each.uid], each.uid)) if len(found) > 1 else []
+    found.sort(key=lambda each: (each.date, order[each.uid], each.uid))
+    return _labelled(found) if len(found) > 1 else []
+
+
+def _labelled(studies: Iterable[Study]) -> list[Study]:
+    times: Counter[str] = Counter()
+    found = []
+    for study in studies:
+        day = "".join(filter(str.isdecimal, study.date))[:8]
+        label = day or study.uid.replace(".", "")[-8:]
+        times[label] += 1
+        found.append(replace(study, label=f"{label}_{times[label]}" if times[label] > 1 else label))
+    return found
 
 
 def _whole(studies: dict[str, set[str]]) -> list[str]:

@@ -102,7 +102,7 @@ def test_patients_that_lie_deeper_than_others_are_said(tmp_path: Path, patient: 
     deep = put(patient, tmp_path / "site" / "more" / "sub-02" / "ses-1" / "sub-02_flair.nii.gz")
     put(patient, tmp_path / "site" / "sub-01" / "ses-1" / "x" / "y" / "again_flair.nii.gz")  # of a case
     found = find_cohort(tmp_path, OUT)
-    assert [case.id for case in found.cases] == ["ses-1"]
+    assert [case.id for case in found.cases] == ["sub-01_ses-1"], "a session alone would not say whose it is"
     home = tmp_path / "site"
     why = f"lies deeper than is looked; give {home} itself as the folder of patients"
     assert found.left_out == {deep.relative_to(tmp_path).as_posix(): why}

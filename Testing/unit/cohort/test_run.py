@@ -160,8 +160,8 @@ def test_a_result_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     assert read_outcome(tmp_path, "A") is None
 
 
-def planned(study: Path, output: Path, *, force: bool = False, **options: Any) -> Plan:
-    request = Request(output, "plain", RunOptions(**options), force=force)
+def planned(study: Path, output: Path, *, layout: str = "plain", force: bool = False, **options: Any) -> Plan:
+    request = Request(output, layout, RunOptions(**options), force=force)
     return plan(find_cohort(study, output), request, samples.make_oracle())
 
 
@@ -355,15 +355,18 @@ def test_rows_hold_nothing_but_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("case", "name"),
+    ("case", "study", "name"),
     [
-        ("sub-01_ses-a", "sub-01/ses-a/anat/sub-01_ses-a_space-orig_dseg.nii.gz"),
-        ("sub-01", "sub-01/anat/sub-01_space-orig_dseg.nii.gz"),
-        ("BraTS2021_00005", "sub-BraTS202100005/anat/sub-BraTS202100005_space-orig_dseg.nii.gz"),
+        ("sub-01_ses-a", "", "sub-01/ses-a/anat/sub-01_ses-a_space-orig_dseg.nii.gz"),
+        ("sub-01", "", "sub-01/anat/sub-01_space-orig_dseg.nii.gz"),
+        ("BraTS2021_00005", "", "sub-BraTS202100005/anat/sub-BraTS202100005_space-orig_dseg.nii.gz"),
+        ("sub-01_20240510", "20240510", "sub-01/ses-20240510/anat/sub-01_ses-20240510_space-orig_dseg.nii.gz"),
+        ("P_1_20240510_2", "20240510_2", "sub-P1/ses-20240510x2/anat/sub-P1_ses-20240510x2_space-orig_dseg.nii.gz"),
+        ("sub-1_ses-a_20240510", "20240510", "sub-1/ses-a20240510/anat/sub-1_ses-a20240510_space-orig_dseg.nii.gz"),
     ],
 )
-def test_names_of_bids(case: str, name: str) -> None:
-    assert LAYOUTS["bids"].label_map(case).as_posix() == name
+def test_names_of_bids(case: str, study: str, name: str) -> None:
+    assert LAYOUTS["bids"].label_map(case, study).as_posix() == name
 
 
 def test_cores_are_divided_unless_the_user_has(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,21 @@ def test_studies_side_by_side_are_a_case_each(tmp_path: Path, patient: Patient, 
         assert {series.first.date for series in chosen.series.values()} == {case.study.date} and not chosen.warnings
 
 
+def test_studies_are_sessions_in_bids(tmp_path: Path, patient: Patient) -> None:
+    for day in ("20230501", "20240510"):
+        put_study(patient, tmp_path / "data" / "sub-01", day, ["flair"])
+    put_study(patient, tmp_path / "data" / "sub-02" / "ses-b", "20230501", ["flair"], StudyInstanceUID="1.3")
+    put_study(patient, tmp_path / "data" / "sub-02" / "ses-c", "20240510", ["flair"], StudyInstanceUID="1.4")
+    tasks = planned(tmp_path / "data", tmp_path / "out", layout="bids").tasks
+    folder = tmp_path / "out" / "derivatives" / "braintumorseg"
+    assert {task.label_map.parent.relative_to(folder).as_posix() for task in tasks} == {
+        "sub-01/ses-20230501/anat",
+        "sub-01/ses-20240510/anat",
+        "sub-02/ses-b/anat",
+        "sub-02/ses-c/anat",
+    }
+
+
 def test_folders_of_series_of_several_studies(tmp_path: Path, patient: Patient) -> None:
     """Mixed in the patient's folder they are told apart as files are, unless they are of two patients."""
     for number, (day, modality) in enumerate((d, m) for d in ("20230501", "20240510") for m in ("t1ce", "flair")):
