@@ -129,10 +129,10 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.models = ModelsPart(self.ui, self._refresh, self.logic.ensureDependencies, work)
         self.inputs = InputsPart(self.ui, lambda: self._parameterNode, self.models, self.log.add)
         self._ofResult: list[Any] = []  # parts that compare the result that is shown
-        shown, isOpen = (lambda: self.results.node), (lambda: self.parent.isEntered)
-        self.results = ResultsPart(self.ui, self._onResults, isOpen)
-        self.followUp = FollowUpPart(self.ui, shown, isOpen, self._startFollowUp, self.log.add, turns)
-        self._ofResult = [ComparisonPart(self.ui, shown, isOpen), self.followUp]
+        self.results = ResultsPart(self.ui, self._onResults, self._isOpen)
+        shown = self._shownResult, self._isOpen
+        self.followUp = FollowUpPart(self.ui, *shown, self._startFollowUp, self.log.add, turns)
+        self._ofResult = [ComparisonPart(self.ui, *shown), self.followUp]
         self.alignment = AlignmentPart(self.ui, self.inputs.volumes)
         parts = (self.inputs, self.models, self.log)
         self.cohort = CohortPart(self.ui, self.logic, parts[1:], lambda: self._parameterNode, self._showOpened, turns)
@@ -228,6 +228,12 @@ class BrainTumorSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Another segmentation is shown, or the same one with other segments."""
         for part in self._ofResult:
             part.refresh()
+
+    def _shownResult(self) -> Any:
+        return self.results.node
+
+    def _isOpen(self) -> bool:
+        return bool(self.parent.isEntered)
 
     def _startFollowUp(self, earlier: Examination, later: Examination, days: int | None) -> ChangeRun:
         assert self.logic is not None
@@ -378,13 +384,16 @@ class BrainTumorSegLogic(ScriptedLoadableModuleLogic):
         done before stays.
 
         Raises:
-            BrainTumorSegError: there is no patient, or the output folder cannot be made.
+            BrainTumorSegError: there is no patient, or the output folder cannot be made; without waiting the ``error``
+                of what is returned says so.
         """
         setup.check()
         options = RunOptions(str(model), device, tta=tta, preprocess=preprocess, brain_extraction=brainExtraction)
         run = FolderRun(Path(inputFolder), Path(outputFolder), options)
         if wait:
             run.wait()
+            if run.error:
+                raise run.error
         return run
 
     def measurements(self, segmentation: Any) -> dict[str, Any]:

@@ -28,7 +28,8 @@ class EngineRun:
     Attributes:
         stage, progress, message: how far it is; ``progress`` goes from 0 to 1.
         log: its last lines that are no progress: warnings, and what went wrong.
-        cases: of many, what became of each that has ended, as the command says it.
+        found: of many, where the images of each are, and what is none, as the command says it.
+        cases: of many, what became of each that has ended, likewise.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class EngineRun:
         """
         self.stage, self.progress, self.message = "", 0.0, "Starting"
         self.log: deque[str] = deque(maxlen=_LOG_LINES)
+        self.found: list[dict[str, Any]] = []
         self.cases: list[dict[str, Any]] = []
         self._answer: dict[str, Any] = {}
         self._predicting: tuple[float, float] | None = None
@@ -73,9 +75,10 @@ class EngineRun:
         if isinstance(values.get("result"), dict) or "error" in values:
             self._answer = values
             return
-        if isinstance(values.get("case"), dict):
-            self.cases.append(values["case"])
-            return
+        for name, heard in (("found", self.found), ("case", self.cases)):
+            if isinstance(values.get(name), dict):
+                heard.append(values[name])
+                return
         stage, fraction, message = (values.get(name) for name in ("stage", "fraction", "message"))
         if not (isinstance(stage, str) and isinstance(message, str) and _is_share(fraction)):
             self.log.append(line)

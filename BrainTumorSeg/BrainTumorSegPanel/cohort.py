@@ -16,8 +16,10 @@ from .folder import CaseOutcome, FolderRun, open_case
 from .models import ModelsPart
 from .tables import Table, fill
 from .turns import Turns
-from .widgets import errors_shown, remember, setting, show_text
+from .widgets import errors_shown, remember, setting, show_error, show_text
 from .wording import panel_words
+
+_NAMED = 5
 
 
 class CohortPart:
@@ -41,7 +43,7 @@ class CohortPart:
         self._turns = turns
         self._run: FolderRun | None = None
         self._cases: list[CaseOutcome] = []
-        self._seen: list[str] = []
+        self._seen: list[str] | None = None  # states that the table shows
         self._timer = qt.QTimer()
         self._timer.setInterval(round(1000 * POLL_SECONDS))
         self._timer.connect("timeout()", self._poll)
@@ -96,7 +98,7 @@ class CohortPart:
             if self._run is not None:
                 remember("CohortInput", source)
                 remember("CohortOutput", destination)
-                self._seen, self._cases = [], self._run.cases
+                self._seen, self._cases = None, self._run.cases
                 self._timer.start()
                 self._show(self._run)
         self._turns.changed()
@@ -142,11 +144,17 @@ class CohortPart:
         self._run = None
         for line in run.log:
             self._log.add(line)
-        counts = {name: sum(case.state == name for case in run.cases) for name in ("done", "failed")}
+        for name, why in run.left_out.items():
+            self._log.add(_("Left out: {name} ({why}).").format(name=name, why=why))
         self._ui.cohortProgressBar.value = 0
+        counts = {name: sum(case.state == name for case in run.cases) for name in ("done", "failed")}
         text = _("{done} segmented, {failed} failed, of {count}.").format(**counts, count=len(run.cases))
-        show_text(self._ui.cohortStatusLabel, text, warns=counts["failed"] > 0)
+        if run.left_out:
+            text += " " + _("Left out: {names}; the log says why.").format(names=_few(list(run.left_out)))
+        show_text(self._ui.cohortStatusLabel, text, warns=counts["failed"] > 0 or bool(run.error))
         self._turns.changed()
+        if run.error:
+            show_error(run.error, run.log)
 
     def _show(self, run: FolderRun) -> None:
         self._ui.cohortProgressBar.value = round(100 * run.progress)
@@ -156,6 +164,10 @@ class CohortPart:
             self._seen = states
             rows = tuple((case.name, _state(case), _volumes(case)) for case in run.cases)
             fill(self._ui.cohortTable, Table((_("Patient"), _("State"), _("Volumes (mL)")), rows))
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join([*names[:_NAMED], *(["…"] if len(names) > _NAMED else [])])
 
 
 def _state(case: CaseOutcome) -> str:

@@ -13,18 +13,18 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from BrainTumorSegLib.cohort.discovery import find_cohort
-from BrainTumorSegLib.domain.errors import InputError
+from BrainTumorSegLib.domain.errors import BrainTumorSegError, InputError
 from BrainTumorSegLib.domain.measurements import RegionMeasurement
 from BrainTumorSegLib.domain.options import RunOptions
-from BrainTumorSegLib.domain.result_record import ResultRecord, read_record, record_path, recorded_file
+from BrainTumorSegLib.domain.result_record import read_record, record_path
 from BrainTumorSegLib.io import mrml
 from BrainTumorSegLib.io.case_folder import CaseFiles
+from BrainTumorSegLib.io.dicom import Study
 from BrainTumorSegLib.io.registry import read_label_map
 from BrainTumorSegLib.runner import EngineRun, begin
 
 from .run import from_root
-from .sources import load_found
+from .sources import load_found, remove_node
 
 TABLE = "results.csv"
 # It ends its workers, and writes the tables of what is done.
@@ -35,12 +35,24 @@ _GRACE_SECONDS = 1.8
 class CaseOutcome:
     """What became of a patient: ``waiting``, ``done``, ``failed`` or ``cancelled``; ``label_map`` has the result."""
 
-    name: str
     files: CaseFiles
     state: str = "waiting"
     error: str = ""
     measurements: dict[str, RegionMeasurement] = field(default_factory=dict)
     label_map: Path | None = None
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> CaseOutcome:
+        """One that waits, as the engine has found it."""
+        channels, folder = (Path(values[name]) if values[name] else None for name in ("channels", "folder"))
+        study = Study(values["study"], "", ()) if values["study"] else None
+        files = {name: Path(file) for name, file in values["files"].items()}
+        return cls(CaseFiles(values["case"], files, channels=channels, folder=folder, study=study))
+
+    @property
+    def name(self) -> str:
+        """The patient's."""
+        return self.files.id
 
     def take(self, values: Mapping[str, Any], output: Path) -> None:
         """What the engine says of it."""
@@ -59,23 +71,26 @@ def _sizes(values: Mapping[str, float | None]) -> RegionMeasurement:
 class FolderRun:
     """Segments the patients of a folder into ``<case>.nii.gz``, with a table of results; what is done stays done.
 
+    The engine looks for them, which takes long on slow disks, so they are not known at once.
+
     Attributes:
         cases: what became of each, in order.
+        left_out: name of a file or folder → why it is none.
     """
 
     def __init__(self, source: Path, destination: Path, options: RunOptions) -> None:
         """Start.
 
         Raises:
-            InputError: the folder holds no patient.
+            InputError: the folder does not exist.
             ExecutionError: no process can be started, or there is no place for temporary files.
         """
         source, destination = source.absolute(), destination.absolute()  # the engine works in another folder
         if not source.is_dir():
             raise InputError(_("{folder} is not a folder.").format(folder=source), _("Choose a folder of patients."))
-        self.cases = [CaseOutcome(case.id, case) for case in find_cohort(source, destination).cases]
-        self._by_name = {case.name: case for case in self.cases}
-        self._destination, self._heard = destination, 0
+        self.cases: list[CaseOutcome] = []
+        self.left_out: dict[str, str] = {}
+        self._destination, self._found, self._heard = destination, 0, 0
         options = dataclasses.replace(options, model=from_root(options.model))
         arguments = ["batch", str(source), "-o", str(destination), *options.arguments()]
         start = partial(EngineRun, grace_seconds=_GRACE_SECONDS)
@@ -92,13 +107,26 @@ class FolderRun:
         state = self._engine.state
         return "done" if state == "failed" else state
 
+    @property
+    def error(self) -> BrainTumorSegError | None:
+        """Why it failed as a whole, such as that there is no patient; None where it is told with those that failed."""
+        told = any(case.state == "failed" for case in self.cases)
+        return self._engine.error if self._engine.state == "failed" and not told else None
+
     def poll(self) -> None:
-        """Take over what has ended since."""
+        """Take over what was found, and what has ended since."""
         state = self._engine.state
         said = self._engine.cases[self._heard :]
         self._heard += len(said)
+        for values in self._engine.found[self._found :]:
+            self._found += 1
+            if "case" in values:
+                self.cases.append(CaseOutcome.of(values))
+            else:
+                self.left_out[values["left_out"]] = values["why"]
+        by_name = {case.name: case for case in self.cases}
         for values in said:
-            self._outcome(str(values["case"])).take(values, self._destination)
+            by_name[values["case"]].take(values, self._destination)
         if state == "running" or not self._end.alive:
             return
         error = self._engine.error
@@ -107,13 +135,6 @@ class FolderRun:
                 case.state = state if state != "done" else "cancelled"
                 case.error = error.sentence() if error and state == "failed" else ""
         self._end()
-
-    def _outcome(self, name: str) -> CaseOutcome:
-        """That of a patient; one that came to the folder since it was looked into is new."""
-        if name not in self._by_name:
-            self._by_name[name] = CaseOutcome(name, CaseFiles(name))
-            self.cases.append(self._by_name[name])
-        return self._by_name[name]
 
     @property
     def progress(self) -> float:
@@ -138,26 +159,24 @@ class FolderRun:
         self.poll()
 
 
-def _found(files: CaseFiles, record: ResultRecord, place: Path) -> CaseFiles:
-    """Where a patient's images are: as they were found, else as the result's record, which lies there, names them."""
-    if files.inputs or files.folder:
-        return files
-    named = {name: recorded_file(source, place) for name, source in record.provenance.inputs.items()}
-    return dataclasses.replace(files, files=named)
-
-
 def open_case(case: CaseOutcome) -> Any:
     """Load a patient's images and result into the scene; the segmentation's node.
 
     Raises:
-        BrainTumorSegError: the images or the result cannot be read.
+        BrainTumorSegError: the images or the result cannot be read, or do not belong together any more.
     """
     assert case.label_map is not None
-    place = record_path(case.label_map)
-    record = read_record(place)
+    record = read_record(record_path(case.label_map))
     labels = read_label_map(case.label_map, record.convention)
-    images = load_found(_found(case.files, record, place))
-    reference = images[record.provenance.reference]
+    images = load_found(case.files)
+    reference = images.get(record.provenance.reference)
+    if reference is None or slicer.util.arrayFromVolume(reference).shape != labels.array.shape:
+        for node in images.values():
+            remove_node(node)
+        raise InputError(
+            _("The images of {name} are others now than those that were segmented.").format(name=case.name),
+            _("Segment the folder again."),
+        )
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", case.name)
     styles = mrml.segment_styles(record.regions, regions=True, classes=False, own=record.own_regions)
     mrml.write_segments(node, labels.array, styles, mrml.Place(mrml.affine_of(reference), reference))

@@ -19,6 +19,7 @@ from ..domain.interruption import uninterrupted
 from ..domain.options import OPTION_NAMES, RunOptions, add_options
 from ..domain.progress import Progress
 from ..domain.text_table import one_line, text_table
+from ..io.case_folder import CaseFiles
 from ..io.staging import staged
 from .console import Console
 from .running import load_accepted
@@ -60,7 +61,10 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     cohort = find_cohort(
         arguments.root, folder, [each for each in (options.probabilities, options.preprocessed) if each]
     )
+    for case in cohort.cases:
+        console.found(_told(case))
     for name, why in cohort.left_out.items():
+        console.found({"left_out": name, "why": why})
         console.warn(f"left out: {name} ({why})")
     planned = plan(cohort, request, checkpoint)
     if arguments.dry_run:
@@ -121,6 +125,17 @@ def _workers(arguments: argparse.Namespace, claim: Claim, progress: Progress) ->
 
     progress.report("connect", 0.0, f"Connecting to {arguments.scheduler}")
     return DaskWorkers(arguments.scheduler, claim.path)
+
+
+def _told(case: CaseFiles) -> dict[str, Any]:
+    """Where a case's images are, for programs that listen."""
+    return {
+        "case": case.id,
+        "files": {name: str(path) for name, path in case.files.items()},
+        "channels": str(case.channels) if case.channels else None,
+        "folder": str(case.folder) if case.folder else None,
+        "study": case.study.uid if case.study else None,
+    }
 
 
 def _said(outcome: Outcome, is_old: bool) -> dict[str, Any]:

@@ -83,6 +83,11 @@ class Console:
         if self.style != "json":
             write_line(f"warning: {text}", "stderr")
 
+    def found(self, values: Mapping[str, Any]) -> None:
+        """One of many cases that are to be run, or what is none, for ``json``."""
+        if self.style == "json":
+            self._json({"found": values})
+
     def case(self, values: Mapping[str, Any]) -> None:
         """What became of one case of many, for ``json``."""
         if self.style == "json":

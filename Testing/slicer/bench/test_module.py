@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from BrainTumorSegLib.domain.errors import InputError
 from BrainTumorSegLib.io.registry import write_volume
 from Testing import samples
 
@@ -246,22 +247,43 @@ def test_patients_of_any_layout_are_opened(
     assert composite.GetBackgroundVolumeID() == reference.GetID() and not composite.GetForegroundVolumeID()
 
 
-def test_a_patient_that_comes_when_the_run_has_begun(
+def test_the_engine_looks_for_the_patients(
+    panel: Panel, case: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the application, whose window would stand still; what is no patient, and that there is none, is said."""
+    patients = tmp_path / "patients"
+    (patients / "notes").mkdir(parents=True)
+    panel.ui.cohortInputPath.currentPath = str(patients)
+    panel.ui.cohortOutputPath.currentPath = str(tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr("BrainTumorSegLib.cohort.discovery.find_cases", None)
+        panel.click("cohortRunButton")
+        panel.wait_until(lambda: not panel.ui.cohortCancelButton.enabled)
+    assert "holds no case. notes: it holds no image." in only_message(panel.desk).text
+    with pytest.raises(InputError, match="holds no case"):
+        panel.widget.logic.segmentFolder(patients, tmp_path / "out")
+    shutil.copytree(case, patients / "A")
+    panel.click("cohortRunButton")
+    panel.wait_until(lambda: not panel.ui.cohortCancelButton.enabled)
+    assert [row[:2] for row in panel.table("cohortTable")[1:]] == [["A", "done"]]
+    assert "Left out: notes" in panel.ui.cohortStatusLabel.text
+    assert "notes (it holds no image)" in panel.ui.logText.plainText
+
+
+def test_images_that_were_replaced_since_are_not_shown_with_the_result(
     application: Traces, logic: Any, case: Path, models: dict[str, Path], tmp_path: Path
 ) -> None:
-    """The engine looks into the folder after the panel: what it says of another patient is taken over as well."""
     from BrainTumorSegPanel.folder import open_case
 
-    from BrainTumorSegLib.engine_process import processes
-
-    for place in ("patients/B", "later"):
-        shutil.copytree(case, tmp_path / place)
-    processes.end_idle()  # one that is ready might be faster than this test
-    run = logic.segmentFolder(tmp_path / "patients", tmp_path / "out", models["exact"], "cpu", wait=False)
-    (tmp_path / "later").rename(tmp_path / "patients" / "A")
-    run.wait()
-    assert {one.name: one.state for one in run.cases} == {"A": "done", "B": "done"}
-    assert open_case(run.cases[-1]).GetName() == "A"
+    folder = tmp_path / "patients" / "A"
+    shutil.copytree(case, folder)
+    run = logic.segmentFolder(folder.parent, tmp_path / "out", models["exact"], "cpu")
+    other = samples.make_patient((30, 40, 44), radii=(4.5, 7.0, 10.0))
+    write_volume(other.images["t1ce"], next(folder.glob("*t1c*")))
+    before = snapshot()
+    with pytest.raises(InputError, match="others now"):
+        open_case(run.cases[0])
+    assert snapshot() == before
 
 
 def test_studies_of_one_folder_are_opened_each_with_its_images(
