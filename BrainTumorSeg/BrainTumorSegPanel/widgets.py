@@ -19,6 +19,8 @@ from .wording import panel_words
 
 _SETTINGS = "BrainTumorSeg/"
 _LONG_WORD, _PIECE = re.compile(r"\S{24,}"), re.compile(r"\S{1,12}")  # a name must not make the panel wider
+# What no name of a file may hold on some system; Slicer calls series "3: T1".
+_NO_NAME = re.compile(r'[<>:"/\\|?*]')
 # Of text that warns, on a light and on a dark background: both with a contrast of more than 4.5.
 _WARNING = {False: "#a84300", True: "#ffb060"}
 
@@ -75,13 +77,16 @@ def ask_file_to_save(title: str, proposed: str, kind: str) -> Path | None:
 
     Args:
         title: of the dialogue.
-        proposed: its name; a name without suffix gets that of it.
+        proposed: its name, which may be that of a node; a name without suffix gets that of it.
         kind: of file, as Qt's filters say it.
     """
-    file = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, proposed, kind)
-    if not file:
-        return None
-    return Path(file) if Path(file).suffix else Path(file + Path(proposed).suffix)
+    name = _NO_NAME.sub("-", proposed)
+    file = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, name, kind)
+    if not file or Path(file).suffix:
+        return Path(file) if file else None
+    path = Path(file + Path(name).suffix)
+    question = plain(_("{file} is there already. Replace it?").format(file=path))  # the dialogue asked for another name
+    return path if not path.exists() or slicer.util.confirmOkCancelDisplay(question) else None
 
 
 def setting(name: str, default: str = "") -> str:

@@ -63,6 +63,25 @@ def test_table_copy_and_file_agree_with_the_library(
     assert [row["expected_dice"][:4] for row in written] == ["", "", "0.99"]
 
 
+def test_no_table_is_replaced_unasked(
+    panel: Panel, result: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dialogue has asked for the name that was typed, to which the suffix comes; names of nodes hold what may not
+    be in one of a file."""
+    import qt
+
+    (tmp_path / "sizes.csv").write_text("of others")
+    panel.desk.answer(str(tmp_path / "sizes"), "Cancel")
+    panel.click("exportTableButton")
+    assert "sizes.csv is there already" in panel.desk.texts()[-1]
+    assert (tmp_path / "sizes.csv").read_text() == "of others"
+    proposed: list[str] = []
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", lambda *given: proposed.append(given[2]))
+    result.SetName("3: T1/post tumour")
+    panel.click("exportTableButton")
+    assert proposed == ["3- T1-post tumour.csv"]
+
+
 def test_an_edited_segment_is_measured_again(panel: Panel, result: Any) -> None:
     import slicer
 
