@@ -13,6 +13,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from BrainTumorSegLib.cohort.outcome import read_outcome
 from BrainTumorSegLib.domain.errors import BrainTumorSegError, InputError
 from BrainTumorSegLib.domain.measurements import RegionMeasurement
 from BrainTumorSegLib.domain.options import RunOptions
@@ -182,4 +183,9 @@ def open_case(case: CaseOutcome) -> Any:
     mrml.write_segments(node, labels.array, styles, mrml.Place(mrml.affine_of(reference), reference))
     said = {"confidence": dict(record.confidence), "warnings": list(record.warnings)}
     mrml.write_provenance(node, {**dataclasses.asdict(record.provenance), **said}, record.regions)
+    mrml.place_beside(node, reference)
+    output = case.label_map.parent
+    made = read_outcome(output, case.name)
+    if made and made.was_mended(case.label_map, output):
+        mrml.mark_edited(node)
     return node

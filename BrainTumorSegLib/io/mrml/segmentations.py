@@ -344,6 +344,11 @@ def fingerprint(node: Any) -> str:
     return state.hexdigest()
 
 
+def mark_edited(node: Any) -> None:
+    """Keep with a result that it is not as its run made it: its file was changed before it was loaded."""
+    node.SetAttribute(f"{ATTRIBUTE}fingerprint", "edited")
+
+
 def holds_other_work(node: Any) -> bool:
     """Whether a segmentation has segments named as a result's that are not an untouched result."""
     if not segment_ids(node):

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from BrainTumorSegLib.domain.errors import InputError
-from BrainTumorSegLib.io.registry import write_volume
+from BrainTumorSegLib.io.registry import read_volume, write_volume
 from Testing import samples
 
 from .driving import Panel, Traces, idle_engine, mask, only_message, snapshot
@@ -286,6 +287,27 @@ def test_images_that_were_replaced_since_are_not_shown_with_the_result(
     assert snapshot() == before
 
 
+def test_a_result_that_somebody_mended_is_opened_as_edited(
+    application: Traces, logic: Any, case: Path, models: dict[str, Path], tmp_path: Path
+) -> None:
+    """What the model expected of its own one is not said of it, and no run replaces it unasked."""
+    from BrainTumorSegPanel.folder import open_case
+    from BrainTumorSegPanel.segments import examine
+
+    from BrainTumorSegLib.io import mrml
+
+    shutil.copytree(case, tmp_path / "patients" / "A")
+    run = logic.segmentFolder(tmp_path / "patients", tmp_path / "out", models["exact"], "cpu")
+    opened = open_case(run.cases[0])
+    assert examine(opened).expected_dice and not mrml.holds_other_work(opened)
+    file = tmp_path / "out" / "A.nii.gz"
+    labels = read_volume(file)
+    write_volume(replace(labels, array=np.where(labels.array == 1, 3, labels.array)), file)
+    opened = open_case(run.cases[0])
+    assert "edited since the run" in examine(opened).warnings[-1] and not examine(opened).expected_dice
+    assert mrml.holds_other_work(opened)
+
+
 def test_studies_of_one_folder_are_opened_each_with_its_images(
     application: Traces, logic: Any, patient: samples.Patient, models: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -306,6 +328,9 @@ def test_studies_of_one_folder_are_opened_each_with_its_images(
         assert open_case(one).GetName() == one.name
         volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
         assert {origin_of(node).date for node in volumes} == {one.name[2:]} and len(volumes) == 4
+        tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+        nodes = (*volumes, *slicer.util.getNodesByClass("vtkMRMLSegmentationNode"))
+        assert len({tree.GetItemParent(tree.GetItemByDataNode(node)) for node in nodes}) == 1, "all below the study"
 
 
 def test_the_last_patient_is_heard_of(
