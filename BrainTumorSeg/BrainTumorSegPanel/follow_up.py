@@ -42,8 +42,7 @@ class FollowUpPart:
         self._ui, self._result, self._start, self._log, self._turns = ui, result, start, log, turns
         self._run: ChangeRun | None = None
         self._told: tuple[Any, ...] = ()  # of which the table tells, or the run will
-        self._earlier: Any = None  # whose images were filled in last
-        self._later: Any = None
+        self._filled: dict[str, tuple[Any, Any]] = {}  # earlier, later → segmentation, image that was filled in for it
         self._dated = 0  # days that dates told last, or that are of other examinations
         self._report = ""
         self._moved: np.ndarray | None = None  # by registration, from the earlier head to the later one
@@ -52,7 +51,7 @@ class FollowUpPart:
         self._timer = qt.QTimer()
         self._timer.setInterval(round(1000 * POLL_SECONDS))
         self._timer.connect("timeout()", self._poll)
-        ui.earlierSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._on_earlier)
+        ui.earlierSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.refresh)
         for selector in (ui.earlierImageSelector, ui.laterImageSelector):
             selector.connect("currentNodeChanged(vtkMRMLNode*)", self._on_image)
         ui.daysSpinBox.connect("valueChanged(int)", self.refresh)
@@ -71,12 +70,9 @@ class FollowUpPart:
 
     def refresh(self, *_arguments: Any) -> None:
         """Forget a comparison that is not of what is chosen, as it is now, and say what is missing."""
-        ui, later = self._ui, self._result()
-        if later is not self._later:
-            self._let_go_of_days(self._later, later)
-            self._later = later
-            ui.laterImageSelector.setCurrentNode(image_of(later) if later is not None else None)
-            self._on_image()
+        ui = self._ui
+        self._fill_image("earlier", ui.earlierSelector.currentNode(), ui.earlierImageSelector)
+        self._fill_image("later", self._result(), ui.laterImageSelector)
         if self._told != self._chosen():
             self._forget()
         reason = self._turns.under_way or self._missing()
@@ -137,18 +133,21 @@ class FollowUpPart:
         ui.followUpTable.visible = ui.followUpReportButton.visible = bool(self._report)
         ui.earlierContoursButton.visible = self._moved is not None
 
-    def _on_earlier(self, *_arguments: Any) -> None:
-        """The image that the earlier segmentation was made on is known where it was made in this scene."""
-        node = self._ui.earlierSelector.currentNode()
-        self._let_go_of_days(self._earlier, node)
-        self._earlier = node
-        self._ui.earlierImageSelector.setCurrentNode(image_of(node) if node is not None else None)
-        self._on_image()
+    def _fill_image(self, when: str, node: Any, box: Any) -> None:
+        """The image that a segmentation was made on is known where it was made in this scene.
 
-    def _let_go_of_days(self, before: Any, after: Any) -> None:
-        """What was typed is of the examinations before, unless the new result is of the same image."""
-        if before is not None and (after is None or (image_of(before) or before) is not (image_of(after) or after)):
+        A run may have put the result of another image into the same node. Days that were typed are of the examinations
+        before, unless the image is the same.
+        """
+        image = image_of(node) if node is not None else None
+        before = self._filled.get(when, (None, None))
+        if before == (node, image):
+            return
+        self._filled[when] = node, image
+        if before[0] is not None and (before[1] or before[0]) is not (image or node):
             self._dated = self._ui.daysSpinBox.value
+        box.setCurrentNode(image)
+        self._on_image()
 
     def _on_image(self, *_arguments: Any) -> None:
         """Dates of DICOM series say how long it was between them; what was typed stays where they say nothing."""

@@ -193,6 +193,19 @@ def test_days_that_were_typed_are_of_the_examinations_that_were_chosen(
     assert box.value == 0
 
 
+def test_a_node_that_gets_the_result_of_another_image(
+    panel: Panel, earlier: tuple[Any, Any], later: tuple[Any, Any]
+) -> None:
+    """As a run into a chosen output does: its image goes with it."""
+    panel.ui.resultSelector.setCurrentNode(later[0])
+    panel.ui.earlierSelector.setCurrentNode(earlier[0])
+    _other, scan = examination("other", smaller(), "t1", np.eye(4))
+    later[0].SetReferenceImageGeometryParameterFromVolumeNode(scan)
+    panel.widget.results.measure()
+    assert panel.ui.laterImageSelector.currentNode() is scan
+    assert panel.ui.earlierImageSelector.currentNode() is earlier[1]
+
+
 def _date(volume: Any, patient: str, day: str) -> None:
     """Put a volume under a patient and a study of a day."""
     import slicer
