@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,17 @@ import slicer
 from slicer.i18n import tr as _
 
 from BrainTumorSegLib.domain.errors import BrainTumorSegError, InputError, ModalityError, RequestError
+from BrainTumorSegLib.domain.json_values import json_of
 from BrainTumorSegLib.domain.modalities import MODALITIES, TITLES, Recognition, assign, recognise
 from BrainTumorSegLib.domain.session import Candidate, Origin, Session, choose_session
 from BrainTumorSegLib.io import dicom
 from BrainTumorSegLib.io.case_folder import CaseFiles, find_case
-from BrainTumorSegLib.io.mrml import check_volume
+from BrainTumorSegLib.io.mrml import ATTRIBUTE, check_volume
 from BrainTumorSegLib.io.registry import is_image
 
 STUDY_DATE = slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMStudyDateAttributeName()
+# What tells the kind of a series that was read from files which no database knows, as JSON.
+_KIND = f"{ATTRIBUTE}series"
 # Tags as the database of the application names them -> keywords of DICOM.
 _TAGS = {
     "0008,103E": "SeriesDescription",
@@ -206,6 +210,7 @@ def load_series(choice: dicom.Choice) -> dict[str, Any]:
         series = choice.series[modality]
         node = slicer.util.addVolumeFromArray(volume.array, volume.affine, series.name)
         node.SetAttribute("DICOM.instanceUIDs", " ".join(header.instance for header in series.headers))
+        node.SetAttribute(_KIND, json.dumps(dict(series.tags)))
         _place_in_study(node, series.first)
         nodes[modality] = node
     return nodes
@@ -286,7 +291,7 @@ def session_of(nodes: Iterable[Any]) -> Session:
 
 def candidate(node: Any) -> Candidate:
     """What a volume tells of itself: by its inversion time, its name, its DICOM series description or its timing."""
-    tags = {_TAGS[tag]: value for tag, value in dicom_tags(node, tuple(_TAGS)).items()}
+    tags = _tags_of(node)
     spacing, problem = node.GetSpacing(), unusable(node)
     return Candidate(
         source=node,
@@ -340,6 +345,18 @@ def dicom_tags(node: Any, tags: tuple[str, ...]) -> dict[str, str]:
     return {tag: value for tag, value in values.items() if value}
 
 
+def _tags_of(node: Any) -> dict[str, str]:
+    """Keyword → what DICOM tells of a volume: by the database, else by what was kept when it was loaded."""
+    tags = {_TAGS[tag]: value for tag, value in dicom_tags(node, tuple(_TAGS)).items()}
+    if tags:
+        return tags
+    try:
+        kept = json_of(node.GetAttribute(_KIND) or "{}")
+    except ValueError:  # somebody has changed it
+        return {}
+    return {name: str(value) for name, value in kept.items()} if isinstance(kept, dict) else {}
+
+
 def origins_of(sources: Mapping[str, Any]) -> dict[str, Origin]:
     """Modality → whose image it is and of when; a file tells nothing."""
     return {
@@ -349,8 +366,7 @@ def origins_of(sources: Mapping[str, Any]) -> dict[str, Origin]:
 
 def origin_of(node: Any, tags: Mapping[str, str] | None = None) -> Origin:
     """Whose image a volume is and of when: by its DICOM tags, else by its place in the subject hierarchy."""
-    if tags is None:
-        tags = {_TAGS[tag]: value for tag, value in dicom_tags(node, tuple(_TAGS)).items()}
+    tags = _tags_of(node) if tags is None else tags
     patient, study, date, title = _place_in_tree(node)
     day = next((tags[name] for name in ("AcquisitionDate", "SeriesDate", "StudyDate") if name in tags), date)
     time = tags.get("AcquisitionTime") or tags.get("SeriesTime", "")

@@ -166,6 +166,8 @@ def test_a_folder_of_dicom_series_is_loaded(panel: Panel, patient: Any, tmp_path
         assert volume.array.sum() == patient.images[name].array.sum()
     assert "Gadovist" in info(panel, "t1ce")
     assert 'series 11 "ADC" (diffusion)' in said(panel)
+    panel.click("assignButton")
+    assert chosen(panel) == {name: node.GetName() for name, node in nodes.items()}, "the contrast agent is still known"
 
 
 def test_converted_images_beside_their_dicom_are_loaded(panel: Panel, case: Path, patient: samples.Patient) -> None:
