@@ -149,6 +149,8 @@ class CohortPart:
         self._ui.cohortProgressBar.value = 0
         counts = {name: sum(case.state == name for case in run.cases) for name in ("done", "failed")}
         text = _("{done} segmented, {failed} failed, of {count}.").format(**counts, count=len(run.cases))
+        if not run.cases:
+            text = _("Cancelled.") if state == "cancelled" else _("It failed.")
         if run.left_out:
             text += " " + _("Left out: {names}; the log says why.").format(names=_few(list(run.left_out)))
         show_text(self._ui.cohortStatusLabel, text, warns=counts["failed"] > 0 or bool(run.error))

@@ -261,6 +261,7 @@ def test_the_engine_looks_for_the_patients(
         panel.click("cohortRunButton")
         panel.wait_until(lambda: not panel.ui.cohortCancelButton.enabled)
     assert "holds no case. notes: it holds no image." in only_message(panel.desk).text
+    assert panel.ui.cohortStatusLabel.text == "It failed." and len(panel.table("cohortTable")) == 1
     with pytest.raises(InputError, match="holds no case"):
         panel.widget.logic.segmentFolder(patients, tmp_path / "out")
     shutil.copytree(case, patients / "A")
