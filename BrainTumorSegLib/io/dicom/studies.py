@@ -107,7 +107,7 @@ def studies_below(folder: Path) -> list[Study]:
     """
     series: dict[tuple[str, str], list[Path]] = {}
     for file in files_below(folder):
-        if uids := _uids(file):
+        if (uids := _uids(file)) and uids[0]:  # what has neither could not be named
             series.setdefault(uids, []).append(file)
     if len({study for study, _ in series}) < 2:
         return []

@@ -119,6 +119,15 @@ def test_studies_without_dates_and_those_of_two_patients(tmp_path: Path, patient
     assert names(tmp_path) == ["A_00000001", "A_00000002", "B"]
 
 
+def test_a_series_that_nothing_tells_the_study_of_is_no_case(tmp_path: Path, patient: Patient) -> None:
+    """It had been one, and got the images of another study."""
+    put_study(patient, tmp_path / "P", None, ["flair"], StudyInstanceUID=None)
+    put_study(patient, tmp_path / "P", "20230501", ["t1ce", "flair"])
+    assert names(tmp_path) == ["P"]
+    put_study(patient, tmp_path / "P", "20240510", ["t1ce", "flair"])
+    assert names(tmp_path) == ["P_20230501", "P_20240510"]
+
+
 def test_headers_that_begin_with_much_else_and_damaged_files(tmp_path: Path, patient: Patient) -> None:
     files = put_study(patient, tmp_path / "P", "20230501", ["flair"])
     first, second, *_ = put_study(patient, tmp_path / "P", "20240510", ["flair"])
