@@ -162,7 +162,7 @@ class FollowUpPart:
         with errors_shown():
             earlier = Examination(ui.earlierSelector.currentNode(), ui.earlierImageSelector.currentNode())
             later = Examination(self._result(), ui.laterImageSelector.currentNode())
-            if self._confirmed(earlier.image, later.image):
+            if self._confirmed(earlier, later):
                 self._forget()
                 self._run = self._start(earlier, later, ui.daysSpinBox.value or None)
                 self._watch.watch(*self._nodes())
@@ -171,12 +171,15 @@ class FollowUpPart:
                 self._timer.start()
         self._turns.changed()
 
-    def _confirmed(self, *images: Any) -> bool:
-        """Ask where the images are of two patients by their headers: names may differ where one was anonymised."""
-        patients = {origin_of(image).patient for image in images if image is not None} - {""}
+    def _confirmed(self, *examinations: Examination) -> bool:
+        """Ask where they are of two patients by headers or the subject hierarchy: one may have been anonymised.
+
+        Without an image its segmentation may tell, and nothing else does: no heads are compared then.
+        """
+        patients = {origin_of(each.image or each.node).patient for each in examinations} - {""}
         if len(patients) < 2:
             return True
-        text = _("The images are of two patients ({patients}). Compare them all the same?")
+        text = _("The examinations are of two patients ({patients}). Compare them all the same?")
         return bool(slicer.util.confirmOkCancelDisplay(plain(text.format(patients=", ".join(sorted(patients))))))
 
     def _poll(self) -> None:

@@ -165,6 +165,15 @@ def test_dates_say_the_days_and_which_is_the_later_one(
     panel.desk.answer("Cancel")
     panel.click("followUpButton")
     assert "two patients (P1, P2)" in only_message(panel.desk).text
+    for (node, _scan), patient in ((earlier, "P1"), (later, "P2")):
+        _date(node, patient, "20250110")
+    for box in (panel.ui.earlierImageSelector, panel.ui.laterImageSelector):
+        box.setCurrentNode(None)
+    panel.desk.answer("Cancel")
+    panel.click("followUpButton")
+    assert "two patients (P1, P2)" in only_message(panel.desk).text, "without images no heads can be compared"
+    for box, (_node, scan) in ((panel.ui.earlierImageSelector, earlier), (panel.ui.laterImageSelector, later)):
+        box.setCurrentNode(scan)
     assert panel.ui.followUpTable.rowCount == 0
     panel.ui.resultSelector.setCurrentNode(earlier[0])
     panel.ui.earlierSelector.setCurrentNode(later[0])
