@@ -14,14 +14,6 @@ from BrainTumorSegLib.io import mrml
 
 # After the last stroke of an edit; each would be looked at by itself otherwise.
 _SETTLE_MS = 300
-_SEGMENTS = (
-    slicer.vtkSegmentation.SourceRepresentationModified,
-    slicer.vtkSegmentation.SegmentModified,
-    slicer.vtkSegmentation.SegmentAdded,
-    slicer.vtkSegmentation.SegmentRemoved,
-)
-_VOXELS = (slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, vtk.vtkCommand.ModifiedEvent)
-_PLACE = (slicer.vtkMRMLTransformableNode.TransformModifiedEvent,)
 
 
 class EditWatch:
@@ -68,9 +60,13 @@ class EditWatch:
 
 def _events(node: Any) -> list[tuple[Any, int]]:
     """What tells of edits of a node, and by which events."""
-    is_segmentation = node.IsA("vtkMRMLSegmentationNode")
-    source, events = (node.GetSegmentation(), _SEGMENTS) if is_segmentation else (node, _VOXELS)
-    return [*((node, event) for event in _PLACE), *((source, event) for event in events)]
+    place = (node, slicer.vtkMRMLTransformableNode.TransformModifiedEvent)
+    if not node.IsA("vtkMRMLSegmentationNode"):
+        voxels = (slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, vtk.vtkCommand.ModifiedEvent)
+        return [place, *((node, event) for event in voxels)]
+    kinds = slicer.vtkSegmentation
+    events = (kinds.SourceRepresentationModified, kinds.SegmentModified, kinds.SegmentAdded, kinds.SegmentRemoved)
+    return [place, *((node.GetSegmentation(), event) for event in events)]
 
 
 def _state(node: Any) -> tuple[Any, ...]:
