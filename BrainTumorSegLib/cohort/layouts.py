@@ -60,7 +60,8 @@ def _bids_name(case: str, study: str) -> Path:
     subject = entities["subject"] if entities else f"sub-{re.sub('[^A-Za-z0-9]', '', name) or 'case'}"
     session = (entities["session"] if entities else "") or ""
     if study:
-        session = (session or "ses-") + study.replace("_", "x")
+        session = f"{session}x{study}" if session else f"ses-{study}"
+        session = session.replace("_", "x")
     name = "_".join(filter(None, (subject, session, "space-orig", "dseg.nii.gz")))
     return Path(subject, session, "anat", name)
 

@@ -362,7 +362,7 @@ def test_rows_hold_nothing_but_text(tmp_path: Path) -> None:
         ("BraTS2021_00005", "", "sub-BraTS202100005/anat/sub-BraTS202100005_space-orig_dseg.nii.gz"),
         ("sub-01_20240510", "20240510", "sub-01/ses-20240510/anat/sub-01_ses-20240510_space-orig_dseg.nii.gz"),
         ("P_1_20240510_2", "20240510_2", "sub-P1/ses-20240510x2/anat/sub-P1_ses-20240510x2_space-orig_dseg.nii.gz"),
-        ("sub-1_ses-a_20240510", "20240510", "sub-1/ses-a20240510/anat/sub-1_ses-a20240510_space-orig_dseg.nii.gz"),
+        ("sub-1_ses-1_20240510", "20240510", "sub-1/ses-1x20240510/anat/sub-1_ses-1x20240510_space-orig_dseg.nii.gz"),
     ],
 )
 def test_names_of_bids(case: str, study: str, name: str) -> None:
