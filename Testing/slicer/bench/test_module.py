@@ -272,6 +272,19 @@ def test_the_engine_looks_for_the_patients(
     assert "notes (it holds no image)" in panel.ui.logText.plainText
 
 
+def test_tables_that_cannot_be_written_are_said(panel: Panel, case: Path, tmp_path: Path) -> None:
+    """Though each patient is done."""
+    shutil.copytree(case, tmp_path / "patients" / "A")
+    panel.ui.cohortInputPath.currentPath = str(tmp_path / "patients")
+    panel.ui.cohortOutputPath.currentPath = str(tmp_path / "out")
+    panel.click("cohortRunButton")
+    panel.wait_until(lambda: panel.ui.cohortTable.rowCount == 1)
+    (tmp_path / "out" / "results.csv").mkdir(parents=True)
+    panel.wait_until(lambda: not panel.ui.cohortCancelButton.enabled)
+    assert [row[:2] for row in panel.table("cohortTable")[1:]] == [["A", "done"]]
+    assert "results.csv" in only_message(panel.desk).text
+
+
 def test_images_that_were_replaced_since_are_not_shown_with_the_result(
     application: Traces, logic: Any, case: Path, models: dict[str, Path], tmp_path: Path
 ) -> None:
