@@ -17,7 +17,8 @@ def match(prediction: Path, reference: Path) -> dict[str, tuple[Path, Path]]:
 
     ``<case>.nii.gz`` (or ``<case>_seg``, ``<case>-seg``, ``<case>.seg.nrrd``) matches ``<case>/<case>_seg.nii.gz``,
     ``<case>/<case>-seg.nii.gz``, ``<case>.seg.nrrd`` and ``<case>.nii.gz``; and ``<case>/<other>_Segm.nii``, where the
-    folder alone has the name of the case; in BIDS ``sub-…_space-orig_dseg.nii.gz`` matches ``sub-…_dseg.nii.gz``.
+    folder alone has the name of the case; ``<case>/seg.nii.gz`` on either side; in BIDS
+    ``sub-…_space-orig_dseg.nii.gz`` matches ``sub-…_dseg.nii.gz``.
     References without a prediction are left alone, and so are results on the grids of other images.
 
     Raises:
@@ -34,7 +35,7 @@ def _matched(prediction: Path, reference: Path) -> dict[str, tuple[Path, Path]]:
         if not path.exists():
             raise RequestError(f"{path} does not exist.", "Check the path.")
     if prediction.is_file() and reference.is_file():
-        return {_case_of(prediction): (prediction, reference)}
+        return {next(iter(_by_case([prediction]))): (prediction, reference)}
     if prediction.is_file() or reference.is_file():
         raise RequestError(f"{prediction} and {reference} are a file and a folder.", "Give two files or two folders.")
     references = _references(reference)
@@ -70,10 +71,19 @@ def _case_of(path: Path) -> str:
 
 
 def _by_case(paths: Iterable[Path]) -> dict[str, list[Path]]:
+    """By their own names; those that only say that they are segmentations (``seg.nii.gz``) by their folders."""
     found: dict[str, list[Path]] = {}
+    nameless: dict[str, list[Path]] = {}
     for path in paths:
-        found.setdefault(_case_of(path), []).append(path)
-    return found
+        case = _case_of(path)
+        (found if case else nameless).setdefault(case or _folder_of(path), []).append(path)
+    return {**nameless, **found}
+
+
+def _folder_of(path: Path) -> str:
+    """Name of the folder that a file lies in, as the path has it where it has one."""
+    folder = path.parent if path.parent.name not in ("", "..") else path.parent.resolve()
+    return folder.name or stem(path)
 
 
 def _segmentations(folder: Path) -> dict[str, list[Path]]:

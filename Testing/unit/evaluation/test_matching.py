@@ -37,6 +37,23 @@ def test_predictions_in_case_folders(tmp_path: Path) -> None:
     assert match(predictions, references) == {"A": (predictions / "A/A_seg.nii.gz", references / "A.nii.gz")}
 
 
+def test_what_is_called_a_segmentation_alone_has_the_case_of_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictions = touch(tmp_path / "p", "A/seg.nii.gz", "B/segmentation.nii.gz")
+    references = touch(tmp_path / "r", "A/A_seg.nii.gz", "A/seg.nii.gz", "B/mask/Segm.nii", "B/B-seg.nii")
+    found = match(predictions, references)
+    assert found["A"] == (predictions / "A/seg.nii.gz", references / "A/A_seg.nii.gz")
+    assert found["B"] == (predictions / "B/segmentation.nii.gz", references / "B/B-seg.nii")
+    assert list(match(predictions / "A", references)) == ["A"]
+    assert list(match(predictions / "A/seg.nii.gz", references / "B/B-seg.nii")) == ["A"]
+    monkeypatch.chdir(predictions / "A")
+    assert list(match(Path("seg.nii.gz"), references / "B/B-seg.nii")) == ["A"]
+    assert list(match(Path(), references)) == ["A"]
+    with pytest.raises(RequestError, match=r"1 of 1 predictions have no reference in .*: B"):
+        match(Path("../B"), references / "A")
+
+
 def test_label_maps_of_bids(tmp_path: Path) -> None:
     predictions = touch(tmp_path / "p", "sub-1/ses-2/anat/sub-1_ses-2_space-orig_dseg.nii.gz", "dseg.tsv")
     references = touch(tmp_path / "r", "sub-1/ses-2/anat/sub-1_ses-2_dseg.nii.gz", "sub-2/anat/sub-2_dseg.nii.gz")
