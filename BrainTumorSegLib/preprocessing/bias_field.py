@@ -34,7 +34,8 @@ def correct_bias_field(image: np.ndarray, spacing: tuple[float, ...]) -> np.ndar
         spacing: of its voxels, ``(z, y, x)`` in mm.
 
     Returns:
-        float32 array of the same shape, 0 where the image is; where an axis has less than 8 voxels the image stays.
+        float32 array of the same shape, 0 where the image is; where an axis has less than 8 voxels the image stays: if
+        it is float32, it is given back itself.
     """
     import SimpleITK as sitk
 
@@ -110,8 +111,11 @@ def _cubic_weights(places: np.ndarray) -> np.ndarray:
 
 
 def bias_field_step(volume: Volume, modality: str, spec: PreprocessingSpec) -> tuple[Volume, Done | None]:
-    """The correction, where the model asks for it."""
+    """The correction, where the model asks for it and enough is there to find the field in."""
     if spec.bias_correction != "n4":
         return volume, None
-    array = correct_bias_field(volume.array, volume.spacing)
+    values = np.asarray(volume.array, dtype=np.float32)
+    array = correct_bias_field(values, volume.spacing)
+    if array is values:
+        return volume, Done("bias field not corrected, too little is there to find it in")
     return volume.with_array(array), Done("bias field corrected by N4")

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from BrainTumorSegLib.domain.case import Case
 from BrainTumorSegLib.domain.modalities import MODALITIES
+from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.models.description import PreprocessingSpec
 from BrainTumorSegLib.preprocessing import prepare
 from BrainTumorSegLib.preprocessing.bias_field import correct_bias_field, thinned
@@ -49,6 +51,14 @@ def test_thin_and_empty_images_stay_as_they_are(shape: tuple[int, int, int]) -> 
     assert not correct_bias_field(np.zeros((20, 20, 20)), (1.0, 1.0, 1.0)).any()
     image = np.random.default_rng(0).integers(0, 9, shape)
     np.testing.assert_array_equal(correct_bias_field(image, (1.0, 1.0, 1.0)), image)
+
+
+def test_what_is_too_thin_to_be_corrected_is_not_called_so(patient: Patient) -> None:
+    whole = patient.images["flair"]
+    thin = {"t1ce": whole, "flair": Volume(whole.array[4:9], whole.affine, "slab")}
+    record = prepare(Case("thin", thin), MODALITIES, PreprocessingSpec(bias_correction="n4")).record
+    assert "bias field corrected by N4: t1ce" in record
+    assert "bias field not corrected, too little is there to find it in: flair" in record
 
 
 def test_images_are_corrected_before_they_are_normalised_where_the_model_says_so(patient: Patient) -> None:
