@@ -166,12 +166,12 @@ def check_modalities(case: Case, description: Description) -> None:
     Raises:
         ModalityError: names what is missing and what the model accepts.
     """
-    missing = alternatives(description.lacking(case.images))
-    if missing:
+    lacking = description.lacking(case.images)
+    if lacking:
         accepts = taken(description.modalities, description.optional_modalities)
-        options = [f"--{name} FILE" for name in description.modalities if name not in case.images]
+        options = [f"--{name} FILE" for name in dict.fromkeys(name for group in lacking for name in group)]
         raise ModalityError(
-            f"{listed(missing)} missing: model {description.id} takes {accepts}.",
+            f"{listed(alternatives(lacking))} missing: model {description.id} takes {accepts}.",
             f"Give it ({', '.join(options)}), or choose another model: braintumorseg models.",
         )
 

@@ -184,7 +184,10 @@ def test_a_missing_sequence_is_named_with_what_the_model_accepts(patient: Patien
         run(patient.case(("t1", "t1ce", "t2")), oracle)
     text = caught.value.sentence()
     assert "FLAIR missing" in text and "tiny-3d" in text and "T1, T1ce, T2, FLAIR; T1 may be missing." in text
-    assert "--flair FILE" in text and "braintumorseg models" in text
+    assert "(--flair FILE)" in text and "braintumorseg models" in text
+    with pytest.raises(ModalityError) as caught:  # what may be missing is not asked for
+        run(patient.case(("t1ce", "t2")), oracle)
+    assert "(--flair FILE)" in caught.value.sentence()
     with pytest.raises(ModalityError, match="T1ce and T2 missing"):
         run(patient.case(("t1", "flair")), oracle)
 
