@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from . import orientation, skull_stripping, swapped_sequences
+from . import orientation, repeated_images, skull_stripping, swapped_sequences
 from .examined import Examined
 from .plausibility import implausible, unlearnt
 
 Check = Callable[[Examined], list[str]]
 
 # In this order: where one finds something, those after it would judge what they were not made for.
-CHECKS: tuple[Check, ...] = (skull_stripping.check, orientation.check, swapped_sequences.check)
+CHECKS: tuple[Check, ...] = (
+    skull_stripping.check,
+    orientation.check,
+    repeated_images.check,
+    swapped_sequences.check,
+)
 
 __all__ = ["CHECKS", "Examined", "check_input", "implausible", "unlearnt"]
 

@@ -105,6 +105,19 @@ def test_the_result_says_that_images_look_swapped() -> None:
     assert not any("swapped" in warning for warning in right.warnings)
 
 
+def test_the_result_says_that_an_image_was_given_twice() -> None:
+    case = make_phantom(1, (52, 80, 80)).case
+    copied = {**case.images, "t1ce": case.images["t1"]}
+    result = segment_case(Case("copied", copied), COARSE, RunOptions(device="cpu"))
+    assert any(warning.startswith("T1 and T1ce are one image, voxel for voxel") for warning in result.warnings)
+    assert not any("swapped" in warning for warning in result.warnings)
+    some = make_oracle(
+        preprocessing=PreprocessingSpec(spacing=(3.0, 3.0, 3.0)), optional_modalities=("t1", "t1ce", "t2")
+    )
+    alone = segment_case(Case("one", {"flair": case.images["flair"]}), some, RunOptions(device="cpu"))
+    assert not any("one image" in warning for warning in alone.warnings)
+
+
 def test_a_fit_separates_the_pairs_it_was_fitted_to(phantoms: list[Prepared]) -> None:
     seen = [swapped_sequences.appearance(prepared.array) for prepared in phantoms]
     place = {name: index for index, name in enumerate(MODALITIES)}
