@@ -121,18 +121,19 @@ def align_case(
     cut = plan.stripped | plan.parts
     images = {name: _carried(case, name, moves.get(name), found if name in cut else None) for name in case.images}
     record = _record(case, heads, moves, found, pose)
-    warnings = (*_warnings(case, moves), *_left_by_headers(case, plan))
+    warnings = (*_warnings(case, moves), *_left_by_headers(case, plan), *_left_alone(case, plan))
     return AlignedCase(replace(case, images=images), moves, found, pose, record, warnings)
 
 
 def _left_alone(case: Case, plan: Plan) -> tuple[str, ...]:
-    """That heads go on unregistered and with their skulls, which only a reference that shows a part of one keeps so."""
+    """That heads go on with their skulls, which only a reference that shows a part of one keeps so."""
     if not plan.unfit:
         return ()
     heads = listed([TITLES[name] for name in case.modalities if name in plan.unfit])
+    failed = "not be skull-stripped" if plan.registered else "be neither registered to it nor skull-stripped"
     return (
-        f"{TITLES[case.reference]} shows a part of a head only, so {heads} could be neither registered to it nor"
-        " skull-stripped: choose another reference, or leave it out.",
+        f"{TITLES[case.reference]} shows a part of a head only, so {heads} could {failed}: choose another reference,"
+        " or leave it out.",
     )
 
 

@@ -54,9 +54,13 @@ def plan_of(
     decided = preprocess == "auto" and not masked
     if decided and (why := _why_prepared(grids, looks, reference, brain)):
         return Plan(unfit=heads, why=why)
-    masked = masked and brain == "extracted"
-    parts = frozenset(name for name, look in looks.items() if look == PART) if decided else frozenset()
-    return Plan(frozenset(grids) - {reference} - parts, frozenset(grids) if masked else heads, parts=parts)
+    parts = frozenset(name for name, look in looks.items() if look == PART)
+    registered = frozenset(grids) - {reference} - (parts if decided else frozenset())
+    if masked and brain == "extracted":
+        return Plan(registered, frozenset(grids))
+    if reference in parts:  # in which no brain is looked for
+        return Plan(registered, unfit=heads)
+    return Plan(registered, heads, parts=parts) if decided else Plan(registered, heads | parts if heads else heads)
 
 
 def _why_prepared(grids: Mapping[str, Grid], looks: Mapping[str, str], reference: str, brain: str) -> str:

@@ -118,6 +118,10 @@ def test_a_part_of_a_head_keeps_no_whole_head_from_being_prepared() -> None:
     assert aligned.brain is not None and not aligned.moves
     np.testing.assert_array_equal(aligned.case.images["t2"].affine, part.affine)
     assert any(warning.startswith("T2 shows a part") for warning in aligned.warnings)
+    still = raw_scans(moved=False).case
+    case = dataclasses.replace(still, images={**still.images, "t2": inner_part(still.images["t2"])})
+    cut = align_case(case, RunOptions(preprocess="register")).case.images["t2"].array
+    assert 0.1 < np.mean(cut == 0) < 0.9, "what is outside the brain is taken away"
 
 
 def test_a_part_of_a_head_is_not_called_stripped() -> None:
@@ -130,6 +134,7 @@ def test_a_part_of_a_head_is_not_called_stripped() -> None:
     forced = align_case(case, RunOptions(preprocess="register"))
     assert forced.brain is None and forced.pose is None and set(forced.moves) == {"t2"}
     assert "stripped as given" not in " ".join(forced.record)
+    assert any("so T2 could not be skull-stripped" in warning for warning in forced.warnings)
 
 
 def test_a_right_header_is_kept() -> None:

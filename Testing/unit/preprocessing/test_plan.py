@@ -32,7 +32,14 @@ def test_what_is_done_all_the_same() -> None:
 def test_a_part_of_a_head_keeps_no_whole_head_from_being_prepared() -> None:
     assert plan(HEAD, PART, OTHER) == Plan(stripped=frozenset({"t1ce"}), parts=FLAIR)
     assert plan(HEAD, PART, OTHER, masked=True) == Plan(FLAIR, BOTH)
-    assert plan(HEAD, PART, OTHER, "register") == Plan(FLAIR, frozenset({"t1ce"}))
+    assert plan(HEAD, PART, OTHER, "register") == Plan(FLAIR, BOTH), "a part of a head has a skull, too"
+    assert plan(STRIPPED, PART, OTHER, "register") == Plan(FLAIR)
+
+
+def test_by_a_part_of_a_head_no_skull_is_taken_away() -> None:
+    assert plan(PART, HEAD, OTHER, "register") == Plan(FLAIR, unfit=FLAIR)
+    assert plan(PART, HEAD, OTHER, masked=True) == Plan(FLAIR, BOTH)
+    assert plan(PART, HEAD, OTHER, "register", brain="head") == Plan(FLAIR)
 
 
 def test_another_grid_is_registered() -> None:
