@@ -105,12 +105,29 @@ def read_volume(path: Path | str, *, channels: bool = False) -> Volume:
         channels: accept a 4D file and return ``(C, Z, Y, X)``.
 
     Raises:
-        InputError: the file is missing, damaged, no image, or not of the expected dimension.
+        InputError: the file is missing, damaged, no image, or not of the expected dimension; or it is a segmentation of
+            3D Slicer, which :func:`read_label_map` reads by the names of its segments.
         GeometryError: its affine is unusable.
     """
-    path = Path(path)
+    return _read(Path(path), channels=channels)
+
+
+def read_mask(path: Path | str) -> Volume:
+    """The same of a mask, such as the brain's: what is not 0 counts, so it may be a segmentation of 3D Slicer, too.
+
+    Errors as for :func:`read_volume`.
+    """
+    return _read(Path(path), segments=True)
+
+
+def _read(path: Path, *, channels: bool = False, segments: bool = False) -> Volume:
     reader = format_of(path)
     try:
+        if not segments and isinstance(reader, Nrrd) and segmentation_nrrd.names_segments(path):
+            raise InputError(
+                f"{path} is a segmentation of 3D Slicer: its voxels are numbers of segments, no grey values or labels.",
+                "Give an image; in Python BrainTumorSegLib.io.registry.read_label_map() reads it by their names.",
+            )
         pixels = reader.read(path)
     except BrainTumorSegError:
         raise

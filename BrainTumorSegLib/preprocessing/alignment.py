@@ -23,7 +23,7 @@ from ..domain.modalities import TITLES, listed
 from ..domain.options import RunOptions
 from ..domain.progress import Progress
 from ..domain.volume import Volume
-from ..io.registry import read_volume
+from ..io.registry import read_mask
 from .appearance import HEAD, PART, appearance, check_head
 from .background import foreground
 from .brain_extraction import Brain, can_be_brain, extract_brain, extract_together, size_ml
@@ -161,7 +161,7 @@ def _given_brain(options: RunOptions, volume: Volume) -> Brain:
     Raises:
         InputError: it holds no brain that lies within the reference, or what cannot be one by its size.
     """
-    given = read_volume(str(options.brain_mask))
+    given = read_mask(str(options.brain_mask))
     mask = onto(_filled(given.array).astype(np.uint8), Grid.of(given), Grid.of(volume), nearest=True) > 0
     share = float(mask.mean())
     if not 0 < share < 1:

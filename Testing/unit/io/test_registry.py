@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from BrainTumorSegLib.domain.errors import InputError, RequestError
 from BrainTumorSegLib.domain.volume import Volume
-from BrainTumorSegLib.io.registry import check_writable, is_image, read_label_map, read_volume, write_volume
+from BrainTumorSegLib.io.registry import check_writable, is_image, read_label_map, read_mask, read_volume, write_volume
 from Testing.unit.domain.test_volume import OBLIQUE, SHEARED, voxels
 
 SHIFT = np.array([12.0, -7.0, 5.0])
@@ -142,6 +142,14 @@ def test_a_segmentation_of_tissues_by_their_names_whatever_their_values(tmp_path
     segments = [("Edema", 0, 4), ("Necrosis", 0, 9), ("Enhancing tumour", 0, 1)]
     read = read_label_map(write_segmentation(tmp_path / "a.seg.nrrd", values[None], segments), "brats2021")
     np.testing.assert_array_equal(read.array, EXPECTED)
+
+
+def test_numbers_of_segments_pass_for_no_labels(tmp_path: Path) -> None:
+    path = write_segmentation(tmp_path / "a.seg.nrrd", EXPECTED[None].astype(np.uint8), [("ED", 0, 1), ("ET", 0, 2)])
+    with pytest.raises(InputError, match="numbers of segments") as caught:
+        read_volume(path)
+    assert "read_label_map" in caught.value.remedy
+    np.testing.assert_array_equal(read_mask(path).array > 0, EXPECTED > 0)  # of a brain no more is wanted
 
 
 def test_a_segmentation_of_something_else_is_refused(tmp_path: Path) -> None:
