@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..domain.errors import GeometryError, InputError
-from ..domain.grid import Grid, check_overlap, same_grid
+from ..domain.grid import Grid, check_overlap, reorient, same_grid
 from ..domain.labels import REGIONS, Region, decide_convention, found_values
 from ..domain.volume import Volume, bounding_box
 from ..io.registry import known_regions, names_segments, own_labels, read_label_map, read_volume
@@ -83,11 +83,20 @@ def _read_together(prediction: Path, reference: Path, settings: Settings) -> tup
     predicted = read_label_map(prediction, settings.prediction_labels)
     truth = read_label_map(reference, settings.reference_labels)
     boxes = names_segments(prediction), names_segments(reference)
-    start = _start_of(predicted, truth)
-    if any(boxes) and start is not None:  # of a segmentation only the box around the segments is stored
-        grid = _around(start, predicted, truth) if all(boxes) else Grid.of(predicted if boxes[1] else truth)
-        predicted, truth = _placed(predicted, grid), _placed(truth, grid)
+    if any(boxes):  # of a segmentation only the box around the segments is stored
+        for same in (predicted, _listed_along(predicted, truth.orientation)):  # programs list voxels in any order
+            start = _start_of(same, truth)
+            if start is not None:
+                grid = _around(start, same, truth) if all(boxes) else Grid.of(same if boxes[1] else truth)
+                predicted, truth = _placed(same, grid), _placed(truth, grid)
+                break
     return _together(predicted, truth, settings)
+
+
+def _listed_along(labels: Volume, codes: str) -> Volume:
+    """The same voxels in another order: along the axes ``codes``."""
+    array = reorient(labels.array, labels.affine, codes)
+    return Volume(array, Grid.of(labels).oriented(codes).affine, labels.source)
 
 
 def _start_of(part: Volume | Grid, whole: Volume | Grid) -> np.ndarray | None:

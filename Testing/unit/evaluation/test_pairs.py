@@ -229,10 +229,18 @@ def test_segmentations_of_which_only_a_box_is_stored(tmp_path: Path) -> None:
     small, other = (slice(1, 4), slice(2, 5), slice(3, 6)), (slice(2, 11), slice(1, 10), slice(4, 14))
     volumes = write(tmp_path / "p.nii.gz", prediction, ITK_AFFINE), write(tmp_path / "r.nii.gz", reference, ITK_AFFINE)
     boxed = write_box(tmp_path / "p.seg.nrrd", prediction, around), write_box(tmp_path / "r.seg.nrrd", reference, small)
+    # The same voxels as another program lists them: x the other way, y and z exchanged.
+    affine = ITK_AFFINE @ np.array([[-1, 0, 0, 13], [0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1.0]])
+    turned = [
+        write(tmp_path / f"{name}.nii.gz", array[..., ::-1].transpose(1, 0, 2), affine)
+        for name, array in (("turned_p", prediction), ("turned_r", reference))
+    ]
     pairs = [
         *((p, r) for p in (volumes[0], boxed[0]) for r in (volumes[1], boxed[1])),
         (write_box(tmp_path / "q.seg.nrrd", prediction, other), boxed[1]),
         (boxed[0], write_box(tmp_path / "s.seg.nrrd", reference, whole)),
+        (turned[0], boxed[1]),
+        (boxed[0], turned[1]),
     ]
     for pair in pairs:
         result = compare_files(*pair)
