@@ -162,6 +162,7 @@ def _check_report(arguments: argparse.Namespace) -> None:
     Raises:
         RequestError: a name that is none of a page, a folder that is not there, an option without a report.
         CheckpointError: the model cannot be read.
+        OutputError: the folder of figures is none, or holds pictures of others of their names.
     """
     for option in ("images", "figures", "model"):
         if getattr(arguments, option) and not arguments.report:
@@ -170,6 +171,10 @@ def _check_report(arguments: argparse.Namespace) -> None:
         check_report_name(arguments.report)
     if arguments.images and not arguments.images.is_dir():
         raise RequestError(f"{arguments.images} is no folder of images.", "Check the path.")
+    if arguments.figures:
+        from ..report import check_figures
+
+        check_figures(arguments.figures)
     if arguments.model:
         find(arguments.model)
 

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from .. import __version__
+from ..domain.errors import OutputError
 from ..domain.labels import REGIONS
 from ..domain.modalities import listed
 from ..evaluation.metrics.measures import MEASURES
@@ -25,9 +26,11 @@ from .figures.plots import Plot, bland_altman, distribution, scatter
 from .origin import Origin, origin_of
 from .page import Picture, render
 from .records import facts
-from .words import NOTHING, measured, printable
+from .words import MARK, NOTHING, measured, printable
 
 MINIMUM_FOR_AGREEMENT = 3  # cases: two differences say nothing of their spread
+# Names of figures, and within how many bytes a PNG of ours says so.
+_FIGURE, _HEAD = re.compile(rf"({'|'.join(MEASURES)}|(bland-altman|volumes|worst|best)-.*)\.png"), 4096
 
 
 @dataclass(frozen=True)
@@ -211,7 +214,26 @@ def _versions(date: datetime.date | None) -> dict[str, str]:
 def _write_figures(plots: Sequence[Plot], shown: Sequence[Example], place: Callable[[str], Path]) -> None:
     for plot in plots:
         place(f"{plot.name}.png").write_bytes(plot.png())
+    taken: set[str] = set()
     for example in shown:
         if example.overlays:
-            name = re.sub(r"[^\w.-]+", "-", printable(example.case))
-            place(f"{example.kind}-{name}.png").write_bytes(sheet(example.case, example.overlays))
+            name = f"{example.kind}-" + re.sub(r"[^\w.-]+", "-", printable(example.case))
+            while name.casefold() in taken:  # "P 1" and "P-1"
+                name += "-2"
+            taken.add(name.casefold())
+            place(f"{name}.png").write_bytes(sheet(example.case, example.overlays))
+
+
+def check_figures(folder: Path) -> None:
+    """Refuse a folder in which figures would replace pictures of others, whose names nobody typed.
+
+    Raises:
+        OutputError: it is a file, or holds such a picture.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file.", "Name a folder with --figures.")
+    for file in sorted(folder.glob("*.png")):
+        if _FIGURE.fullmatch(file.name) and file.stat().st_size and MARK not in file.read_bytes()[:_HEAD]:
+            raise OutputError(
+                f"{file} is there already and was not made by this program.", "Move it away, or choose another folder."
+            )

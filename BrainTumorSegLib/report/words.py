@@ -10,6 +10,9 @@ from ..evaluation.metrics.measures import MEASURES
 
 DISCLAIMER = USE
 NOTHING = "–"
+# What pictures say of themselves, and how that stands in a PNG file.
+SOFTWARE = {"Software": "BrainTumorSeg"}
+MARK = b"tEXtSoftware\0BrainTumorSeg"
 
 
 def printable(value: Any) -> str:

@@ -16,7 +16,7 @@ from ...domain.labels import REGIONS
 from ...domain.measurements import RegionMeasurement
 from ...domain.modalities import TITLES
 from ...domain.segmentation import Segmentation
-from ..words import DISCLAIMER, millilitres, printable, shortened
+from ..words import DISCLAIMER, SOFTWARE, millilitres, printable, shortened
 from .views import Scene, choose_slices, on_grid, projections, scene_of, window
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def render_montage(case: Case, segmentation: Segmentation) -> bytes:
     with warnings.catch_warnings():
         # Case names come in all scripts, the font does not; the page beside the picture spells them right.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(buffer, format="png", facecolor=_GROUND, metadata={"Software": "BrainTumorSeg"})
+        figure.savefig(buffer, format="png", facecolor=_GROUND, metadata=SOFTWARE)
     return buffer.getvalue()
 
 

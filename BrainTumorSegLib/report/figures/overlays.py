@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 from scipy import ndimage
 
 from ...domain.case import Case
@@ -17,7 +18,7 @@ from ...domain.labels import REGIONS, Region, to_regions
 from ...domain.modalities import FLAIR, T1, T1CE, T2, TITLES
 from ...domain.volume import Volume
 from ..page import colour_of
-from ..words import number, printable
+from ..words import SOFTWARE, number, printable
 from .views import ORIENTATION, foreground, on_grid, shades
 
 # Okabe and Ito's sky blue and vermilion: apart for every kind of colour vision, and in grey by their brightness.
@@ -263,7 +264,10 @@ def sheet(title: str, rows: Sequence[Overlay]) -> bytes:
             canvas.paste(Image.fromarray(panel.pixels), corner)
             draw.text((corner[0], corner[1] + PANEL + 3), panel.title, "black", _font("DejaVuSans", 14))
     buffer = io.BytesIO()
-    canvas.save(buffer, format="PNG")
+    about = PngInfo()
+    for key, text in SOFTWARE.items():
+        about.add_text(key, text)
+    canvas.save(buffer, format="PNG", pnginfo=about)
     return buffer.getvalue()
 
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from ...evaluation.metrics.measures import ALL, Measure
 from ..agreement import VolumeAgreement
 from ..page import colour_of
-from ..words import measured, millilitres, number, printable, shortened
+from ..words import SOFTWARE, measured, millilitres, number, printable, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,9 +53,7 @@ class Plot:
     def png(self) -> bytes:
         """For a document: on white, 300 dots an inch, the title in it."""
         buffer = io.BytesIO()
-        self.figure.savefig(
-            buffer, format="png", dpi=_PRINT_DPI, facecolor="white", metadata={"Software": "BrainTumorSeg"}
-        )
+        self.figure.savefig(buffer, format="png", dpi=_PRINT_DPI, facecolor="white", metadata=SOFTWARE)
         return buffer.getvalue()
 
     def svg(self) -> Markup:

@@ -22,6 +22,7 @@ from BrainTumorSegLib.domain.result_record import ModelRecord, Provenance, Resul
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.evaluation import CaseResult, Evaluation, Settings, paired_evaluations
 from BrainTumorSegLib.io.registry import write_volume
+from BrainTumorSegLib.io.staging import staged
 from BrainTumorSegLib.models.model_card import CardSection, CardTable, ModelCard
 from BrainTumorSegLib.report import ReportOptions, write_cohort_report
 from BrainTumorSegLib.report.batch import Segmented, write_batch_report
@@ -264,6 +265,15 @@ def test_cases_with_images_are_shown_and_figures_written(tmp_path: Path) -> None
     assert len(pictures) == 4 and all(case in (picture["alt"] or "") for picture in pictures)
     written = list(figures.iterdir())
     assert [path.suffix for path in written] == [".png"] and written[0].read_bytes().startswith(b"\x89PNG")
+    twin = {name: dataclasses.replace(found.results[case], case=name) for name in ("odd name", "Odd-name", "odd_name")}
+    shown = dataclasses.replace(found, results=twin)
+    with staged() as staging:  # which refuses two outputs of one name
+        options = ReportOptions(tmp_path, figure=lambda name: staging.path(tmp_path / "more" / name), examples=3)
+        for name in twin:
+            write_volume(volume, tmp_path / f"{name}_flair.nii.gz")
+        write_cohort_report(shown, tmp_path / "r.html", options)
+    names = {path.name for path in (tmp_path / "more").iterdir()}
+    assert names > {"worst-odd-name.png", "worst-Odd-name-2.png", "best-odd_name.png"}
 
 
 # --- on the command line -----------------------------------------------------------------------------------
@@ -289,6 +299,19 @@ def test_evaluate_writes_report_and_figures(tmp_path: Path, capsys: pytest.Captu
     assert row[1:3] == ["2", "0.6667"] and "Training cases" in found.text
     assert [path.name for path in (out / "figures").iterdir()] == ["dice.png"]
     assert "0.6667" in capsys.readouterr().out
+
+
+def test_figures_replace_their_own_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    places, figures, page = folders(tmp_path), tmp_path / "figures", tmp_path / "r.html"
+    figures.mkdir()
+    (figures / "photo.png").write_bytes(b"\x89PNG of mine")
+    command = ["evaluate", *places, "--measures", "dice", "--report", str(page), "--figures", str(figures)]
+    assert main(command) == main(command) == 0
+    (figures / "dice.png").write_bytes(b"\x89PNG of mine")
+    page.unlink()
+    assert main(command) == 2 and "dice.png is there already" in capsys.readouterr().err
+    assert (figures / "dice.png").read_bytes() == b"\x89PNG of mine" and not page.exists()
+    assert main([*command[:-1], str(figures / "dice.png")]) == 2 and "is a file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
