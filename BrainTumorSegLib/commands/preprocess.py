@@ -10,6 +10,7 @@ from ..domain.errors import RequestError
 from ..domain.options import RunOptions, add_options
 from ..domain.progress import Progress
 from ..io.case_folder import find_case
+from ..io.outputs import check_folder
 from ..io.staging import staged
 from ..preprocessing.alignment import align_case
 from ..preprocessing.export import stage_preprocessed
@@ -32,6 +33,7 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     found = find_case(arguments.case, named_files(arguments), arguments.study)
     if found.slices:
         raise RequestError("2D images are not preprocessed.", "Give volumes.")
+    check_folder(arguments.output)
     with staged(files_read(arguments, found, options)) as staging:
         progress.report("read", 0.0, "Reading the images")
         case = found.read()

@@ -20,6 +20,7 @@ from ..inference.pipeline import check_mask, check_modalities, segment_case
 from ..io.case_folder import CaseFiles, find_case
 from ..io.dicom import is_dicom_seg
 from ..io.images2d import mask_name, page_count, write_mask
+from ..io.outputs import check_folder
 from ..io.registry import beside_result, check_result, write_result, write_volume, writer_of
 from ..io.staging import Staging, staged
 from ..models.checkpoint_file import Checkpoint
@@ -52,6 +53,8 @@ def run(arguments: argparse.Namespace, console: Console, progress: Progress) -> 
     options = RunOptions.of(arguments)
     check_addresses()  # before images are read: that a network cannot be run is known by now
     found = find_case(arguments.case, named_files(arguments), arguments.study)
+    for folder in (options.probabilities, options.preprocessed):
+        check_folder(folder)
     if not found.slices:
         check_result(arguments.output)
     checkpoint = load_accepted(options.model, console)
@@ -150,7 +153,7 @@ def _stage_masks(
 
     Raises:
         RequestError: what was asked for does not go together with 2D images.
-        OutputError: a mask of that name is there, and was not written by an earlier run.
+        OutputError: a mask of that name is there, and was not written by an earlier run; or the output is no folder.
     """
     asked = {
         "--probabilities": options.probabilities,
@@ -167,6 +170,7 @@ def _stage_masks(
             f"Model {d.id} runs on volumes, not on 2D images.", "Choose a slice-wise one: braintumorseg models."
         )
     folder: Path = arguments.output
+    check_folder(folder)
     record = staging.path(folder / "segmentation.json", record=True)
     files = []
     for path in found.slices:

@@ -98,6 +98,17 @@ def _check_inputs(destination: Path, inputs: Sequence[Path | str], record: bool)
             raise OutputError(f"{destination} describes the input {given}.", _ELSEWHERE)
 
 
+def check_folder(folder: Path | None) -> None:
+    """Refuse a folder that somebody asks for, if any, under the name of an image: one file was meant.
+
+    Raises:
+        OutputError: with the name.
+    """
+    suffixes = (*IMAGE_SUFFIXES, *_FLAT_SUFFIXES, ".dcm")
+    if folder and folder.name.lower().endswith(suffixes) and not folder.is_dir():
+        raise OutputError(f"{folder} is no name of a folder, and several files are written.", "Name a folder.")
+
+
 def check_record(destination: Path) -> None:
     """Refuse to replace a JSON file that is no record of a result.
 

@@ -7,11 +7,15 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from BrainTumorSegLib.cli import main
 from BrainTumorSegLib.domain.errors import OutputError
 from BrainTumorSegLib.domain.result_record import ResultRecord
-from BrainTumorSegLib.io.outputs import check_derived, check_mask, check_outputs, check_record, same_place
+from BrainTumorSegLib.domain.volume import Volume
+from BrainTumorSegLib.io.outputs import check_derived, check_folder, check_mask, check_outputs, check_record, same_place
+from BrainTumorSegLib.io.registry import write_volume
 from BrainTumorSegLib.io.staging import staged
 
 OURS = ResultRecord("P", {"0": "background"}, "brats2023", ("WT",), {}, images=("a.png",))
@@ -35,6 +39,21 @@ def test_an_input_by_any_name_is_refused(image: Path, tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="is the input"):
             check_outputs([name], [image])
     check_outputs([tmp_path / "new.nii.gz", image.with_name("P_seg.nii.gz")], [image])
+
+
+def test_no_folder_is_made_under_the_name_of_an_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for suffix in (".png", ".nii.gz", ".TIF", ".dcm"):
+        with pytest.raises(OutputError, match="is no name of a folder"):
+            check_folder(tmp_path / f"out{suffix}")
+    (tmp_path / "scan.png").mkdir()
+    for name in ("scan.png", "out", "P1.2"):
+        check_folder(tmp_path / name)
+    for modality in ("t1", "flair"):
+        voxels = np.arange(1000.0).reshape(10, 10, 10)
+        (tmp_path / "in").mkdir(exist_ok=True)
+        write_volume(Volume(voxels, np.diag([5.0, 5, 5, 1])), tmp_path / "in" / f"{modality}.nii.gz")
+    assert main(["preprocess", str(tmp_path / "in"), "-o", str(tmp_path / "out.nii.gz")]) == 2
+    assert "is no name of a folder" in capsys.readouterr().err and not (tmp_path / "out.nii.gz").exists()
 
 
 def test_outputs_that_are_each_other_are_refused(tmp_path: Path) -> None:
