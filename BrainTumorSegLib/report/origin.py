@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..domain.errors import CheckpointError, InputError
+from ..domain.modalities import listed
 from ..domain.result_record import read_record, record_path
 from ..models.catalogue import find, load_model
 from ..models.model_card import ModelCard, card_of
@@ -56,7 +57,14 @@ def origin_of(predictions: Iterable[Path | None], model: str | Path | None = Non
     if len(_distinct(run.get("model") for run in runs)) > 1:
         remarks.append("The predictions were made by different models.")
     if model is not None:
-        return Origin(facts, card_of(find(model).description), tuple(remarks))
+        description = find(model).description
+        shown = f"{description.id} {description.version}"
+        made = {f"{run['model'].get('id')} {run['model'].get('version', '')}".strip() for run in runs if "model" in run}
+        if made - {shown}:
+            remarks.append(
+                f"The card is that of {shown}; by their records the predictions are of {listed(sorted(made))}."
+            )
+        return Origin(facts, card_of(description), tuple(remarks))
     return Origin(facts, _card_of(facts.get("model")), tuple(remarks))
 
 

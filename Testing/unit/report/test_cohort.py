@@ -23,6 +23,7 @@ from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.evaluation import CaseResult, Evaluation, Settings, paired_evaluations
 from BrainTumorSegLib.io.registry import write_volume
 from BrainTumorSegLib.io.staging import staged
+from BrainTumorSegLib.models.catalogue import load_model
 from BrainTumorSegLib.models.model_card import CardSection, CardTable, ModelCard
 from BrainTumorSegLib.report import ReportOptions, write_cohort_report
 from BrainTumorSegLib.report.batch import Segmented, write_batch_report
@@ -368,11 +369,17 @@ def test_different_models_and_missing_records_are_remarked(tmp_path: Path) -> No
 
 
 def test_card_of_the_very_model(tmp_path: Path) -> None:
-    from BrainTumorSegLib.models.catalogue import load_model
-
     origin = origin_of([record(tmp_path, "a", sha256=load_model(MODEL).digest)])
     assert origin.card and origin.card.id == MODEL
     assert origin_of([record(tmp_path, "a", sha256="0" * 64)]).card is None
+
+
+def test_the_card_of_another_model_than_made_the_predictions_is_called_that(tmp_path: Path) -> None:
+    version = load_model(MODEL).description.version
+    same = [record(tmp_path, "a", version=version)]
+    assert origin_of(same, MODEL).remarks == origin_of([tmp_path / "none.nii.gz"], MODEL).remarks == ()
+    (remark,) = origin_of([*same, record(tmp_path, "b", id="mine", version="7")], MODEL).remarks[1:]
+    assert f"that of {MODEL} {version}" in remark and "mine 7" in remark
 
 
 def test_card_of_a_named_model_is_in_the_page(tmp_path: Path) -> None:
