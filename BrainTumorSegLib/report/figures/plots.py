@@ -337,4 +337,4 @@ def _beside(axes: Axes, level: float, text: str) -> None:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", "−") if np.isfinite(value) else "–"
+    return f"{value:+z.1f}".replace("-", "−") if np.isfinite(value) else "–"

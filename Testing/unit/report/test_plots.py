@@ -137,6 +137,8 @@ def test_lines_of_bland_and_altman_lie_where_they_should() -> None:
     for expected in (0.0, AGREEMENT.bias, AGREEMENT.lower, AGREEMENT.upper):
         assert any(level == pytest.approx(expected) for level in levels)
     assert "bias +1.0 mL" in plot.description and "−4.1 to +6.1 mL" in plot.description
+    small = VolumeAgreement.of("WT", [(10.0, 10.01), (20.0, 20.03)])  # what rounds to zero has no sign
+    assert "bias +0.0 mL" in bland_altman(small, CASES[:2]).description
 
 
 def test_scatter_has_reference_across_and_prediction_up() -> None:
