@@ -20,7 +20,7 @@ from ..inference.pipeline import check_mask, check_modalities, segment_case
 from ..io.case_folder import CaseFiles, find_case
 from ..io.dicom import is_dicom_seg
 from ..io.images2d import mask_name, page_count, write_mask
-from ..io.outputs import check_folder
+from ..io.outputs import check_folder, check_unmended
 from ..io.registry import beside_result, check_result, write_result, write_volume, writer_of
 from ..io.staging import Staging, staged
 from ..models.checkpoint_file import Checkpoint
@@ -129,7 +129,12 @@ def _stage_more(
 def _stage_label_map(
     arguments: argparse.Namespace, options: RunOptions, found: CaseFiles, checkpoint: Checkpoint, staging: Staging
 ) -> tuple[Writer, Path]:
-    """A label map, and probability maps where they were asked for."""
+    """A label map, and probability maps where they were asked for.
+
+    Raises:
+        OutputError: an earlier result of that name was mended since.
+    """
+    check_unmended(arguments.output)
     file = staging.path(arguments.output)
     record_file = record_path(arguments.output)
     beside = [staging.derived(path, record_file) for path in beside_result(arguments.output)]

@@ -13,13 +13,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..domain.errors import OutputError
+from ..domain.errors import InputError, OutputError
 from ..domain.json_values import read_json
-from ..domain.labels import REGIONS
+from ..domain.labels import CONVENTIONS, REGIONS
 from ..domain.modalities import MODALITIES, from_name, stem
 from .dicom import is_dicom_file
 from .images2d import SLICE_SUFFIXES
-from .registry import IMAGE_SUFFIXES, is_image
+from .registry import IMAGE_SUFFIXES, is_image, read_label_map
 
 _ELSEWHERE = "Choose another name or folder for it."
 # 2D images, those that are not read here too.
@@ -36,6 +36,8 @@ _KNOWN_BY = (
 )
 # Of the record of preprocessed images.
 _PREPROCESSED = {"schema", "case", "inputs", "reference", "preprocessing", "alignment"}
+# Volumes in records are rounded to a thousandth of a millilitre; half of that, and a little for arithmetic.
+_ROUNDING_ML = 0.00055
 # Files of ours that bear no mark of it: what a run may replace even in a folder that it reads.
 _MAPS = {f"{region}.nii.gz" for region in REGIONS} | {"montage.png"}
 
@@ -151,6 +153,35 @@ def check_derived(destination: Path, record: Path, keys: Collection[str] = ()) -
         raise OutputError(
             f"{destination} is there already and was not made by this program{' in this way' if keys else ''}.",
             "Move it away, or choose another name or folder for the output.",
+        )
+
+
+def check_unmended(label_map: Path) -> None:
+    """Refuse to replace a result of ours that somebody has mended: its sizes are no longer those of its record.
+
+    Raises:
+        OutputError: with the file named.
+    """
+    from ..domain.measurements import measure
+    from ..domain.result_record import read_record, record_path
+
+    beside = record_path(label_map)
+    if not (_is_taken(label_map) and _is_ours(beside)):
+        return
+    try:
+        record = read_record(beside)
+        if record.convention not in CONVENTIONS:  # a DICOM segmentation, which nobody edits in place
+            return
+        labels = read_label_map(label_map, record.convention)
+        sizes = measure(labels, record.regions, record.own_regions)
+        stated = {name: size.volume_ml for name, size in record.measurements.items() if name in sizes}
+        kept = all(abs(sizes[name].volume_ml - ml) <= _ROUNDING_ML + 1e-6 * ml for name, ml in stated.items())
+    except InputError:  # labels that its convention does not have, say
+        kept = False
+    if not kept:
+        raise OutputError(
+            f"{label_map} was changed since it was made: it does not hold what {beside.name} says.",
+            "Move it away, or choose another name for the output.",
         )
 
 

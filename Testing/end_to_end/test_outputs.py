@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from BrainTumorSegLib.io.registry import read_volume, write_volume
 from BrainTumorSegLib.models.description import PreprocessingSpec
 from Testing import samples
 
@@ -97,6 +98,25 @@ def test_a_run_can_be_repeated(cli: Cli, model: Path, tmp_path: Path) -> None:
         done = cli("segment", folder, "-o", folder / "case_seg.nii.gz", *more, "--model", model)
         assert done.returncode == 0, done.stderr
     assert (folder / "case_seg_on_flair.nii.gz").is_file()
+
+
+def test_a_result_that_was_mended_by_hand_stays(cli: Cli, model: Path, tmp_path: Path) -> None:
+    folder = write_case(tmp_path / "case")
+    result = tmp_path / "mended.nii.gz"
+    command = ("segment", folder, "-o", result, "--labels", "brats2021", "--model", model)
+    assert cli(*command).returncode == 0
+    labels = read_volume(result)
+    array = labels.array.copy()
+    array[0, 0, 0] = 2 if not array[0, 0, 0] else 0  # one voxel
+    write_volume(labels.with_array(array), result)
+    before = content(tmp_path)
+    refused = cli(*command)
+    assert refused.returncode == 2 and "mended.nii.gz was changed since it was made" in refused.stderr
+    array[0, 0, 0] = 9  # no label of that convention
+    write_volume(labels.with_array(array), result)
+    assert cli(*command).returncode == 2
+    result.rename(tmp_path / "kept.nii.gz")
+    assert cli(*command).returncode == 0 and content(tmp_path)[str(result)] != before[str(result)]
 
 
 def test_an_experts_segmentation_beside_images_given_by_name_stays(cli: Cli, model: Path, tmp_path: Path) -> None:
