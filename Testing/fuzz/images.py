@@ -17,7 +17,7 @@ from BrainTumorSegLib.domain.errors import RequestError
 from BrainTumorSegLib.domain.volume import Volume
 from BrainTumorSegLib.io.case_folder import find_case
 from BrainTumorSegLib.io.images2d import page_count, read_pages
-from BrainTumorSegLib.io.registry import read_label_map, read_volume, write_volume
+from BrainTumorSegLib.io.registry import read_label_map, read_mask, read_volume, write_volume
 from Testing.fuzz.child import Sample
 
 FLAT = (".png", ".tif", ".jpg")
@@ -58,6 +58,8 @@ def read(path: Path) -> None:
         ways: tuple[Callable[[Path], object], ...] = (read_pages, page_count, _case)
     elif path.suffix == ".dcm":
         ways = (_case,)
+    elif path.name.endswith(".seg.nrrd"):
+        ways = (read_mask, read_label_map)  # no images: read_volume refuses them, sound or not
     else:
         ways = (read_volume, lambda path: read_volume(path, channels=True), read_label_map, _case)
     for way in ways:
