@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..domain.errors import InputError, RequestError
+from ..domain.errors import InputError
 
 
 def add_common(p: argparse.ArgumentParser, *, inner: bool = False) -> None:
@@ -22,16 +22,6 @@ def add_common(p: argparse.ArgumentParser, *, inner: bool = False) -> None:
         "--cancel-file", type=Path, metavar="FILE", default=cancel, help="the run ends when this file appears"
     )
     p.add_argument("--debug", action="store_true", default=debug, help="show where an error came from")
-
-
-def check_json_name(file: Path) -> None:
-    """Refuse a name that is none of a JSON file.
-
-    Raises:
-        RequestError: it does not end in .json.
-    """
-    if file.suffix.lower() != ".json":
-        raise RequestError(f"{file.name} is no name of a JSON file.", "Use one that ends in .json.")
 
 
 def check_label_maps(files: Iterable[Path]) -> None:

@@ -272,8 +272,7 @@ def of_pair(earlier: TimePoint, later: TimePoint, names: Sequence[str], overlaid
             " lesions are not followed. Name the images to have that."
         )
     unseen = {name: sum(overlaid.unseen_ml[name]) for name in names} if overlaid else {}
-    if cut := [name for name in names if unseen.get(name, 0.0) * 1000 > SMALLEST_MM3]:
-        sizes = ", ".join(f"{name} {unseen[name]:.1f} mL" for name in cut)
+    if sizes := ", ".join(f"{name} {ml:.1f} mL" for name, ml in unseen.items() if ml * 1000 > SMALLEST_MM3):
         found.append(
             f"The two images do not show the same part of the head: {sizes} of one lie outside the other. Lesions are"
             " followed where both show something, and what RANO would say is left out."

@@ -107,6 +107,11 @@ class Course:
         """Since the first examination; empty where they are not known."""
         return tuple((day - self.dates[0]).days for day in self.dates)
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether some image does not show all of some region."""
+        return not all(all(region.whole) for region in self.regions.values())
+
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
         examinations = [about(point) for point in self.points]

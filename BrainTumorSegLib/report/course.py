@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,8 @@ def write_course_report(course: Course, path: Path) -> None:
         over_time(name, [size.volume_ml for size in region.sizes], region.whole, titles, course.dates).svg()
         for name, region in course.regions.items()
     ]
-    steps = zip(titles, titles[1:], course.changes, strict=False)
-    pictures = [(f"{earlier} → {later}", pictured(change, ("WT", "ET"))) for earlier, later, change in steps]
+    steps = zip(pairwise(titles), course.changes, strict=True)
+    pictures = [(f"{earlier} → {later}", pictured(change, ("WT", "ET"))) for (earlier, later), change in steps]
     text = render(
         "course.html",
         title=f"{titles[0]} → {titles[-1]}",
@@ -46,7 +47,7 @@ def write_course_report(course: Course, path: Path) -> None:
         sortable=False,
         warnings=course.warnings,
         curves=curves,
-        partial=not all(all(region.whole) for region in course.regions.values()),
+        partial=course.is_partial,
         mark=PARTIAL,
         sizes=_table(course),
         calls=", ".join(f"{short} {title}" for short, title in TITLES.items() if short != title),
